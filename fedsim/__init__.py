@@ -1,0 +1,25 @@
+"""fedsim: a discrete-event simulator for federated in-context-learning research."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsim.results import load_results
+    from fedsim.scenario import load_scenario
+    from fedsim.simulation import Run, run
+
+__version__ = version("fedsim-icl")
+__all__ = ["Run", "__version__", "load_results", "load_scenario", "run"]
+
+_HOMES = {"load_results": "results", "load_scenario": "scenario", "Run": "simulation", "run": "simulation"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names where they are first used: `import fedsim` stays fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fedsim' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"fedsim.{_HOMES[name]}"), name)

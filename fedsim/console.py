@@ -1,0 +1,90 @@
+"""What the command line shows: progress, tables, errors. Everything but results goes to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from fedsim.scenario import Scenario
+from fedsim.simulation import Progress as OnStep
+from fedsim.simulation import computing_workers
+from fedsim.sweep import Outcome
+from fedsim.timing.exchange import StepReport
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
+    """Show a progress bar; none where stderr is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
+        yield progress, progress.add_task(label, total=total, note="")
+
+
+@contextmanager
+def watch(scenario: Scenario) -> Iterator[OnStep]:
+    """Show one run as it goes: simulated time, step and loss."""
+    budget, n_workers = scenario.budget, computing_workers(scenario)[0]
+    updates = budget.updates(n_workers)
+    total = budget.server_steps if updates is None else updates
+    with bar(total, f"{scenario.name} {scenario.variant}".strip()) as (progress, task):
+
+        def on_step(report: StepReport, metrics: dict[str, float]) -> None:
+            done = report.step if updates is None else report.worker_updates
+            loss = f"loss {metrics['loss']:.4g}" if "loss" in metrics else ""
+            note = f"t {report.time_s:,.0f} s  step {report.step}  {loss}"
+            progress.update(task, completed=done, note=note)
+
+        yield on_step
+
+
+def show_outcomes(outcomes: list[Outcome]) -> None:
+    """Print one line a run."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("scenario", "variant", "seed", "ended"):
+        table.add_column(column)
+    for column in ("time", "steps", "updates", "LLM calls", "accuracy", "loss"):
+        table.add_column(column, justify="right")
+    for outcome in outcomes:
+        found = outcome.summary
+        table.add_row(
+            found["scenario"],
+            found["variant"],
+            str(found["seed"]),
+            found["ended"] + (" (kept)" if outcome.reused else ""),
+            f"{found['simulated_time_s']:,.1f} s",
+            f"{found['server_steps']:,}",
+            f"{found['worker_updates']:,}",
+            f"{found['llm_calls']:,}",
+            _number(found.get("accuracy")),
+            _number(found.get("loss")),
+        )
+    out.print(table)
+    folders = {outcome.folder.parent for outcome in outcomes}
+    for folder in sorted(folders):
+        out.print(f"results: {folder}", highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,46 @@
+"""The few kinds of error a person can meet. Each carries one finished sentence and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FedsimError(Exception):
+    """An error whose text is meant for the person at the keyboard."""
+
+    exit_code = 1
+
+
+class InputError(FedsimError):
+    """A wrong scenario, option or file: nothing has run, nothing has been written."""
+
+    exit_code = 2
+
+
+class ResultsError(InputError):
+    """A results folder that is missing, damaged, or of another format."""
+
+
+class RunError(FedsimError):
+    """A run that could not go on: it diverged or stalled. What it had is kept."""
+
+
+class DivergedError(RunError):
+    """The numbers left every sensible bound."""
+
+
+class StalledError(RunError):
+    """The server waits for workers that will never answer."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or the empty string.
+
+    >>> nearest("lognormall", ["lognormal", "gamma"])
+    "; did you mean 'lognormal'?"
+    >>> nearest("zebra", ["lognormal", "gamma"])
+    ''
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

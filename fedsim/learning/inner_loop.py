@@ -1,0 +1,82 @@
+"""The augmented-Lagrangian loop (7)-(13) that estimates the lower solution phi in K rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fedsim.learning.robust import inner_z_gradient, worker_pull
+from fedsim.learning.settings import InnerSettings, RobustSettings
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """The state between two rounds; n participants."""
+
+    workers: tuple[int, ...]
+    p: Tensor
+    """(n, M, N)"""
+    z: Tensor
+    """(M, N)"""
+    rho: Tensor
+    """(n, M, N)"""
+    realised: Tensor
+    """What the lower level sees of the upper one, a row a participant."""
+
+    def kept(self, workers: list[int]) -> InnerLoop:
+        """Return the loop with only these of its workers, in its own order."""
+        wanted = set(workers)
+        places = [place for place, worker in enumerate(self.workers) if worker in wanted]
+        return replace(
+            self,
+            workers=tuple(self.workers[place] for place in places),
+            p=self.p[places],
+            rho=self.rho[places],
+            realised=self.realised[places],
+        )
+
+
+def worker_round(
+    loop: InnerLoop,
+    rows: slice,
+    gradient: Tensor,
+    settings: InnerSettings,
+    robust: RobustSettings | None,
+    project: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return p^{k+1} of the participants in `rows` by (8) and (11), from gradients of g (J, M, N)."""
+    p, rho = loop.p[rows], loop.rho[rows]
+    step = gradient + rho + settings.mu * (p - loop.z)
+    if robust is not None:
+        step += worker_pull(p, loop.z, robust)
+    return project(p - settings.p_rate * step)
+
+
+def server_round(
+    loop: InnerLoop,
+    p: Tensor,
+    settings: InnerSettings,
+    robust: RobustSettings | None,
+    project: Callable[[Tensor], Tensor],
+) -> InnerLoop:
+    """Take the workers' new p and return the loop after (9) and (10): first z with the new p, then rho."""
+    gradient = inner_z_gradient(loop.z, p, loop.rho, settings.mu, robust)
+    z = project(loop.z - settings.z_rate * gradient)
+    rho = loop.rho + settings.rho_rate * (p - z)
+    if robust is not None and robust.inner == "R3":
+        rho = rho.clamp(-robust.psi, robust.psi)
+    return replace(loop, p=p, z=z, rho=rho)
+
+
+def start_loop(
+    workers: list[int], p: Tensor, z: Tensor, start: Tensor, realised: Tensor, settings: InnerSettings
+) -> InnerLoop:
+    """Return round 0, with rho = 0."""
+    if settings.start == "uniform":
+        p, z = start.expand_as(p).clone(), start.clone()
+    elif settings.start == "consensus":
+        p = z.expand_as(p).clone()
+    return InnerLoop(tuple(workers), p, z, torch.zeros_like(p), realised)

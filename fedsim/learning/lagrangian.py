@@ -1,0 +1,51 @@
+"""The regularised Lagrangian (17)-(18) and the server's steps (21)-(22) on it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedsim.learning.polyhedron import Polyhedron
+
+
+class Multipliers(NamedTuple):
+    """The multipliers of a polyhedron's cuts, and what the cuts weigh."""
+
+    now: Tensor
+    """lambda^t, (M, L), zero where a column has no cut"""
+    before: Tensor
+    """lambda^(t-1); infinite for a cut that has not lived through a step"""
+    weighed: Tensor
+    """``sum_v a . p^(v)`` over the p that the server holds, (M, L); kept up to date report by report, so that
+    a step costs as much as its active set"""
+
+
+def regularised(upper: float, multipliers: Tensor, values: Tensor, c1: float) -> float:
+    """Return the regularised Lagrangian (18).
+
+    Args:
+        upper: ``sum_v f_v``.
+        multipliers: lambda, (M, L).
+        values: left-hand sides of the cuts, (M, L).
+        c1: the regulariser.
+    """
+    return upper + float((multipliers * values).sum() - 0.5 * c1 * multipliers.square().sum())
+
+
+def values(polyhedron: Polyhedron, weighed: Tensor, z: Tensor) -> Tensor:
+    """Return the left-hand sides of the cuts, ``sum_v a . p^(v) + b . z + c``, (M, L)."""
+    return torch.matmul(polyhedron.b, z.unsqueeze(-1)).squeeze(-1) + weighed + polyhedron.c
+
+
+def z_gradient(polyhedron: Polyhedron, multipliers: Tensor) -> Tensor:
+    """Return (25), ``sum_l lambda_il b_il``, (M, N)."""
+    return torch.matmul(multipliers.unsqueeze(1), polyhedron.b).squeeze(1)
+
+
+def ascend(polyhedron: Polyhedron, state: Multipliers, z: Tensor, rate: float, c1: float) -> Multipliers:
+    """Return the multipliers after (22) with the gradient (26)."""
+    gradient = values(polyhedron, state.weighed, z) - c1 * state.now
+    # A column without a cut for a word has value 0 there, and so keeps its multiplier 0.
+    return Multipliers((state.now + rate * gradient).clamp(min=0), state.now, state.weighed)

@@ -1,0 +1,80 @@
+"""What the learning half asks of a problem: gradients at workers, and a measurement.
+
+Letters as in the AsynDBT paper: `P` holds the lower-level variables p (word distributions, M x N a worker),
+`Q` the upper-level ones q (demonstration distributions, U x V a worker), `z` the consensus copy of p.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from fedsim.catalog import Part
+from fedsim.messages import JobCost
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedsim.streams import Streams
+
+RealisationRule = Literal["modal", "sampled", "fixed"]
+"""Where the demonstrations of the lower problem come from: the likeliest, fresh draws at each polyhedron
+update, or one draw for the whole run."""
+
+
+class Oracle(Protocol):
+    """A problem with its data in place, for a fixed number of workers.
+
+    Everything is batched over J jobs of distinct workers; `workers` and `jobs` are their numbers, the address
+    of every draw. Nothing depends on the composition of a batch beyond rounding.
+    """
+
+    start_p: Tensor
+    """Starting point of every worker's p and of z, (M, N)."""
+    start_q: Tensor
+    """Starting point of every worker's q, (U, V)."""
+    on_simplex: bool
+    """Whether rows of p and q are distributions (projected on the simplex) or free."""
+
+    def upper(self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return estimates of the gradients of f_v by p, (J, M, N), and by q, (J, U, V), at (P, Q)."""
+        ...
+
+    def lower(self, workers: list[int], jobs: list[int], P: Tensor, realised: Tensor) -> Tensor:
+        """Return estimates of the gradient of g_v by p, (J, M, N), the upper level held at `realised`."""
+        ...
+
+    def realise(self, workers: list[int], Q: Tensor, rule: RealisationRule, update: int) -> Tensor:
+        """Return what the lower level sees of the upper one during polyhedron update number `update`."""
+        ...
+
+    def evaluate(self, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> dict[str, float]:
+        """Measure the state: at least ``loss`` and ``accuracy`` (NaN where it has no meaning).
+
+        A view from outside: costs no simulated time and no counted call.
+        """
+        ...
+
+
+class Problem(Part):
+    """The settings of a problem."""
+
+    @property
+    @abstractmethod
+    def tunes_p(self) -> bool:
+        """Whether there is a lower level at all; without one no polyhedron update is ever due."""
+
+    @abstractmethod
+    def cost(self, pooled: int = 1) -> JobCost:
+        """Return what one job, outer or inner, costs a worker that holds the data of `pooled` workers."""
+
+    @abstractmethod
+    def prepare(self, streams: Streams, n_workers: int, pooled: int = 1) -> Oracle:
+        """Draw the data and return the oracle.
+
+        Args:
+            streams: the randomness of the run.
+            n_workers: R, the number of workers that compute.
+            pooled: how many workers' data each of them holds; the centralised form has ``n_workers = 1``
+                and ``pooled = R``, and sees exactly the queries that R workers would have drawn.
+        """

@@ -1,0 +1,45 @@
+"""Jobs handed out and not yet evaluated."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fedsim.messages import JobKind
+
+
+class PendingJob(NamedTuple):
+    """A job whose numbers nobody has needed yet; all that it depends on is fixed."""
+
+    worker: int
+    job: int
+    content: Any
+
+
+class Pending:
+    """Collects jobs so that they can be evaluated in one batch.
+
+    A worker has one job in flight, so its number tells which job is meant.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[JobKind, dict[int, PendingJob]] = {kind: {} for kind in JobKind}
+
+    def add(self, worker: int, job: int, kind: JobKind, content: Any) -> None:
+        """Remember a job that has been handed out."""
+        self._jobs[kind][worker] = PendingJob(worker, job, content)
+
+    def holds(self, worker: int, kind: JobKind) -> bool:
+        """Whether this worker's job has yet to be evaluated."""
+        return worker in self._jobs[kind]
+
+    def drop(self, worker: int) -> None:
+        """Forget a worker's job: its result will never be asked for."""
+        for jobs in self._jobs.values():
+            jobs.pop(worker, None)
+
+    def take(self, kind: JobKind) -> list[PendingJob]:
+        """Return and forget all jobs of a kind, in order of worker number."""
+        jobs = self._jobs[kind]
+        taken = [jobs[worker] for worker in sorted(jobs)]
+        jobs.clear()
+        return taken

@@ -1,0 +1,100 @@
+"""The settings of the DBT family's update rules, free of torch so that scenarios load fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedsim.learning.optimizers import AnyOptimizer
+from fedsim.learning.optimizers.adam import Adam
+from fedsim.learning.oracle import RealisationRule
+
+
+class PolyhedronSettings(BaseModel):
+    """How cuts are made and dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    norm: Literal["l1", "squared_l2"] = "l1"
+    """Norm of the gap h: l1 as printed in (5), or ADBO's squared l2."""
+    epsilon: float = Field(0.05, ge=0)
+    """Tolerance of the relaxation (14)."""
+    epsilon_in_cut: bool = True
+    """Whether c holds -epsilon, as (30) demands, or not, as (33) is printed."""
+    only_if_violated: bool = True
+    """Add a cut only where h > epsilon (the paper), or at every update (ADBO's code)."""
+    drop: Literal["twice", "once", "never"] = "twice"
+    """Drop a cut whose multiplier was below `drop_below` before and after the last step (the paper), after it
+    (ADBO's code), or never."""
+    drop_below: float = Field(1e-10, ge=0)
+
+
+class RobustSettings(BaseModel):
+    """The weight psi and where it acts. Without this table there is no robust term anywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    psi: float = Field(0.1, gt=0)
+    """Weight of the l1 penalty: one message moves z by at most (rate of z) x psi a coordinate and step."""
+    outer: Literal["R0", "R1"] = "R1"
+    """R0: no psi in (19) and (21); R1: RSA's sign terms in both."""
+    inner: Literal["R2", "R3", "R4"] = "R3"
+    """z step of the inner loop. R2: (9) as printed, not robust; R3: each worker's contribution and its dual
+    clipped to +-psi; R4: signs only."""
+    worker_sign: Literal["rsa", "printed"] = "rsa"
+    """Sign of psi at the workers: towards z as in RSA, or away from it as (8) is printed."""
+    project_messages: bool = True
+    """Project every received p on the simplex: a legitimate message is a distribution."""
+
+
+class InnerSettings(BaseModel):
+    """Step sizes and penalty of the inner loop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    p_rate: float = Field(0.02, gt=0)
+    z_rate: float = Field(0.02, ge=0)
+    rho_rate: float = Field(0.02, ge=0)
+    mu: float = Field(1.0, ge=0)
+    start: Literal["current", "uniform", "consensus"] = "current"
+    """Where the loop starts: at the current iterates (ADBO's code), at the starting point of the run, or with
+    every p at z."""
+    realisation: RealisationRule = "modal"
+    """The demonstrations that the lower problem holds fixed."""
+
+
+class MultiplierSettings(BaseModel):
+    """The dual ascent on the cuts' multipliers lambda."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rate: float = Field(0.1, gt=0)
+    c1: float = Field(0.04, gt=0)
+    """The dual regulariser c_1; with a schedule, its floor."""
+    schedule: Literal["constant", "decreasing"] = "constant"
+    """ADBO's code uses a constant; the theory ``1 / (rate (t + 1)^(1/4))``, floored (Xu et al., "A unified
+    single-loop alternating gradient projection algorithm", 2022)."""
+
+    def regulariser(self, step: int) -> float:
+        """Return c_1^t at server step t (from 0)."""
+        if self.schedule == "constant":
+            return self.c1
+        return max(self.c1, 1 / (self.rate * (step + 1) ** 0.25))
+
+
+class LearningSettings(BaseModel):
+    """All settings of the update rules; the defaults are our recommended reading of the papers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    optimizer: AnyOptimizer = Adam(learning_rate=2e-3)
+    """How workers step their p and q in (19) and (20), before the projection. The paper's text says Adam with
+    1e-4, which in 500 updates leaves the distributions close to uniform."""
+    z_rate: float = Field(2e-3, ge=0)
+    """Step size of (21)."""
+    multipliers: MultiplierSettings = MultiplierSettings()
+    polyhedron: PolyhedronSettings = PolyhedronSettings()
+    inner: InnerSettings = InnerSettings()
+    robust: RobustSettings | None = None
+    """Regularised robust aggregation; none: R0 everywhere."""

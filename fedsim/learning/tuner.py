@@ -1,0 +1,189 @@
+"""The learning half of AsynDBT, its synchronous and its centralised form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedsim.learning import inner_loop
+from fedsim.learning.lagrangian import Multipliers, ascend, z_gradient
+from fedsim.learning.oracle import Oracle
+from fedsim.learning.pending import Pending
+from fedsim.learning.polyhedron import Polyhedron, extended, new_cuts, without
+from fedsim.learning.robust import outer_pull
+from fedsim.learning.settings import LearningSettings
+from fedsim.learning.simplex import is_distribution
+from fedsim.learning.workers import WorkerTables, chunks, projector
+from fedsim.messages import JobKind, Snapshot, Ticket
+
+
+class ServerState(NamedTuple):
+    """The content of a snapshot; never changed once made."""
+
+    z: Tensor
+    """(M, N)"""
+    multipliers: Multipliers
+    polyhedron: Polyhedron
+
+
+class Tuner:
+    """Bilevel prompt tuning: workers step p and q, the server z and lambda, polyhedron updates the cuts.
+
+    Results are computed when somebody needs them: the first ticket whose job has not been evaluated makes all
+    jobs handed out and not yet evaluated go through in one batch, those still in flight included.
+
+    Source: Ma et al., AsynDBT, Scientific Reports 16:9381 (2026), (4)-(33) and Algorithm 1. With
+    `consensus` off it is cenDBT: one machine, no z, no rho.
+
+    Args:
+        oracle: the problem with its data.
+        settings: the update rules.
+        n_workers: R.
+        consensus: whether there is a z to agree on.
+    """
+
+    def __init__(
+        self, oracle: Oracle, settings: LearningSettings, n_workers: int, consensus: bool = True
+    ) -> None:
+        self.settings = settings
+        self.consensus = consensus
+        self.tables = WorkerTables(oracle, settings, n_workers)
+        self.received = self.tables.P.clone()
+        """The last p of each worker that the server holds, (R, M, N)."""
+        m_words, n_vocab = oracle.start_p.shape
+        nothing = torch.zeros(m_words, 0, dtype=torch.float64)
+        polyhedron = Polyhedron.empty(n_workers, m_words, n_vocab, settings.polyhedron.norm)
+        self.state = ServerState(oracle.start_p.clone(), Multipliers(nothing, nothing, nothing), polyhedron)
+        self.steps = 0
+        self.cut_updates = 0
+        self.alive = dict.fromkeys(range(n_workers))
+        self._oracle = oracle
+        self._pending = Pending()
+        self._project = projector(oracle.on_simplex)
+        self._loop: inner_loop.InnerLoop | None = None
+        self._outer_psi = settings.robust.psi if settings.robust and settings.robust.outer == "R1" else 0.0
+
+    def hand_out(self, worker: int, job: int, kind: JobKind, snapshot: Snapshot) -> None:
+        """A job has been handed out."""
+        self._pending.add(worker, job, kind, snapshot.content)
+
+    def take_step(self, tickets: list[Ticket]) -> ServerState:
+        """Take one server step: z by (21), then lambda by (22), with the p of these tickets."""
+        self._receive(tickets)
+        z, multipliers, polyhedron = self.state
+        if self.consensus and (polyhedron.columns or self._outer_psi):
+            gradient = z_gradient(polyhedron, multipliers.now)
+            if self._outer_psi:
+                # Over all workers, as printed: this term alone makes a robust step cost R and not S.
+                gradient = gradient + outer_pull(z, self.received[list(self.alive)], self._outer_psi)
+            z = self._project(z - self.settings.z_rate * gradient)
+        if polyhedron.columns:
+            ascent = self.settings.multipliers
+            c1 = ascent.regulariser(self.steps)
+            multipliers = ascend(polyhedron, multipliers, z, ascent.rate, c1)
+        self.steps += 1
+        self.state = ServerState(z, multipliers, polyhedron)
+        return self.state
+
+    def begin_cut(self, drained: list[Ticket], participants: list[int]) -> inner_loop.InnerLoop:
+        """Start a polyhedron update with these workers, after taking what was still under way."""
+        self._receive(drained)
+        rows = torch.tensor(participants)
+        rule = self.settings.inner.realisation
+        realised = self._oracle.realise(participants, self.tables.Q[rows], rule, self.cut_updates)
+        self._loop = inner_loop.start_loop(
+            participants,
+            self.received[rows],
+            self.state.z,
+            self._oracle.start_p,
+            realised,
+            self.settings.inner,
+        )
+        return self._loop
+
+    def cut_round(self, tickets: list[Ticket]) -> inner_loop.InnerLoop:
+        """Finish an inner round: (8) at the workers that answered, then (9) and (10)."""
+        assert self._loop is not None
+        loop = self._loop
+        if len(tickets) < len(loop.workers):
+            loop = loop.kept([ticket.worker for ticket in tickets])
+        jobs = {job.worker: job.job for job in self._pending.take(JobKind.INNER)}
+        inner, robust = self.settings.inner, self.settings.robust
+        p = torch.empty_like(loop.p)
+        for part in chunks(len(loop.workers), self.state.z.numel()):
+            workers = list(loop.workers[part])
+            gradient = self._oracle.lower(
+                workers, [jobs[worker] for worker in workers], loop.p[part], loop.realised[part]
+            )
+            p[part] = inner_loop.worker_round(loop, part, gradient, inner, robust, self._project)
+        p = self._checked(p)
+        if self.consensus:
+            self._loop = inner_loop.server_round(loop, p, inner, robust, self._project)
+        else:
+            self._loop = replace(loop, p=p)
+        return self._loop
+
+    def end_cut(self) -> ServerState:
+        """Drop idle cuts and add the new ones, (28)-(33), from phi = the last inner round."""
+        assert self._loop is not None
+        loop, self._loop = self._loop, None
+        self.cut_updates += 1
+        z, multipliers, polyhedron = self.state
+        settings = self.settings.polyhedron
+        if settings.drop != "never" and polyhedron.columns:
+            idle = multipliers.now < settings.drop_below
+            if settings.drop == "twice":
+                idle &= multipliers.before < settings.drop_below
+            polyhedron, kept = without(polyhedron, idle)
+            multipliers = Multipliers(*(table[:, kept] * polyhedron.alive for table in multipliers))
+        rows = torch.tensor(loop.workers)
+        new = new_cuts(self.received[rows], z, loop.p, loop.z, settings, self.consensus)
+        if bool(new.alive.any()):
+            polyhedron = extended(polyhedron, new, rows)
+            zero = torch.zeros_like(new.c)[:, None]
+            weighed = (new.a * self.received[rows]).sum((0, 2))[:, None]
+            additions = zero, torch.full_like(zero, torch.inf), weighed
+            multipliers = Multipliers(
+                *(torch.cat(pair, 1) for pair in zip(multipliers, additions, strict=True))
+            )
+        self.state = ServerState(z, multipliers, polyhedron)
+        return self.state
+
+    def evict(self, worker: int) -> None:
+        """Go on without this worker: the cuts keep the last p it sent."""
+        del self.alive[worker]
+        self._pending.drop(worker)
+
+    def evaluate(self, workers: list[int]) -> dict[str, float]:
+        """Measure the state over these workers; see `Oracle.evaluate`."""
+        rows = torch.tensor(workers)
+        measured = self._oracle.evaluate(workers, self.tables.P[rows], self.tables.Q[rows], self.state.z)
+        spread = (self.received[rows] - self.state.z).abs().sum((1, 2)) / self.state.z.shape[0]
+        measured["consensus_gap"] = float(spread.mean()) if self.consensus else 0.0
+        measured["cuts"] = self.state.polyhedron.count()
+        return measured
+
+    def _receive(self, tickets: list[Ticket]) -> None:
+        """Take the p of finished outer jobs into the server's tables."""
+        if any(self._pending.holds(ticket.worker, JobKind.OUTER) for ticket in tickets):
+            self.tables.step(self._pending.take(JobKind.OUTER))
+        multipliers, polyhedron = self.state.multipliers, self.state.polyhedron
+        for part in chunks(len(tickets), self.state.z.numel()):
+            workers = [ticket.worker for ticket in tickets[part]]
+            rows = workers[0] if len(workers) == 1 else torch.tensor(workers)
+            message = self._checked(self.tables.P[rows])
+            if polyhedron.columns:
+                change = polyhedron.along(rows, message - self.received[rows])
+                multipliers = multipliers._replace(weighed=multipliers.weighed + change)
+            self.received[rows] = message
+        self.state = self.state._replace(multipliers=multipliers)
+
+    def _checked(self, message: Tensor) -> Tensor:
+        """Project received distributions on the simplex where the robust mode asks for it."""
+        robust = self.settings.robust
+        if robust is None or not robust.project_messages or not self._oracle.on_simplex:
+            return message
+        return message if bool(is_distribution(message).all()) else self._project(message)

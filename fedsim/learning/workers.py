@@ -1,0 +1,79 @@
+"""What workers hold and how they step it: (19) and (20), for any number of workers at once."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from fedsim.learning import simplex
+from fedsim.learning.oracle import Oracle
+from fedsim.learning.pending import PendingJob
+from fedsim.learning.robust import worker_pull
+from fedsim.learning.settings import LearningSettings
+
+CHUNK_ELEMENTS = 65_536
+"""Numbers of p in one chunk of a batch: half a mebibyte, so that a chunk's passes stay in the cache."""
+
+
+def projector(on_simplex: bool):  # type: ignore[no-untyped-def]  # mypy cannot see that both are one type
+    """Return the projection on the feasible set of p, q and z."""
+    return simplex.project if on_simplex else torch.clone
+
+
+def chunks(total: int, elements_each: int) -> list[slice]:
+    """Cut `total` jobs of `elements_each` numbers into slices that stay in the cache."""
+    size = max(1, CHUNK_ELEMENTS // elements_each)
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+class WorkerTables:
+    """The private state of R workers: p, q and the optimizer's memory.
+
+    The tables are changed in place, a few rows at a time: with many workers a copy a step would cost R, where
+    the step itself costs its active set.
+    """
+
+    def __init__(self, oracle: Oracle, settings: LearningSettings, n_workers: int) -> None:
+        self.P = oracle.start_p.expand(n_workers, *oracle.start_p.shape).clone()
+        self.Q = oracle.start_q.expand(n_workers, *oracle.start_q.shape).clone()
+        self._oracle = oracle
+        self._optimizer = settings.optimizer
+        self._robust = settings.robust if settings.robust and settings.robust.outer == "R1" else None
+        self._project = projector(oracle.on_simplex)
+        n_moments = settings.optimizer.n_moments
+        self._p_moments = tuple(torch.zeros_like(self.P) for _ in range(n_moments))
+        self._q_moments = tuple(torch.zeros_like(self.Q) for _ in range(n_moments))
+        self._count = torch.zeros(n_workers)
+
+    def step(self, jobs: list[PendingJob]) -> None:
+        """Evaluate outer jobs: every worker among them takes its step (19) and (20)."""
+        # Jobs in flight across a change of cuts pull along the cuts that they read.
+        for _, same in groupby(jobs, key=lambda job: id(job.content.polyhedron)):
+            group = list(same)
+            for part in chunks(len(group), self.P[0].numel()):
+                self._step_chunk(group[part])
+
+    def _step_chunk(self, jobs: list[PendingJob]) -> None:
+        workers = [job.worker for job in jobs]
+        rows = torch.tensor(workers)
+        P, Q = self.P[rows], self.Q[rows]
+        p_gradient, q_gradient = self._oracle.upper(workers, [job.job for job in jobs], P, Q)
+        polyhedron = jobs[0].content.polyhedron
+        if polyhedron.columns:
+            multipliers = torch.stack([job.content.multipliers.now for job in jobs])
+            p_gradient += polyhedron.pull(rows, multipliers)
+        if self._robust is not None:
+            z = torch.stack([job.content.z for job in jobs])
+            p_gradient += worker_pull(P, z, self._robust)
+        self._count[rows] += 1
+        self.P[rows] = self._project(P - self._optimized(rows, p_gradient, self._p_moments))
+        self.Q[rows] = self._project(Q - self._optimized(rows, q_gradient, self._q_moments))
+
+    def _optimized(self, rows: Tensor, gradient: Tensor, moments: tuple[Tensor, ...]) -> Tensor:
+        own = tuple(table[rows] for table in moments)
+        step = self._optimizer.update(gradient, own, self._count[rows])
+        for table, changed in zip(moments, own, strict=True):
+            table[rows] = changed
+        return step

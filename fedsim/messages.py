@@ -1,0 +1,44 @@
+"""The two values in which *when* and *what* meet."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+
+class JobKind(IntEnum):
+    """What a worker is asked to do."""
+
+    OUTER = 0
+    """One gradient step on its own prompt variables, (19) and (20) of the AsynDBT paper."""
+    INNER = 1
+    """One round (8) of the augmented-Lagrangian loop that estimates the lower solution."""
+
+
+class Snapshot(NamedTuple):
+    """What a worker read from the server: the number of server steps taken so far, and the content."""
+
+    version: int
+    content: Any
+
+
+class Ticket(NamedTuple):
+    """A finished job: who, which, what kind, which snapshot it read, when it started and finished (s)."""
+
+    worker: int
+    job: int
+    kind: JobKind
+    snapshot: Snapshot
+    start_s: float
+    finish_s: float
+
+
+class JobCost(NamedTuple):
+    """What one job of one worker costs: all that the timing half knows of it."""
+
+    calls: int
+    tokens_in: int
+    """Prompt tokens, summed over the calls."""
+    tokens_out: int
+    bytes_up: int
+    bytes_down: int

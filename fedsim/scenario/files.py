@@ -1,0 +1,170 @@
+"""Scenario files: TOML with ``extends``, ``variants`` and overrides, resolved into scenarios and back."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedsim.errors import InputError, nearest
+from fedsim.scenario.explain import explain
+from fedsim.scenario.model import Scenario
+
+Table = dict[str, Any]
+
+
+def load_scenario(path: str | Path, variant: str = "", overrides: Iterable[str] = ()) -> Scenario:
+    """Load one scenario.
+
+    Args:
+        path: the TOML file.
+        variant: which of its variants; a file without any needs none.
+        overrides: ``"dotted.key=value"`` settings that go over the file's.
+
+    Raises:
+        InputError: the file is missing, broken or says something impossible.
+    """
+    table, variants = _read(Path(path))
+    if variant not in variants and (variant or variants):
+        hint = nearest(variant, variants)
+        known = ", ".join(variants) or "none"
+        raise InputError(f"{path}: no variant {variant!r}{hint} (variants: {known})")
+    return _resolve(Path(path), table, variant, variants, overrides)
+
+
+def load_variants(
+    path: str | Path, overrides: Iterable[str] = (), only: Iterable[str] = ()
+) -> list[Scenario]:
+    """Load every variant of a file, or those named in `only`; a file without variants is one scenario."""
+    table, variants = _read(Path(path))
+    if unknown := [name for name in only if name not in variants]:
+        known = ", ".join(variants) or "none"
+        raise InputError(
+            f"{path}: no variant {unknown[0]!r}{nearest(unknown[0], variants)} (variants: {known})"
+        )
+    overrides = list(overrides)
+    chosen = list(only) or list(variants) or [""]
+    return [_resolve(Path(path), table, variant, variants, overrides) for variant in chosen]
+
+
+def dump(scenario: Scenario) -> str:
+    """Return the fully resolved scenario as TOML; loading it gives an equal scenario."""
+    import tomli_w
+
+    table = scenario.model_dump(mode="json", exclude_none=True)
+    if scenario.cuts is None:
+        table["cuts"] = False
+    return tomli_w.dumps(table)
+
+
+def parse(table: Table, place: str = "scenario") -> Scenario:
+    """Turn a table into a scenario.
+
+    Raises:
+        InputError: with a sentence for each thing that is wrong.
+    """
+    try:
+        return Scenario.model_validate(table)
+    except ValidationError as error:
+        raise InputError(explain(error, place, table)) from error
+
+
+def merged(base: Table, over: Table) -> Table:
+    """Lay one table over another.
+
+    Tables are merged key by key; anything else is replaced, and so is a part whose kind changes: the settings
+    of another kind mean nothing to it.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        old = base.get(key)
+        result[key] = value
+        if isinstance(old, dict) and isinstance(value, dict):
+            same_kind = value.get("kind", old.get("kind")) == old.get("kind")
+            result[key] = merged(old, value) if same_kind else value
+    return result
+
+
+def _resolve(
+    path: Path, table: Table, variant: str, variants: dict[str, Table], overrides: Iterable[str]
+) -> Scenario:
+    table = {"name": path.stem, **table}
+    if variant:
+        table = merged(table, {**variants[variant], "variant": variant})
+    for override in overrides:
+        table = _overridden(table, override)
+    return parse(table, str(path))
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Table, dict[str, Table]]:
+    """Read a file and those it extends; return the table and its variants."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from error
+    _locate_files(table, path.parent)
+    base = table.pop("extends", None)
+    if base is not None:
+        if not isinstance(base, str):
+            raise InputError(f"{path}: extends: found {base!r}, expected the path of a scenario file")
+        origin = path.parent / base
+        if origin.resolve() in seen or origin.resolve() == path.resolve():
+            raise InputError(f"{path}: extends: {base!r} leads back to this file")
+        inherited, variants = _read(origin, (*seen, path.resolve()))
+        table = merged(inherited | {"variants": variants}, table)
+    variants = table.pop("variants", {})
+    if not isinstance(variants, dict) or not all(isinstance(part, dict) for part in variants.values()):
+        raise InputError(f"{path}: variants: expected tables, as in [variants.NAME]")
+    return table, variants
+
+
+def _locate_files(value: Any, folder: Path) -> None:
+    """Make the files that parts read relative to the scenario that names them."""
+    if isinstance(value, dict):
+        if isinstance(value.get("file"), str) and "kind" in value:
+            value["file"] = str(folder / value["file"])
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _locate_files(part, folder)
+
+
+def _overridden(table: Table, override: str) -> Table:
+    """Lay one ``dotted.key=value`` over a table; numbers in the key are places in a list."""
+    key, equals, text = override.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise InputError(f"--set {override!r}: expected dotted.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    return _with(table, steps, value, override)
+
+
+def _with(old: Any, steps: list[str], value: Any, override: str) -> Any:
+    if not steps:
+        return merged({"": old}, {"": value})[""]
+    step, rest = steps[0], steps[1:]
+    if isinstance(old, list):
+        if not step.isdigit() or int(step) >= len(old):
+            raise InputError(
+                f"--set {override!r}: expected a place from 0 to {len(old) - 1} in the list, got {step!r}"
+            )
+        return [
+            _with(part, rest, value, override) if place == int(step) else part
+            for place, part in enumerate(old)
+        ]
+    table = old if isinstance(old, dict) else {}
+    return (
+        merged(table, {step: _with(table.get(step), rest, value, override)})
+        if rest
+        else merged(table if step != "kind" or table.get("kind") == value else {}, {step: value})
+    )

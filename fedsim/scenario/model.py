@@ -1,0 +1,127 @@
+"""What a scenario is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fedsim.catalog import Family
+from fedsim.icl.problem import IclProblem
+from fedsim.learning.algorithms import AnyAlgorithm
+from fedsim.learning.oracle import Problem
+from fedsim.learning.quadratic import Quadratic
+from fedsim.learning.settings import LearningSettings
+from fedsim.timing.llm_service import AnyLlmService
+from fedsim.timing.server import CutPlan, ServerSettings
+from fedsim.timing.worker import WorkerGroup
+
+PROBLEMS = Family("problems", Problem, IclProblem, Quadratic)
+AnyProblem = Annotated[Problem, PROBLEMS]
+
+
+class Strict(BaseModel):
+    """A part of a scenario: frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Budget(Strict):
+    """When a run ends: at the first of these that is reached."""
+
+    epochs: int | None = Field(None, ge=1)
+    """Worker rounds per worker: ends at the first step by which R x epochs worker updates have been used. An
+    epoch of the centralised form is one update with the pooled calls."""
+    server_steps: int | None = Field(None, ge=1)
+    worker_updates: int | None = Field(None, ge=1)
+    horizon_s: float | None = Field(None, gt=0)
+    """Simulated seconds; the run covers [0, horizon_s)."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Budget:
+        if not any((self.epochs, self.server_steps, self.worker_updates, self.horizon_s)):
+            raise ValueError("expected at least one of epochs, server_steps, worker_updates, horizon_s")
+        return self
+
+    def updates(self, n_workers: int) -> int | None:
+        """Return the number of worker updates to stop at."""
+        limits = [self.worker_updates, self.epochs and self.epochs * n_workers]
+        return min((limit for limit in limits if limit), default=None)
+
+
+class Target(Strict):
+    """The mark that `time_to_target_s` is about."""
+
+    metric: Literal["loss", "accuracy"] = "loss"
+    value: float
+    stop: bool = False
+    """End the run when the mark is reached."""
+
+    def reached(self, metrics: dict[str, float]) -> bool:
+        """Whether these measurements are at the mark or beyond."""
+        found = metrics[self.metric]
+        return found <= self.value if self.metric == "loss" else found >= self.value
+
+
+class Evaluation(Strict):
+    """When the state is measured, from outside: it costs no simulated time and no counted call."""
+
+    every_steps: int = Field(10, ge=1)
+    """Besides the start and the end."""
+    max_workers: int = Field(100, ge=1)
+    """Measure the first so many workers only."""
+    patience: int | None = Field(None, ge=1)
+    """Early stopping: end after so many measurements without a better `validation_loss`; none: never."""
+
+
+class Record(Strict):
+    """What a run writes besides its tables."""
+
+    spans: bool = False
+    """Keep every stretch of every activity (`spans.parquet`), for timelines."""
+
+
+class Scenario(Strict):
+    """One run, fully stated."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    variant: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
+    """Which of the file's variants this is."""
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    algorithm: AnyAlgorithm
+    learning: LearningSettings = LearningSettings()
+    cuts: CutPlan | None = CutPlan()
+    """When the polyhedron is updated; `cuts = false` in a file: never."""
+    problem: AnyProblem
+    workers: tuple[WorkerGroup, ...]
+    llm: AnyLlmService
+    server: ServerSettings = ServerSettings()
+    budget: Budget
+    target: Target | None = None
+    evaluation: Evaluation = Evaluation()
+    record: Record = Record()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switched_off(cls, table: object) -> object:
+        """Read ``cuts = false`` as none: TOML has no null."""
+        if isinstance(table, dict) and table.get("cuts") is False:
+            return {**table, "cuts": None}
+        return table
+
+    @model_validator(mode="after")
+    def _enough_workers(self) -> Scenario:
+        if not self.workers:
+            raise ValueError("expected at least one group of workers, as in [[workers]]")
+        wait_for, _ = self.algorithm.step_rule(self.n_workers)
+        if wait_for > self.n_workers:
+            raise ValueError(
+                f"algorithm.wait_for = {wait_for} exceeds the number of workers, {self.n_workers}"
+            )
+        return self
+
+    @property
+    def n_workers(self) -> int:
+        """R: workers that hold data."""
+        return sum(group.count for group in self.workers)

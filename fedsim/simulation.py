@@ -1,0 +1,242 @@
+"""One run: the only place where *when* and *what* are joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import DivergedError, StalledError
+from fedsim.messages import JobKind, Ticket
+from fedsim.scenario import Scenario
+from fedsim.streams import Streams
+from fedsim.timing.exchange import StepReport
+from fedsim.timing.loop import Ending, Timeline, run_timeline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fedsim.learning.tuner import Tuner
+
+Progress = Callable[[StepReport, dict[str, float]], None]
+"""Called after every server step with the step and the last measurements."""
+
+DIVERGED = 1e15
+"""A loss beyond this is given up."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the scenario, the headline numbers and the tables."""
+
+    scenario: Scenario
+    summary: dict[str, Any]
+    steps: pd.DataFrame
+    workers: pd.DataFrame
+    spans: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        name = " ".join(part for part in (self.scenario.name, self.scenario.variant) if part)
+        numbers = ", ".join(
+            f"{key}={self.summary[key]:.6g}"
+            for key in ("simulated_time_s", "server_steps", "worker_updates", "accuracy", "loss")
+            if self.summary.get(key) is not None
+        )
+        return f"<Run {name}, seed {self.scenario.seed}: {numbers}>"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        flat = {key: value for key, value in self.summary.items() if not isinstance(value, dict)}
+        return pd.Series(flat, name=repr(self)).to_frame().to_html()
+
+
+def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | None = None) -> Run:
+    """Simulate a scenario.
+
+    Args:
+        scenario: what to run.
+        timing_only: run the clock alone; nothing is learned and nothing measured.
+        progress: called after every server step.
+
+    A run that stalls or diverges comes back with what it had; `summary` says so under ``ended``.
+    """
+    streams = Streams(scenario.seed)
+    if timing_only:
+        recorder = Recorder(scenario, None, progress)
+        ending = run_timeline(timeline(scenario), recorder, streams)
+        return _finished(scenario, recorder, ending)
+    import torch
+
+    threads = torch.get_num_threads()
+    # One thread: these tensors are small, runs side by side use the cores better, and the order of a sum, and
+    # so its last digit, does not depend on the machine.
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            recorder = Recorder(scenario, _tuner(scenario, streams), progress)
+            ending = run_timeline(timeline(scenario), recorder, streams)
+            recorder.measure_end()
+    finally:
+        torch.set_num_threads(threads)
+    return _finished(scenario, recorder, ending)
+
+
+def computing_workers(scenario: Scenario) -> tuple[int, int]:
+    """Return how many workers compute, and how many workers' data each of them holds."""
+    return (1, scenario.n_workers) if scenario.algorithm.centralised else (scenario.n_workers, 1)
+
+
+def timeline(scenario: Scenario) -> Timeline:
+    """Return what the timing half needs to know of a scenario."""
+    n_workers, pooled = computing_workers(scenario)
+    groups = list(scenario.workers)
+    cost = scenario.problem.cost(pooled)
+    if scenario.algorithm.centralised:
+        # The centralised client is a worker of the first group, beside its server: nothing is sent.
+        groups = [groups[0].without_network()]
+        cost = cost._replace(bytes_up=0, bytes_down=0)
+    wait_for, tau = scenario.algorithm.step_rule(n_workers)
+    robust = scenario.learning.robust
+    reads_z = robust is not None and robust.outer == "R1" and not scenario.algorithm.centralised
+    # A worker gets its pull of the cuts, and z as well where the robust term compares p with it; an inner
+    # round sends z down and p up.
+    outer = cost._replace(bytes_down=cost.bytes_down * (2 if reads_z else 1))
+    return Timeline(
+        groups=groups,
+        service=scenario.llm,
+        server=scenario.server,
+        wait_for=wait_for,
+        tau=tau,
+        cuts=scenario.cuts if scenario.problem.tunes_p else None,
+        costs={JobKind.OUTER: outer, JobKind.INNER: cost},
+        cut_bytes=cost.bytes_up,
+        horizon_s=scenario.budget.horizon_s,
+        max_steps=scenario.budget.server_steps,
+        max_updates=scenario.budget.updates(n_workers),
+        keep_spans=scenario.record.spans,
+    )
+
+
+def _tuner(scenario: Scenario, streams: Streams) -> Tuner:
+    from fedsim.learning.tuner import Tuner
+
+    n_workers, pooled = computing_workers(scenario)
+    oracle = scenario.problem.prepare(streams, n_workers, pooled)
+    return Tuner(oracle, scenario.learning, n_workers, consensus=not scenario.algorithm.centralised)
+
+
+class Recorder:
+    """The learning half behind the seam: passes calls on, measures, and keeps a row a step."""
+
+    def __init__(self, scenario: Scenario, tuner: Tuner | None, progress: Progress | None) -> None:
+        self.finished = False
+        self.rows: list[dict[str, Any]] = []
+        self.reached_s = math.nan
+        self.stop_reason = ""
+        self._scenario = scenario
+        self._tuner = tuner
+        self._progress = progress
+        self._last: dict[str, float] = {}
+        self._best = math.inf
+        self._since_best = 0
+
+    def first(self) -> Any:
+        self._record(StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0), measure=True)
+        return self._tuner and self._tuner.state
+
+    def hand_out(self, worker: int, job: int, kind: JobKind, snapshot: Any) -> None:
+        if self._tuner is not None:
+            self._tuner.hand_out(worker, job, kind, snapshot)
+
+    def take_step(self, tickets: list[Ticket], report: StepReport) -> Any:
+        content = self._tuner and self._tuner.take_step(tickets)
+        self._record(report, measure=report.step % self._scenario.evaluation.every_steps == 0)
+        return content
+
+    def begin_cut(self, drained: list[Ticket], participants: list[int]) -> Any:
+        return self._tuner and self._tuner.begin_cut(drained, participants)
+
+    def cut_round(self, tickets: list[Ticket]) -> Any:
+        return self._tuner and self._tuner.cut_round(tickets)
+
+    def end_cut(self) -> Any:
+        return self._tuner and self._tuner.end_cut()
+
+    def evict(self, worker: int) -> None:
+        if self._tuner is not None:
+            self._tuner.evict(worker)
+
+    def measure_end(self) -> None:
+        """Measure the last step if its turn did not come."""
+        if self._tuner is not None and "loss" not in self.rows[-1] and self.stop_reason != "diverged":
+            self._measure(self.rows[-1])
+
+    def _record(self, report: StepReport, measure: bool) -> None:
+        row: dict[str, Any] = report._asdict()
+        self.rows.append(row)
+        if measure and self._tuner is not None:
+            self._measure(row)
+        if self._progress is not None:
+            self._progress(report, self._last)
+
+    def _measure(self, row: dict[str, Any]) -> None:
+        tuner, scenario = self._tuner, self._scenario
+        assert tuner is not None
+        workers = list(tuner.alive)[: scenario.evaluation.max_workers]
+        if not workers:
+            return
+        metrics = self._last = tuner.evaluate(workers)
+        row.update(metrics)
+        if not abs(metrics["loss"]) < DIVERGED:
+            self._stop("diverged")
+        target = scenario.target
+        if target is not None and math.isnan(self.reached_s) and target.reached(metrics):
+            self.reached_s = row["time_s"]
+            if target.stop:
+                self._stop("target")
+        if scenario.evaluation.patience is not None:
+            self._watch(metrics.get("validation_loss", metrics["loss"]), scenario.evaluation.patience)
+
+    def _watch(self, loss: float, patience: int) -> None:
+        """Early stopping."""
+        self._since_best = 0 if loss < self._best else self._since_best + 1
+        self._best = min(self._best, loss)
+        if self._since_best >= patience:
+            self._stop("early stopping")
+
+    def _stop(self, reason: str) -> None:
+        self.finished = True
+        self.stop_reason = reason
+
+
+def _finished(scenario: Scenario, recorder: Recorder, ending: Ending) -> Run:
+    """Put tables and headline numbers together."""
+    from fedsim import tables
+
+    steps = tables.steps(recorder.rows, scenario.llm)
+    workers = tables.workers(scenario, ending)
+    spans = tables.spans(ending) if scenario.record.spans else None
+    return Run(scenario, tables.summary(scenario, recorder, ending, steps, workers), steps, workers, spans)
+
+
+def raise_if_failed(run: Run) -> None:
+    """Raise what a person must be told of a run that did not end well.
+
+    Raises:
+        DivergedError: the loss left every bound.
+        StalledError: the server waited for workers that would never answer.
+    """
+    name, summary = run.scenario.name, run.summary
+    if summary["ended"] == "diverged":
+        raise DivergedError(
+            f"{name}: the loss passed {DIVERGED:g} at step {summary['server_steps']}; "
+            "try a smaller learning rate"
+        )
+    if summary["ended"] == "stalled":
+        missing = ", ".join(map(str, summary["waiting_for"][:10]))
+        raise StalledError(
+            f"{name}: stalled at {summary['simulated_time_s']:g} s after {summary['server_steps']} steps: "
+            f"worker {missing} will never answer; server.evict_after_s lets the server go on without it"
+        )

@@ -1,0 +1,118 @@
+"""The tables and the headline numbers of a finished run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fedsim.timing.activities import Activity
+from fedsim.timing.loop import Ending
+
+if TYPE_CHECKING:
+    from fedsim.scenario import Scenario
+    from fedsim.simulation import Recorder
+    from fedsim.timing.llm_service import IndependentCalls
+
+WORKER_ACTIVITIES = [activity for activity in Activity if activity is not Activity.STEPPING]
+
+
+def steps(rows: list[dict[str, Any]], llm: IndependentCalls) -> pd.DataFrame:
+    """Return a row a server step and one for the start; counters are cumulative, measurements may be null."""
+    table = pd.DataFrame(rows)
+    cost = [llm.price(t_in, t_out) for t_in, t_out in zip(table.tokens_in, table.tokens_out, strict=True)]
+    table.insert(list(table.columns).index("tokens_out") + 1, "cost", cost)
+    for column in ("loss", "accuracy"):
+        if column not in table:
+            table[column] = math.nan
+    return table
+
+
+def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
+    """Return a row a worker: its group, jobs, and seconds by activity."""
+    n_workers = len(ending.jobs)
+    if scenario.algorithm.centralised:
+        names = [scenario.workers[0].name]
+    else:
+        names = [group.name for group in scenario.workers for _ in range(group.count)]
+    table = pd.DataFrame(
+        {
+            "worker": np.arange(n_workers),
+            "group": names,
+            "malicious": False,
+            "jobs": ending.jobs,
+            "evicted_s": [ending.evicted.get(worker, math.nan) for worker in range(n_workers)],
+        }
+    )
+    for activity in WORKER_ACTIVITIES:
+        table[f"seconds_{activity.label}"] = ending.clock.seconds[activity][:n_workers]
+    return table
+
+
+def spans(ending: Ending) -> pd.DataFrame:
+    """Return a row a stretch of one activity, in order of time."""
+    server = len(ending.jobs)
+    table = pd.DataFrame(
+        [
+            ("server" if span.entity == server else f"worker {span.entity}", span.activity.label, *span[2:])
+            for span in ending.clock.spans
+        ],
+        columns=["entity", "activity", "start_s", "end_s"],
+    )
+    return table.sort_values(["start_s", "end_s"], kind="stable", ignore_index=True)
+
+
+def summary(
+    scenario: Scenario, recorder: Recorder, ending: Ending, steps: pd.DataFrame, workers: pd.DataFrame
+) -> dict[str, Any]:
+    """Return the headline numbers; what was not measured is null."""
+    report = ending.report
+    taken = steps[steps.step > 0]
+    measured = steps.dropna(subset=["loss"])
+    numbers: dict[str, Any] = {
+        "scenario": scenario.name,
+        "variant": scenario.variant,
+        "algorithm": scenario.algorithm.kind,
+        "seed": scenario.seed,
+        "n_workers": scenario.n_workers,
+        "ended": _ended(recorder, ending),
+        "simulated_time_s": ending.time_s,
+        "server_steps": report.step,
+        "worker_updates": report.worker_updates,
+        "drained": report.drained,
+        "cut_updates": report.cut_updates,
+        **{key: getattr(report, key) for key in ("llm_calls", "tokens_in", "tokens_out")},
+        "cost": scenario.llm.price(report.tokens_in, report.tokens_out),
+        "bytes_up": report.bytes_up,
+        "bytes_down": report.bytes_down,
+        "staleness_mean": _mean_staleness(taken),
+        "staleness_max": int(taken.staleness_max.max()) if len(taken) else 0,
+        "time_to_target_s": recorder.reached_s,
+        "seconds_by_activity": {
+            activity.label: float(workers[f"seconds_{activity.label}"].mean())
+            for activity in WORKER_ACTIVITIES
+        },
+        "server_seconds_by_activity": {
+            activity.label: ending.clock.seconds[activity][-1]
+            for activity in (Activity.WAITING, Activity.STEPPING, Activity.CUTTING)
+        },
+        "evicted": {str(worker): time_s for worker, time_s in ending.evicted.items()},
+        "waiting_for": ending.waiting_for,
+    }
+    known = set(report._fields) | {"cost"}
+    for metric in (column for column in steps.columns if column not in known):
+        numbers[metric] = float(measured[metric].iloc[-1]) if len(measured) else math.nan
+    return {key: None if value != value else value for key, value in numbers.items()}
+
+
+def _mean_staleness(taken: pd.DataFrame) -> float:
+    """Return the mean over tickets, not over steps."""
+    return float(np.average(taken.staleness_mean, weights=taken.active)) if len(taken) else 0.0
+
+
+def _ended(recorder: Recorder, ending: Ending) -> str:
+    if recorder.stop_reason:
+        return recorder.stop_reason
+    return "stalled" if ending.stalled else "budget"

@@ -1,0 +1,113 @@
+"""Measured delays, drawn again at random."""
+
+from __future__ import annotations
+
+import csv
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from fedsim.timing.delays.base import Delay
+
+
+class Empirical(Delay):
+    """Measured delays drawn again at random, with replacement: `samples_s`, or a `column` of a CSV `file`.
+
+    All in seconds. Empty cells are skipped: they are requests that failed and have no delay. A file is read
+    once, when the scenario is loaded; the part then holds the numbers in `samples_s` and no longer knows
+    where they came from, so a resolved scenario needs no other file. Mean: the mean of the samples.
+
+    Source: the empirical distribution; Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+    chapter 4.
+    """
+
+    kind: Literal["empirical"] = "empirical"
+    samples_s: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    file: str | None = Field(default=None, exclude=True)
+    column: str | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_file(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        given = {key: value for key, value in settings.items() if value is not None}
+        file, column = given.pop("file", None), given.pop("column", None)
+        from_file = file is not None or column is not None
+        if from_file == ("samples_s" in given):
+            raise _bad("an empirical delay takes either samples_s or a file and its column")
+        if not from_file:
+            return given
+        if not isinstance(file, str | Path) or not isinstance(column, str):
+            raise _bad(
+                f"file and column must both be given, as text; got file = {file!r}, column = {column!r}"
+            )
+        return given | {"samples_s": read_column(Path(file), column)}
+
+    @field_validator("samples_s")
+    @classmethod
+    def _not_empty(cls, samples_s: tuple[float, ...]) -> tuple[float, ...]:
+        if not samples_s:
+            raise _bad("an empirical delay needs at least one sample")
+        return samples_s
+
+    @property
+    def mean_value_s(self) -> float:
+        return math.fsum(self.samples_s) / len(self.samples_s)
+
+    def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
+        return self._samples[generator.integers(len(self._samples), size=size)]
+
+    @cached_property
+    def _samples(self) -> NDArray[np.float64]:
+        return np.array(self.samples_s)
+
+
+def read_column(file: Path, column: str) -> tuple[float, ...]:
+    """Return the delays (s) in a column of a CSV file with a header line; empty cells are skipped.
+
+    Raises:
+        PydanticCustomError: the file cannot be read, the column is missing, twice there or without a number,
+            or a cell holds anything but a finite number of seconds from 0 up.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.DictReader(lines)
+            header = list(rows.fieldnames or ())
+            if header.count(column) != 1:
+                known = ", ".join(map(repr, header)) or "none"
+                count = "no column" if column not in header else "more than one column"
+                raise _bad(f"{file}: {count} {column!r} (columns: {known})")
+            delays = tuple(
+                _delay(cell, f"{file}, line {rows.line_num}, column {column!r}")
+                for row in rows
+                if (cell := (row[column] or "").strip())
+            )
+    except OSError as error:
+        raise _bad(f"cannot read {file}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _bad(f"{file} is not a CSV file in UTF-8: {error}") from error
+    if not delays:
+        raise _bad(f"{file}: column {column!r} holds no delay at all")
+    return delays
+
+
+def _delay(cell: str, place: str) -> float:
+    try:
+        delay_s = float(cell)
+    except ValueError:
+        delay_s = math.nan
+    if not (math.isfinite(delay_s) and delay_s >= 0):
+        raise _bad(f"{place}: expected seconds, 0 or more (or nothing, for a failed request), got {cell!r}")
+    return delay_s
+
+
+def _bad(sentence: str) -> PydanticCustomError:
+    # as an argument, not as the template: a file name may hold braces
+    return PydanticCustomError("bad_delays", "{sentence}", {"sentence": sentence})

@@ -1,0 +1,64 @@
+"""What the timing half asks of the learning half: the one seam between *when* and *what*."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from fedsim.messages import JobKind, Snapshot, Ticket
+
+
+class StepReport(NamedTuple):
+    """One server step as the clock saw it; the counters are cumulative over the run."""
+
+    step: int
+    """Number of this step, from 1: the version of the snapshot it makes."""
+    time_s: float
+    active: int
+    """Tickets used in this step (the size of the active set)."""
+    staleness_mean: float
+    staleness_max: int
+    worker_updates: int
+    """Outer jobs whose result the server has taken, those drained at a barrier included."""
+    drained: int
+    """The part of `worker_updates` that arrived at a polyhedron barrier and not in an active set."""
+    cut_updates: int
+    llm_calls: int
+    tokens_in: int
+    tokens_out: int
+    bytes_up: int
+    bytes_down: int
+
+
+class Exchange(Protocol):
+    """The learning half as the server of the timing half sees it."""
+
+    finished: bool
+    """Set when the run should end for a reason of its own (target reached)."""
+
+    def first(self) -> Any:
+        """Return the content of the snapshot that every worker starts from."""
+        ...
+
+    def hand_out(self, worker: int, job: int, kind: JobKind, snapshot: Snapshot) -> None:
+        """A job has been handed out; its result may be asked for once its ticket is in."""
+        ...
+
+    def take_step(self, tickets: list[Ticket], report: StepReport) -> Any:
+        """Take one server step with these tickets and return the new content."""
+        ...
+
+    def begin_cut(self, drained: list[Ticket], participants: list[int]) -> Any:
+        """Start a polyhedron update; return the content of inner round 0."""
+        ...
+
+    def cut_round(self, tickets: list[Ticket]) -> Any:
+        """Finish an inner round; return the content of the next."""
+        ...
+
+    def end_cut(self) -> Any:
+        """Make the new cuts and return the content that outer jobs go on with."""
+        ...
+
+    def evict(self, worker: int) -> None:
+        """The server has given this worker up."""
+        ...

@@ -1,0 +1,112 @@
+"""The event loop of one run: put server and workers together, run to the end, say how it ended."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import simpy
+from simpy.core import StopSimulation
+
+from fedsim.messages import JobCost, JobKind
+from fedsim.streams import Streams
+from fedsim.timing.activities import ActivityClock
+from fedsim.timing.exchange import Exchange, StepReport
+from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.rule import StepRule
+from fedsim.timing.server import CutPlan, Server, ServerSettings
+from fedsim.timing.worker import Worker, WorkerGroup
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Everything the clock decides about a run, as settings."""
+
+    groups: Sequence[WorkerGroup]
+    service: IndependentCalls
+    server: ServerSettings
+    wait_for: int
+    tau: int
+    cuts: CutPlan | None
+    costs: Mapping[JobKind, JobCost]
+    cut_bytes: int = 0
+    horizon_s: float | None = None
+    """The run covers [0, horizon_s): what would happen at the horizon does not happen."""
+    max_steps: int | None = None
+    max_updates: int | None = None
+    keep_spans: bool = False
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended, and its books."""
+
+    time_s: float
+    """When the last server step ended; the horizon, if that came first; a stalled run's last event."""
+    report: StepReport
+    stalled: bool
+    """The server waited for workers that would never answer."""
+    waiting_for: list[int]
+    evicted: dict[int, float]
+    jobs: list[int]
+    """Finished jobs of each worker."""
+    clock: ActivityClock
+
+
+def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> Ending:
+    """Run the event loop to its end.
+
+    Args:
+        timeline: the settings.
+        exchange: the learning half, or a stand-in that learns nothing.
+        streams: the randomness of the run.
+    """
+    env = simpy.Environment()
+    members = [group for group in timeline.groups for _ in range(group.count)]
+    clock = ActivityClock(len(members) + 1, timeline.keep_spans)
+    server = Server(
+        env,
+        exchange,
+        StepRule(range(len(members)), timeline.wait_for, timeline.tau),
+        timeline.server,
+        timeline.cuts,
+        timeline.costs,
+        timeline.cut_bytes,
+        clock,
+        timeline.max_steps,
+        timeline.max_updates,
+    )
+    service = timeline.service.open(streams)
+    process = env.process(server.run())
+    # Ending the loop inside the server's own event: nothing else of that instant runs after it.
+    assert process.callbacks is not None
+    process.callbacks.append(StopSimulation.callback)
+    # With many processes the collector would walk all of them again and again while they are made.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        workers = [
+            Worker(env, number, group, timeline.costs, service, server, clock, streams)
+            for number, group in enumerate(members)
+        ]
+        for worker in workers:
+            worker.start()
+        gc.freeze()
+    finally:
+        if collecting:
+            gc.enable()
+    env.run(until=timeline.horizon_s)
+    gc.unfreeze()
+    stalled = not server.finished and (timeline.horizon_s is None or env.peek() == float("inf"))
+    time_s = server.finished_s if server.finished else env.now
+    clock.close(time_s)
+    return Ending(
+        time_s,
+        server.report_now,
+        stalled,
+        server.waiting_for if stalled else [],
+        server.evicted,
+        [worker.jobs for worker in workers],
+        clock,
+    )

@@ -1,0 +1,73 @@
+"""The step rule of the asynchronous server: who has reported, who is too stale, may it step."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class StepRule:
+    """Step when at least S workers have reported and no worker would exceed staleness tau.
+
+    A worker's age is 0 when it reports and grows by one with every server step; all start at 1. The server
+    may step while every age is below tau, so a ticket is at most tau - 1 steps stale when it is used.
+
+    Source: Jiao et al., "Asynchronous Distributed Bilevel Optimization", ICLR 2023, and its released code:
+    the condition is tested after each arrival and before the ages grow.
+
+    Args:
+        workers: the worker numbers that take part.
+        wait_for: S. When fewer than S workers are left, all of the rest are waited for.
+        tau: the staleness bound.
+    """
+
+    def __init__(self, workers: range, wait_for: int, tau: int) -> None:
+        self.wait_for = wait_for
+        self.tau = tau
+        self.step = 0
+        # The step in which each worker last reported, oldest first: one look at the head tells the largest
+        # age, so that a step costs S and not R.
+        self._reported_at = OrderedDict.fromkeys(workers, -1)
+        self._active = 0
+
+    def report(self, worker: int) -> None:
+        """A message of this worker has arrived."""
+        self._reported_at[worker] = self.step
+        self._reported_at.move_to_end(worker)
+        self._active += 1
+
+    def may_step(self) -> bool:
+        """Whether the server may step now."""
+        if self._active < min(self.wait_for, len(self._reported_at)) or not self._reported_at:
+            return False
+        return self.step - next(iter(self._reported_at.values())) < self.tau
+
+    def stepped(self) -> None:
+        """The server has stepped: every age grows by one."""
+        self.step += 1
+        self._active = 0
+
+    def reset_ages(self) -> None:
+        """After a barrier every age is 1 again."""
+        for worker in self._reported_at:
+            self._reported_at[worker] = self.step - 1
+        self._active = 0
+
+    def evict(self, worker: int) -> None:
+        """Stop waiting for this worker for ever."""
+        del self._reported_at[worker]
+
+    def __contains__(self, worker: object) -> bool:
+        return worker in self._reported_at
+
+    def __len__(self) -> int:
+        return len(self._reported_at)
+
+    @property
+    def alive(self) -> bool:
+        """Whether anybody still takes part."""
+        return bool(self._reported_at)
+
+    @property
+    def members(self) -> list[int]:
+        """The workers that still take part, in order of number."""
+        return sorted(self._reported_at)

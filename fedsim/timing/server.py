@@ -1,0 +1,280 @@
+"""The parameter server: one inbox, one step rule, one barrier."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
+from fedsim.timing.activities import Activity, ActivityClock
+from fedsim.timing.exchange import Exchange, StepReport
+from fedsim.timing.rule import StepRule
+from fedsim.timing.worker import Order
+
+if TYPE_CHECKING:
+    import simpy
+
+
+class ServerSettings(BaseModel):
+    """The server as a machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    step_s: float = Field(0.001, ge=0)
+    """Time for the server's own arithmetic in a step or an inner round; messages queue meanwhile."""
+    evict_after_s: float | None = Field(None, gt=0)
+    """While the server waits, drop a worker whose job was handed out longer ago than this; none: never."""
+
+
+class CutPlan(BaseModel):
+    """When the polyhedron is updated, and who takes part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every: int = Field(50, ge=1)
+    """A barrier after step t (from 0) whenever t is a multiple of this."""
+    rounds: int = Field(5, ge=1)
+    """K, inner rounds in each update."""
+    stop_after: int | None = Field(None, ge=0)
+    """T_1: no update from this step on; none: never stops."""
+    participation: Literal["all", "active"] = "all"
+    """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
+
+    def due(self, step: int) -> bool:
+        """Whether an update follows step number `step`, counted from 0."""
+        return step % self.every == 0 and (self.stop_after is None or step < self.stop_after)
+
+
+class Server:
+    """The server process and what workers ask of it.
+
+    Messages are taken in arrival order and the step rule is tested after each one, so an active set exceeds S
+    only where the staleness bound forced the server to wait.
+
+    Source: Ma et al., AsynDBT, Algorithm 1; Jiao et al., ADBO, ICLR 2023 and its released code.
+
+    Args:
+        env: the simulation.
+        exchange: the learning half.
+        rule: the step rule.
+        settings: the machine.
+        cuts: when polyhedron updates are due; none: never.
+        costs: what jobs of each kind cost.
+        cut_bytes: what a worker additionally downloads after a polyhedron update (new coefficients).
+        clock: the books of seconds; the server is entity number R.
+        max_steps: stop after so many steps.
+        max_updates: stop at the first step with so many worker updates.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        exchange: Exchange,
+        rule: StepRule,
+        settings: ServerSettings,
+        cuts: CutPlan | None,
+        costs: Mapping[JobKind, JobCost],
+        cut_bytes: int,
+        clock: ActivityClock,
+        max_steps: int | None = None,
+        max_updates: int | None = None,
+    ) -> None:
+        self.env = env
+        self.rule = rule
+        self.finished = False
+        self.finished_s = 0.0
+        self.evicted: dict[int, float] = {}
+        self.report_now = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        self._exchange = exchange
+        self._settings = settings
+        self._cuts = cuts
+        self._costs = costs
+        self._cut_bytes = cut_bytes
+        self._clock = clock
+        self._entity = len(rule)
+        self._max_steps = max_steps
+        self._max_updates = max_updates
+        # A deque and one wake-up event: SimPy's Store pops from the front of a list, slow under a backlog.
+        self._inbox: deque[tuple[Ticket, simpy.Event]] = deque()
+        self._wake: simpy.Event | None = None
+        self._replies: dict[int, tuple[Ticket, simpy.Event]] = {}
+        self._outstanding: OrderedDict[int, tuple[float, JobKind]] = OrderedDict()
+        self._outstanding_inner = 0
+        self._active: list[Ticket] = []
+        self._inner: list[Ticket] = []
+        self._updates = self._drained = self._cut_updates = 0
+        self._calls = self._tokens_in = self._tokens_out = self._bytes_up = self._bytes_down = 0
+        first = Snapshot(0, exchange.first())
+        self._first = Order(JobKind.OUTER, first, 0)
+        for worker in rule.members:
+            self._outstanding[worker] = 0.0, JobKind.OUTER
+            exchange.hand_out(worker, 0, JobKind.OUTER, first)
+
+    @property
+    def waiting_for(self) -> list[int]:
+        """The workers whose answer is outstanding."""
+        return sorted(self._outstanding)
+
+    def first_order(self) -> Order:
+        """Return what every worker starts with at time 0."""
+        return self._first
+
+    def report(self, ticket: Ticket) -> simpy.Event:
+        """Take a finished job into the inbox; the event returned fires with the worker's next order.
+
+        Handing in comes first and the reply reflects the ticket, so a worker never reads a server state that
+        does not know of its own last job.
+        """
+        reply = self.env.event()
+        self._inbox.append((ticket, reply))
+        if self._wake is not None:
+            self._wake.succeed()
+            self._wake = None
+        return reply
+
+    def run(self) -> Generator[simpy.Event, object, None]:
+        """The server's life: collect, step, reply, and now and then a polyhedron update."""
+        while not self.finished:
+            yield from self._collect(self.rule.may_step)
+            if not self.rule.alive:
+                break
+            active, self._active = self._active, []
+            yield from self._think()
+            snapshot = self._take_step(active)
+            if self.finished:
+                break
+            if self._cuts is not None and self._cuts.due(snapshot.version - 1):
+                yield from self._update_polyhedron(active, snapshot.version)
+            else:
+                for ticket in active:
+                    self._reply(ticket.worker, JobKind.OUTER, snapshot)
+        self.finished = True
+        self.finished_s = self.env.now
+
+    def _collect(self, enough: Callable[[], bool]) -> Generator[simpy.Event, object, None]:
+        """Take messages one by one until there are enough."""
+        while not enough() and self.rule.alive:
+            if self._inbox:
+                self._receive(*self._inbox.popleft())
+            else:
+                yield from self._sleep()
+
+    def _sleep(self) -> Generator[simpy.Event, object, None]:
+        """Wait for a message, or for the moment at which a worker has been silent for too long."""
+        self._wake = self.env.event()
+        patience_s = self._settings.evict_after_s
+        if patience_s is None or not self._outstanding:
+            yield self._wake
+            return
+        worker, (since_s, _) = next(iter(self._outstanding.items()))
+        if (left_s := since_s + patience_s - self.env.now) > 0:
+            yield self._wake | self.env.timeout(left_s)
+        else:
+            self._wake = None
+            self._evict(worker)
+
+    def _receive(self, ticket: Ticket, reply: simpy.Event) -> None:
+        cost = self._costs[ticket.kind]
+        self._calls += cost.calls
+        self._tokens_in += cost.tokens_in
+        self._tokens_out += cost.tokens_out
+        self._bytes_up += cost.bytes_up
+        worker = ticket.worker
+        if worker in self.evicted:  # its calls are paid for, its message comes too late, no reply follows
+            self._clock.switch(worker, Activity.DOWN, self.env.now)
+            return
+        del self._outstanding[worker]
+        self._replies[worker] = ticket, reply
+        if ticket.kind is JobKind.INNER:
+            self._outstanding_inner -= 1
+            self._inner.append(ticket)
+        else:
+            self._updates += 1
+            self._active.append(ticket)
+            self.rule.report(worker)
+
+    def _reply(self, worker: int, kind: JobKind, snapshot: Snapshot, extra_bytes: int = 0) -> None:
+        ticket, reply = self._replies.pop(worker)
+        bytes_down = self._costs[kind].bytes_down + extra_bytes
+        self._bytes_down += bytes_down
+        self._outstanding[worker] = self.env.now, kind
+        self._outstanding_inner += kind is JobKind.INNER
+        self._exchange.hand_out(worker, ticket.job + 1, kind, snapshot)
+        reply.succeed(Order(kind, snapshot, bytes_down))
+
+    def _evict(self, worker: int) -> None:
+        self.evicted[worker] = self.env.now
+        _, kind = self._outstanding.pop(worker)
+        self._outstanding_inner -= kind is JobKind.INNER
+        self.rule.evict(worker)
+        self._exchange.evict(worker)
+
+    def _think(self) -> Generator[simpy.Event, object, None]:
+        if self._settings.step_s > 0:
+            self._clock.switch(self._entity, Activity.STEPPING, self.env.now)
+            yield self.env.timeout(self._settings.step_s)
+            self._clock.switch(self._entity, Activity.WAITING, self.env.now)
+
+    def _take_step(self, active: list[Ticket]) -> Snapshot:
+        step = self.rule.step
+        staleness = [step - ticket.snapshot.version for ticket in active]
+        self.rule.stepped()
+        report = self.report_now = StepReport(
+            step + 1,
+            self.env.now,
+            len(active),
+            sum(staleness) / len(staleness),
+            max(staleness),
+            self._updates,
+            self._drained,
+            self._cut_updates,
+            self._calls,
+            self._tokens_in,
+            self._tokens_out,
+            self._bytes_up,
+            self._bytes_down,
+        )
+        snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
+        self.finished = (
+            self._exchange.finished
+            or (self._max_steps is not None and step + 1 >= self._max_steps)
+            or (self._max_updates is not None and report.worker_updates >= self._max_updates)
+        )
+        return snapshot
+
+    def _update_polyhedron(self, active: list[Ticket], version: int) -> Generator[simpy.Event, object, None]:
+        """K inner rounds behind a barrier; then everybody who took part starts anew.
+
+        With every worker taking part, those still busy first finish their job: the server takes the result
+        (a worker update outside any active set) and the barrier's clock runs meanwhile.
+        """
+        assert self._cuts is not None
+        switch, entity = self._clock.switch, self._entity
+        switch(entity, Activity.CUTTING, self.env.now)
+        drained: list[Ticket] = []
+        if self._cuts.participation == "all":
+            yield from self._collect(lambda: not self._outstanding)
+            drained, self._active = self._active, []
+            self.rule.reset_ages()
+            participants = self.rule.members
+        else:
+            participants = [ticket.worker for ticket in active]
+        self._drained += len(drained)
+        self._cut_updates += 1
+        content = self._exchange.begin_cut(drained, participants)
+        for _ in range(self._cuts.rounds):
+            for worker in participants:
+                self._reply(worker, JobKind.INNER, Snapshot(version, content))
+            yield from self._collect(lambda: not self._outstanding_inner)
+            if self._settings.step_s > 0:
+                yield self.env.timeout(self._settings.step_s)
+            inner, self._inner = self._inner, []
+            content = self._exchange.cut_round(inner)
+            participants = [worker for worker in participants if worker in self.rule]
+        snapshot = Snapshot(version, self._exchange.end_cut())
+        switch(entity, Activity.WAITING, self.env.now)
+        for worker in participants:
+            self._reply(worker, JobKind.OUTER, snapshot, self._cut_bytes)

@@ -1,0 +1,198 @@
+"""Workers: what they are made of, and the process each of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+from simpy.exceptions import Interrupt
+
+from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
+from fedsim.streams import Stream, Streams
+from fedsim.timing.activities import Activity, ActivityClock
+from fedsim.timing.delays import AnyDelay, Delay
+from fedsim.timing.delays.constant import Constant
+
+if TYPE_CHECKING:
+    import simpy
+
+    from fedsim.timing.llm_service import LlmService
+    from fedsim.timing.server import Server
+
+DRAWS_A_BLOCK = 16
+"""Delays drawn at one address: block b of a worker holds those of its jobs 16 b to 16 b + 15."""
+
+
+class Transient(BaseModel):
+    """Transient straggling: with this probability a whole job is `factor` times slower."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    probability: float = Field(ge=0, le=1)
+    factor: float = Field(ge=1)
+
+
+class WorkerGroup(BaseModel):
+    """Workers that are alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = "workers"
+    count: int = Field(ge=1)
+    lanes: int = Field(5, ge=1)
+    """LLM calls a worker keeps open at a time."""
+    compute: AnyDelay = Constant(value_s=0.0)
+    """The worker's own arithmetic in one job."""
+    compute_speed: float = Field(1.0, gt=0)
+    """Divides the compute time; touches nothing else."""
+    upload: AnyDelay = Constant(value_s=0.0)
+    download: AnyDelay = Constant(value_s=0.0)
+    upload_mbps: float | None = Field(None, gt=0)
+    """Adds the message's size over this bandwidth (megabits per second); none: not limited."""
+    download_mbps: float | None = Field(None, gt=0)
+    slow_down: float = Field(1.0, gt=0)
+    """Permanent straggling: multiplies every duration of the worker (arithmetic, calls, transfers)."""
+    transient: Transient | None = None
+    stops_at_s: float | None = Field(None, ge=0)
+    """From this instant the worker never answers again (fail-stop)."""
+
+    def without_network(self) -> WorkerGroup:
+        """Return one worker like these that sits beside its server and shares nobody's slowness."""
+        nothing = Constant(value_s=0.0)
+        return self.model_copy(
+            update={
+                "count": 1,
+                "upload": nothing,
+                "download": nothing,
+                "upload_mbps": None,
+                "download_mbps": None,
+            }
+        )
+
+
+class Order(NamedTuple):
+    """What the server answers: the next job."""
+
+    kind: JobKind
+    snapshot: Snapshot
+    bytes_down: int
+
+
+def drawn(delay: Delay, streams: Streams, purpose: Stream, worker: int) -> Callable[[int], float]:
+    """Return the delay of a worker's job as a function of the job's number, drawn block by block."""
+    if isinstance(delay, Constant):
+        value_s = delay.value_s
+        return lambda job: value_s
+    block_number, block = -1, [0.0]
+
+    def delay_s(job: int) -> float:
+        nonlocal block_number, block
+        number, place = divmod(job, DRAWS_A_BLOCK)
+        if number != block_number:
+            block_number = number
+            block = delay.sample(streams.seat(purpose, worker, number), DRAWS_A_BLOCK).tolist()
+        return block[place]
+
+    return delay_s
+
+
+def factors(group: WorkerGroup, streams: Streams, worker: int) -> Callable[[int], float]:
+    """Return how much slower than normal each job of a worker is."""
+    transient, slow_down = group.transient, group.slow_down
+    if transient is None or transient.probability == 0:
+        return lambda job: slow_down
+    probability, slower = transient.probability, slow_down * transient.factor
+
+    def factor(job: int) -> float:
+        straggles = streams.seat(Stream.STRAGGLE, worker, job).random() < probability
+        return slower if straggles else slow_down
+
+    return factor
+
+
+class Worker:
+    """One worker: download, compute, call, upload, report, wait for the reply, again."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        number: int,
+        group: WorkerGroup,
+        costs: Mapping[JobKind, JobCost],
+        service: LlmService,
+        server: Server,
+        clock: ActivityClock,
+        streams: Streams,
+    ) -> None:
+        self.env = env
+        self.number = number
+        self.group = group
+        self.jobs = 0
+        self._costs = costs
+        self._service = service
+        self._server = server
+        self._clock = clock
+        self._factor = factors(group, streams, number)
+        self._compute_s = drawn(group.compute, streams, Stream.COMPUTE, number)
+        self._upload_s = drawn(group.upload, streams, Stream.UPLOAD, number)
+        self._download_s = drawn(group.download, streams, Stream.DOWNLOAD, number)
+        self._upload_s_a_byte = 8e-6 / group.upload_mbps if group.upload_mbps else 0.0
+        self._download_s_a_byte = 8e-6 / group.download_mbps if group.download_mbps else 0.0
+
+    def start(self) -> None:
+        """Set the worker's processes going."""
+        process = self.env.process(self._run())
+        if self.group.stops_at_s is not None:
+            self.env.process(self._stop(process, self.group.stops_at_s))
+
+    def _run(self) -> Generator[simpy.Event, Order, None]:
+        try:
+            yield from self._work()
+        except Interrupt:
+            self._clock.switch(self.number, Activity.DOWN, self.env.now)
+
+    def _stop(self, process: simpy.Process, at_s: float) -> Generator[simpy.Event, object, None]:
+        yield self.env.timeout(at_s)
+        if process.is_alive:
+            process.interrupt()
+
+    def _work(self) -> Generator[simpy.Event, Order, None]:
+        env, number, switch = self.env, self.number, self._clock.switch
+        timeout, service, report = env.timeout, self._service, self._server.report
+        order = self._server.first_order()
+        job = 0
+        while True:
+            start_s = env.now
+            kind = order.kind
+            cost = self._costs[kind]
+            factor = self._factor(job)
+            # An inner round is one activity, whatever the worker does in it: a table of seconds then shows
+            # what the polyhedron updates cost.
+            inner = kind is JobKind.INNER
+            if inner:
+                switch(number, Activity.CUTTING, start_s)
+            # The first job needs no download: everybody starts from the same known point.
+            seconds = factor * (self._download_s(job) + order.bytes_down * self._download_s_a_byte)
+            if seconds > 0 and job > 0:
+                if not inner:
+                    switch(number, Activity.DOWNLOADING, env.now)
+                yield timeout(seconds)
+            seconds = factor * self._compute_s(job) / self.group.compute_speed
+            if seconds > 0:
+                if not inner:
+                    switch(number, Activity.COMPUTING, env.now)
+                yield timeout(seconds)
+            if cost.calls:
+                if not inner:
+                    switch(number, Activity.CALLING, env.now)
+                yield from service.serve(env, number, job, cost, self.group.lanes, factor)
+            seconds = factor * (self._upload_s(job) + cost.bytes_up * self._upload_s_a_byte)
+            if seconds > 0:
+                if not inner:
+                    switch(number, Activity.UPLOADING, env.now)
+                yield timeout(seconds)
+            switch(number, Activity.WAITING, env.now)
+            self.jobs = job + 1
+            order = yield report(Ticket(number, job, kind, order.snapshot, start_s, env.now))
+            job += 1
