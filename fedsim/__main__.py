@@ -1,5 +1,7 @@
 """``python -m fedsim``."""
 
+import sys
+
 from fedsim.cli import main
 
-main()
+sys.exit(main())

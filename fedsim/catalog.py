@@ -3,7 +3,7 @@
 A *part* is a frozen pydantic model with a literal ``kind``; its fields are its settings and its methods are
 pure. A *family* is a readable list of parts (delays, algorithms, optimizers, ...). A stranger's part joins
 through a Python entry point of the group ``fedsim.<family>``, or is named in a scenario file as
-``kind = "package.module:ClassName"``.
+``kind = "package.module:ClassName"``. Tables of a scenario that are no parts derive from `Strict` as well.
 """
 
 from __future__ import annotations
@@ -14,21 +14,41 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, field_serializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, core_schema
 
-from fedsim.errors import nearest
+from fedsim.errors import InputError, nearest
 
 FAMILY_MARK = "x-fedsim-family"
 
 
-class Part(BaseModel):
-    """A component of a scenario: frozen, strict about unknown keys, without NaN or infinity."""
+class Strict(BaseModel):
+    """What every table of a scenario is: frozen, no unknown keys, no NaN or infinity.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+    Types are taken literally: a string or a boolean is no number. Only a whole number may stand for a float.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arrays(cls, table: Any) -> Any:
+        """Read arrays as tuples: TOML has the former, frozen settings hold the latter."""
+        if not isinstance(table, dict):
+            return table
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+class Part(Strict):
+    """A component of a scenario, named by its kind."""
 
     kind: str
+
+    @field_serializer("kind")
+    def _as_named(self, kind: str) -> str:
+        """Write the name that the part was asked for by: a stranger's may differ from the class's literal."""
+        return kind
 
     @classmethod
     def summary(cls) -> str:
@@ -67,8 +87,18 @@ class Family:
 
     @cached_property
     def installed(self) -> dict[str, type[Part]]:
-        """The parts that other distributions offer, by entry-point name."""
-        return {point.name: point.load() for point in entry_points(group=f"fedsim.{self.name}")}
+        """The parts that other distributions offer, by entry-point name.
+
+        Raises:
+            InputError: one of them cannot be imported or is no part of this family.
+        """
+        group = f"fedsim.{self.name}"
+        try:
+            return {
+                point.name: self._checked(point.load(), point.value) for point in entry_points(group=group)
+            }
+        except Exception as error:  # a stranger's module may fail in any way
+            raise InputError(f"an installed package offers a broken part ({group}): {error}") from error
 
     def resolve(self, kind: str) -> type[Part]:
         """Return the class behind a kind.
@@ -83,26 +113,19 @@ class Family:
         if ":" in kind:
             return self._imported(kind)
         known = [*self.builtin, *self.installed]
-        raise PydanticCustomError(
-            "unknown_kind",
-            "unknown kind {kind}{hint} (known: {known})",
-            {"kind": repr(kind), "hint": nearest(kind, known), "known": ", ".join(known)},
-        )
+        raise _bad(f"unknown kind {kind!r}{nearest(kind, known)} (known: {', '.join(known)})")
 
     def _imported(self, kind: str) -> type[Part]:
         module, _, name = kind.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise PydanticCustomError(
-                "unknown_kind", "cannot import {kind}: {why}", {"kind": repr(kind), "why": str(error)}
-            ) from error
+        except Exception as error:  # a stranger's module may fail in any way
+            raise _bad(f"cannot import {kind!r}: {error}") from error
+        return self._checked(found, kind)
+
+    def _checked(self, found: Any, kind: str) -> type[Part]:
         if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise PydanticCustomError(
-                "unknown_kind",
-                "{kind} is not a subclass of {base}",
-                {"kind": repr(kind), "base": f"{self.base.__module__}.{self.base.__name__}"},
-            )
+            raise _bad(f"{kind!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
         return found
 
     def validate(self, value: Any) -> Part:
@@ -110,12 +133,14 @@ class Family:
         if isinstance(value, self.base):
             return value
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-            raise PydanticCustomError(
-                "kind_missing",
-                'expected a table with kind = "..." (known: {known})',
-                {"known": ", ".join(kind for kind, _ in self)},
-            )
-        return self.resolve(value["kind"]).model_validate(value)
+            raise _bad(f'expected a table with kind = "..." (known: {", ".join(kind for kind, _ in self)})')
+        named = value["kind"]
+        part = self.resolve(named)
+        own = part.model_fields["kind"].get_default()
+        if own in (named, PydanticUndefined):
+            return part.model_validate(value)
+        # A stranger's part may have a literal of its own; the name in the file is the one that is kept.
+        return part.model_validate(value | {"kind": own}).model_copy(update={"kind": named})
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.validate)
@@ -125,3 +150,8 @@ class Family:
     ) -> JsonSchemaValue:
         # A mark, not the parts themselves: a part may hold parts of its own family. `schema.py` resolves it.
         return {FAMILY_MARK: self.name}
+
+
+def _bad(sentence: str) -> PydanticCustomError:
+    # As an argument, not as the template: a name may hold braces.
+    return PydanticCustomError("bad_part", "{sentence}", {"sentence": sentence})

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedsim.errors import FedsimError, InputError
+
+STOPPED = 130
+"""The exit code after Ctrl-C."""
+
+# The class of every wrong use: typer carries it along since 0.20 or so and took it from click before.
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     add_completion=False,
@@ -41,9 +49,11 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the stack trace of an error; may stand anywhere.")
+    ] = False,
 ) -> None:
-    """Options of every command; `main` reads --debug itself."""
+    """Declare the options of every command; `main` itself reads --debug."""
 
 
 def _scenarios(files: list[Path], overrides: list[str] | None, only: list[str] | None) -> list[Any]:
@@ -79,12 +89,13 @@ def run_command(
         with console.watch(scenarios[0]) as on_step:
             outcomes.append(sweep.run_one(scenarios[0], out, timing_only, again, on_step))
     else:
-        with console.bar(len(scenarios), "runs") as (progress, task):
-            for outcome in sweep.run_all(scenarios, out, jobs, timing_only, again):
+        running = sweep.run_all(scenarios, out, jobs, timing_only, again)
+        with closing(running), console.bar(len(scenarios), "runs") as (progress, task):
+            for outcome in running:
                 outcomes.append(outcome)
                 progress.update(task, advance=1, note=outcome.scenario.name)
-    order = {id_: place for place, id_ in enumerate(scenario.model_dump_json() for scenario in scenarios)}
-    outcomes.sort(key=lambda outcome: order[outcome.scenario.model_dump_json()])
+    places = {scenario: place for place, scenario in enumerate(scenarios)}
+    outcomes.sort(key=lambda outcome: places[outcome.scenario])
     if as_json:
         summaries = [outcome.summary for outcome in outcomes]
         typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
@@ -120,6 +131,27 @@ def figure(
     written = figures.draw(name, lambda table: load_results(results, table), output or Path(f"{name}.pdf"))
     for file in written:
         typer.echo(file)
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="Which table; `fedsim list tables` tells them.")],
+    results: Annotated[list[Path], typer.Argument(help="Folders of results.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="CSV to write as well.")] = None,
+) -> None:
+    """Print a table of simulated numbers beside the paper's."""
+    import pandas as pd
+
+    from analysis import tables
+    from fedsim import console
+    from fedsim.results import load_results
+
+    runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
+    rows, rendered = tables.make(name, runs)
+    console.output().print(rendered)
+    if output is not None:
+        rows.to_csv(output, index=False)
+        typer.echo(output)
 
 
 @app.command("list")
@@ -168,18 +200,33 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
-def main() -> None:
-    """Run the command line; an error becomes one sentence and an exit code."""
-    debug = "--debug" in sys.argv
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; an error becomes a sentence."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # A stranger's part may lie in the folder where the person works; what is installed goes before it.
+    sys.path.append(str(Path.cwd()))
     try:
-        app()
+        return _called([word for word in given if word != "--debug"] or ["--help"])
     except FedsimError as error:
-        if debug:
+        if "--debug" in given:
             raise
-        typer.echo(f"fedsim: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        if debug:
-            raise
+        for sentence in str(error).splitlines():
+            typer.echo(f"fedsim: {sentence}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has seen enough, as in `fedsim list | head`. Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _called(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="fedsim", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = STOPPED
+    except USAGE_ERROR as error:
+        message = error.format_message().rstrip(".")
+        raise InputError(f"{message[0].lower()}{message[1:]}; `fedsim --help` tells more") from error
+    if code == STOPPED:
         typer.echo("fedsim: stopped; finished runs are kept and will not be run again", err=True)
-        sys.exit(130)
+    return code or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +24,13 @@ from fedsim.simulation import computing_workers
 from fedsim.sweep import Outcome
 from fedsim.timing.exchange import StepReport
 
-out = Console()
-err = Console(stderr=True)
+WIDTH = 160
+"""Columns of a table that goes to a file: nothing is cut short there."""
+
+
+def output() -> Console:
+    """Return the console for results."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 @contextmanager
@@ -38,6 +44,7 @@ def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    err = Console(stderr=True)
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
         yield progress, progress.add_task(label, total=total, note="")
 
@@ -80,6 +87,7 @@ def show_outcomes(outcomes: list[Outcome]) -> None:
             _number(found.get("accuracy")),
             _number(found.get("loss")),
         )
+    out = output()
     out.print(table)
     folders = {outcome.folder.parent for outcome in outcomes}
     for folder in sorted(folders):

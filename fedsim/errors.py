@@ -42,5 +42,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("zebra", ["lognormal", "gamma"])
     ''
     """
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return "".join(f"; did you mean {name!r}?" for name in close(word, known))
+
+
+def close(word: str, known: Iterable[str]) -> list[str]:
+    """Return the closest known name, or nothing when none is close."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import sys
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Of a run folder; raised whenever a reader of the old one would misread it."""
 
+FILES = ("scenario.toml", "steps.parquet", "workers.parquet", "summary.json", "provenance.json")
+"""What every run folder holds."""
+
+TIMING_ONLY = "timing-only"
+"""The folder, among results, of runs of the clock alone."""
+
+KEYS = ("scenario", "variant", "seed")
+"""What tells the runs of a table apart, besides their address."""
+
 TABLES = ("runs", "steps", "workers", "spans")
 PACKAGES = ("fedsim-icl", "numpy", "scipy", "simpy", "torch", "pydantic", "pandas")
 
@@ -38,13 +48,28 @@ def folder_of(scenario: Scenario, out: Path) -> Path:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a folder holds a whole run of this version of fedsim."""
+    """Whether a folder holds a whole, readable run of this version of fedsim."""
     try:
-        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        made_by = check_folder(folder)["versions"]["fedsim-icl"]
+        read_summary(folder)
+        read_table(folder, "steps")
+        read_table(folder, "workers")
+    except (ResultsError, KeyError, TypeError):
         return False
-    own = version("fedsim-icl")
-    return provenance.get("format") == FORMAT and provenance.get("versions", {}).get("fedsim-icl") == own
+    return bool(made_by == version("fedsim-icl"))
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before a run whether its folder can be written after it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"cannot write results to {folder}: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"cannot write results to {folder}: {there} is not writable")
 
 
 def write(run: Run, out: Path, duration_s: float) -> Path:
@@ -54,7 +79,7 @@ def write(run: Run, out: Path, duration_s: float) -> Path:
         InputError: the place cannot be written to; nothing is left behind.
     """
     folder = folder_of(run.scenario, out)
-    partial = folder.with_name(folder.name + ".partial")
+    partial = partial_of(folder)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -68,9 +93,16 @@ def write(run: Run, out: Path, duration_s: float) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot write results to {folder}: {error.strerror or error}") from error
+    finally:
+        # Gone already where all went well; left by an error or Ctrl-C otherwise.
+        shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def partial_of(folder: Path) -> Path:
+    """Return where a run folder is while it is being written."""
+    return folder.with_name(folder.name + ".partial")
 
 
 def provenance(scenario: Scenario, duration_s: float) -> dict[str, Any]:
@@ -103,72 +135,103 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
 
     if table not in TABLES:
         raise InputError(f"no table {table!r}{nearest(table, TABLES)} (tables: {', '.join(TABLES)})")
-    folders = find_runs(Path(path))
+    path = Path(path)
+    folders = find_runs(path)
+    # A timing-only run is not the run that its scenario describes: beside real ones it would mislead.
+    learned = [folder for folder in folders if TIMING_ONLY not in folder.relative_to(path).parts]
+    summaries = {folder: read_summary(folder) for folder in learned or folders}
+    ordered = sorted(summaries, key=lambda folder: [summaries[folder][key] for key in KEYS])
     if table == "runs":
-        return _runs(folders)
+        return _runs({folder: summaries[folder] for folder in ordered})
     parts = []
-    for folder in folders:
-        file = folder / f"{table}.parquet"
-        if table == "spans" and not file.exists():
+    for folder in ordered:
+        if table == "spans" and not (folder / "spans.parquet").exists():
             continue
-        summary = read_summary(folder)
-        part = _read_parquet(file)
-        keys = {key: summary[key] for key in ("scenario", "variant", "seed")} | {"run_id": folder.name}
+        part = read_table(folder, table)
+        keys = {key: summaries[folder][key] for key in KEYS} | {"run_id": folder.name}
         parts.append(part.assign(**keys)[[*keys, *part.columns]])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def find_runs(path: Path) -> list[Path]:
-    """Return the finished run folders at or below a path, in order of name."""
+    """Return the finished run folders at or below a path, in order of name.
+
+    Raises:
+        ResultsError: nothing there, or a folder is damaged or of another format.
+    """
     if not path.exists():
         raise ResultsError(f"{path}: no such results folder")
-    found = sorted(file.parent for file in path.rglob("provenance.json"))
-    folders = [folder for folder in found if not folder.name.endswith(".partial")]
+    # By more than one file, so that a folder with one of them missing is seen and not passed over.
+    found = {file.parent for name in ("provenance.json", "steps.parquet") for file in path.rglob(name)}
+    folders = sorted(folder for folder in found if folder.suffix != ".partial")
     if not folders:
         raise ResultsError(f"{path}: no finished run in this folder")
     for folder in folders:
-        form = _read_json(folder / "provenance.json").get("format")
-        if form != FORMAT:
-            raise ResultsError(
-                f"{folder}: results of format {form!r}, expected {FORMAT}; run the scenario again"
-            )
+        check_folder(folder)
     return folders
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """Return a run folder's provenance.
+
+    Raises:
+        ResultsError: a file is missing, or the folder is of another format.
+    """
+    origin = _read_json(folder / "provenance.json")
+    if origin.get("format") != FORMAT:
+        found = origin.get("format")
+        raise ResultsError(
+            f"{folder}: results of format {found!r}, expected {FORMAT}; run the scenario again"
+        )
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise ResultsError(f"{folder}: damaged: {missing[0]} is missing; run the scenario again")
+    return origin
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """Return the headline numbers of a run folder."""
-    return _read_json(folder / "summary.json")
+    summary = _read_json(folder / "summary.json")
+    if missing := [key for key in (*KEYS, "ended", "seconds_by_activity") if key not in summary]:
+        raise ResultsError(f"{folder / 'summary.json'}: damaged: no {missing[0]!r}")
+    return summary
 
 
 def read_table(folder: Path, table: str) -> pd.DataFrame:
     """Return one table of one run folder."""
-    return _read_parquet(folder / f"{table}.parquet")
+    import pandas as pd
+
+    file = folder / f"{table}.parquet"
+    try:
+        return pd.read_parquet(file)
+    except Exception as error:  # pyarrow has no common error class for damaged files
+        raise ResultsError(f"{file}: damaged or missing: {_first_line(error)}") from error
 
 
-def _runs(folders: list[Path]) -> pd.DataFrame:
+def _runs(summaries: dict[Path, dict[str, Any]]) -> pd.DataFrame:
     import tomllib
 
     import pandas as pd
 
     rows, settings = [], []
-    for folder in folders:
-        summary = read_summary(folder)
+    for folder, summary in summaries.items():
         row = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
         for activity, seconds in summary["seconds_by_activity"].items():
             row[f"seconds_{activity}"] = seconds
         rows.append({"run_id": folder.name, **row})
         try:
             scenario = tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ResultsError(f"{folder / 'scenario.toml'}: damaged: {error}") from error
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{folder / 'scenario.toml'}: damaged: {_first_line(error)}") from error
         settings.append(dict(_flat(scenario)))
     table = pd.DataFrame(rows)
     for column in ("accuracy", "loss", "time_to_target_s"):
         table[column] = table[column].astype(float) if column in table else float("nan")
     varied = pd.DataFrame(settings)
-    skip = {"name", "variant", "seed", "description"}
+    skip = {*KEYS, "name", "description"}
     keep = [key for key in varied if key not in skip and varied[key].astype(str).nunique(dropna=False) > 1]
-    return pd.concat([table, varied[keep]], axis=1)
+    # `cuts` is the number of live cuts among the measurements, and a switch among the settings.
+    names = {key: f"{key} (setting)" if key in table else key for key in keep}
+    return pd.concat([table, varied[keep].rename(columns=names)], axis=1)
 
 
 def _flat(table: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -185,20 +248,17 @@ def _flat(table: Any, prefix: str = "") -> list[tuple[str, Any]]:
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{file.parent}: damaged: {file.name} is missing") from None
     except (OSError, ValueError) as error:
-        raise ResultsError(f"{file}: damaged: {error}") from error
+        raise ResultsError(f"{file}: damaged: {_first_line(error)}") from error
     if not isinstance(found, dict):
         raise ResultsError(f"{file}: damaged: not a JSON object")
     return found
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(file)
-    except Exception as error:  # pyarrow has no common error class for damaged files
-        raise ResultsError(f"{file}: damaged or missing: {error}") from error
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

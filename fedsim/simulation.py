@@ -221,14 +221,17 @@ def _finished(scenario: Scenario, recorder: Recorder, ending: Ending) -> Run:
     return Run(scenario, tables.summary(scenario, recorder, ending, steps, workers), steps, workers, spans)
 
 
-def raise_if_failed(run: Run) -> None:
+def raise_if_failed(summary: dict[str, Any]) -> None:
     """Raise what a person must be told of a run that did not end well.
+
+    Args:
+        summary: the run's headline numbers.
 
     Raises:
         DivergedError: the loss left every bound.
         StalledError: the server waited for workers that would never answer.
     """
-    name, summary = run.scenario.name, run.summary
+    name = " ".join(part for part in (summary["scenario"], summary["variant"]) if part)
     if summary["ended"] == "diverged":
         raise DivergedError(
             f"{name}: the loss passed {DIVERGED:g} at step {summary['server_steps']}; "

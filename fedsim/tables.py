@@ -104,7 +104,12 @@ def summary(
     known = set(report._fields) | {"cost"}
     for metric in (column for column in steps.columns if column not in known):
         numbers[metric] = float(measured[metric].iloc[-1]) if len(measured) else math.nan
-    return {key: None if value != value else value for key, value in numbers.items()}
+    return {key: None if _is_unknown(value) else value for key, value in numbers.items()}
+
+
+def _is_unknown(value: Any) -> bool:
+    """Whether a number has no place in JSON: not measured, or beyond every bound in a run that diverged."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _mean_staleness(taken: pd.DataFrame) -> float:

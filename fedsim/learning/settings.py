@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from fedsim.catalog import Strict
 from fedsim.learning.optimizers import AnyOptimizer
 from fedsim.learning.optimizers.adam import Adam
 from fedsim.learning.oracle import RealisationRule
 
 
-class PolyhedronSettings(BaseModel):
+class PolyhedronSettings(Strict):
     """How cuts are made and dropped."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     norm: Literal["l1", "squared_l2"] = "l1"
     """Norm of the gap h: l1 as printed in (5), or ADBO's squared l2."""
@@ -30,10 +29,8 @@ class PolyhedronSettings(BaseModel):
     drop_below: float = Field(1e-10, ge=0)
 
 
-class RobustSettings(BaseModel):
+class RobustSettings(Strict):
     """The weight psi and where it acts. Without this table there is no robust term anywhere."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     psi: float = Field(0.1, gt=0)
     """Weight of the l1 penalty: one message moves z by at most (rate of z) x psi a coordinate and step."""
@@ -48,10 +45,8 @@ class RobustSettings(BaseModel):
     """Project every received p on the simplex: a legitimate message is a distribution."""
 
 
-class InnerSettings(BaseModel):
+class InnerSettings(Strict):
     """Step sizes and penalty of the inner loop."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     p_rate: float = Field(0.02, gt=0)
     z_rate: float = Field(0.02, ge=0)
@@ -64,10 +59,8 @@ class InnerSettings(BaseModel):
     """The demonstrations that the lower problem holds fixed."""
 
 
-class MultiplierSettings(BaseModel):
+class MultiplierSettings(Strict):
     """The dual ascent on the cuts' multipliers lambda."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rate: float = Field(0.1, gt=0)
     c1: float = Field(0.04, gt=0)
@@ -83,10 +76,8 @@ class MultiplierSettings(BaseModel):
         return max(self.c1, 1 / (self.rate * (step + 1) ** 0.25))
 
 
-class LearningSettings(BaseModel):
+class LearningSettings(Strict):
     """All settings of the update rules; the defaults are our recommended reading of the papers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: AnyOptimizer = Adam(learning_rate=2e-3)
     """How workers step their p and q in (19) and (20), before the projection. The paper's text says Adam with

@@ -9,10 +9,27 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fedsim.catalog import Family
-from fedsim.errors import nearest
+from fedsim.errors import close, nearest
 from fedsim.scenario.model import Scenario
 
 Location = tuple[int | str, ...]
+
+LIMITS = {"greater_than_equal": "at least", "greater_than": "more than", "less_than_equal": "at most"}
+LIMITS |= {"less_than": "less than", "too_short": "at least"}
+"""Bounds in words, by pydantic's name of the error."""
+
+EXPECTED = {
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text in quotes",
+    "finite_number": "a finite number",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', the first a letter or digit",
+}
+"""What a setting takes, by pydantic's name of the error."""
 
 
 def explain(error: ValidationError, source: str, table: dict[str, Any]) -> str:
@@ -23,23 +40,52 @@ def explain(error: ValidationError, source: str, table: dict[str, Any]) -> str:
         source: the file.
         table: what was read from it.
     """
-    return "\n".join(_sentence(line, source, table) for line in error.errors())
+    lines = error.errors()
+    unknown = {line["loc"]: known_keys(line["loc"][:-1], table) for line in lines if _is_unknown(line)}
+    # A misspelt key is one mistake: that the key it was meant to be is missing need not be said as well.
+    meant = {(*location[:-1], *close(str(location[-1]), known)) for location, known in unknown.items()}
+    sentences = [
+        f"{source}: {_sentence(line, unknown)}"
+        for line in lines
+        if not (line["type"] == "missing" and line["loc"] in meant)
+    ]
+    return "\n".join(sentences)
 
 
-def _sentence(line: ErrorDetails, source: str, table: dict[str, Any]) -> str:
+def _is_unknown(line: ErrorDetails) -> bool:
+    return line["type"] == "extra_forbidden"
+
+
+def _sentence(line: ErrorDetails, unknown: dict[Location, list[str]]) -> str:
     location, kind, found = line["loc"], line["type"], line["input"]
-    place = ".".join(map(str, location)) or "scenario"
+    place = "".join(f"{step}." for step in location)[:-1]
     if kind == "extra_forbidden":
-        known = known_keys(location[:-1], table)
+        known = unknown[location]
         hint = nearest(str(location[-1]), known)
-        return f"{source}: {place}: unknown key{hint}" + ("" if hint else f" (known: {', '.join(known)})")
+        return f"{place}: unknown key{hint}" + ("" if hint else f" (known: {', '.join(known)})")
     if kind == "missing":
-        return f"{source}: {place}: missing; this key is required"
+        return f"{place}: missing; this key is required"
     message = line["msg"].removeprefix("Value error, ")
-    if kind in ("value_error", "unknown_kind", "kind_missing", "bad_delays") or isinstance(found, dict):
-        return f"{source}: {place}: {message}"
-    expected = message.removeprefix("Input should be ").replace("a valid integer", "an integer")
-    return f"{source}: {place}: found {found!r}, expected {expected}"
+    if kind in LIMITS:
+        limit = next(
+            value for key, value in line["ctx"].items() if key in ("ge", "gt", "le", "lt", "min_length")
+        )
+        expected = f"{LIMITS[kind]} {limit}" + (" of them" if kind == "too_short" else "")
+    elif kind in EXPECTED or message.startswith("Input should be "):
+        expected = EXPECTED.get(kind, message.removeprefix("Input should be "))
+    else:
+        return f"{place}: {message}" if place else message
+    return f"{place}: found {shown(found)}, expected {expected}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as it stands in the file, cut short."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def known_keys(location: Location, table: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedsim.errors import InputError, nearest
-from fedsim.scenario.explain import explain
+from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
 
 Table = dict[str, Any]
@@ -46,7 +46,7 @@ def load_variants(
             f"{path}: no variant {unknown[0]!r}{nearest(unknown[0], variants)} (variants: {known})"
         )
     overrides = list(overrides)
-    chosen = list(only) or list(variants) or [""]
+    chosen = list(dict.fromkeys(only)) or list(variants) or [""]
     return [_resolve(Path(path), table, variant, variants, overrides) for variant in chosen]
 
 
@@ -105,30 +105,47 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Table, dict[str, Tab
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder, expected a scenario file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text in UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
+    table.pop("$schema", None)  # for editors
     _locate_files(table, path.parent)
+    _check_variants(table, path)
     base = table.pop("extends", None)
     if base is not None:
-        if not isinstance(base, str):
-            raise InputError(f"{path}: extends: found {base!r}, expected the path of a scenario file")
-        origin = path.parent / base
-        if origin.resolve() in seen or origin.resolve() == path.resolve():
-            raise InputError(f"{path}: extends: {base!r} leads back to this file")
+        origin = _origin(path, base, (*seen, path.resolve()))
         inherited, variants = _read(origin, (*seen, path.resolve()))
         table = merged(inherited | {"variants": variants}, table)
-    variants = table.pop("variants", {})
+    return table, table.pop("variants", {})
+
+
+def _origin(path: Path, base: Any, seen: tuple[Path, ...]) -> Path:
+    """Return the file that a file extends."""
+    if not isinstance(base, str):
+        raise InputError(f"{path}: extends: found {shown(base)}, expected the path of a scenario file")
+    origin = path.parent / base
+    if not origin.exists():
+        raise InputError(f"{path}: extends: {origin}: no such file")
+    if origin.resolve() in seen:
+        raise InputError(f"{path}: extends: {base!r} leads back to a file that extends this one")
+    return origin
+
+
+def _check_variants(table: Table, path: Path) -> None:
+    variants = table.get("variants", {})
     if not isinstance(variants, dict) or not all(isinstance(part, dict) for part in variants.values()):
         raise InputError(f"{path}: variants: expected tables, as in [variants.NAME]")
-    return table, variants
 
 
 def _locate_files(value: Any, folder: Path) -> None:
     """Make the files that parts read relative to the scenario that names them."""
     if isinstance(value, dict):
-        if isinstance(value.get("file"), str) and "kind" in value:
+        if isinstance(value.get("file"), str):
             value["file"] = str(folder / value["file"])
         value = list(value.values())
     if isinstance(value, list):

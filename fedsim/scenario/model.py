@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from fedsim.catalog import Family
+from fedsim.catalog import Family, Strict
 from fedsim.icl.problem import IclProblem
 from fedsim.learning.algorithms import AnyAlgorithm
 from fedsim.learning.oracle import Problem
@@ -18,12 +18,6 @@ from fedsim.timing.worker import WorkerGroup
 
 PROBLEMS = Family("problems", Problem, IclProblem, Quadratic)
 AnyProblem = Annotated[Problem, PROBLEMS]
-
-
-class Strict(BaseModel):
-    """A part of a scenario: frozen, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Budget(Strict):
@@ -113,12 +107,11 @@ class Scenario(Strict):
     @model_validator(mode="after")
     def _enough_workers(self) -> Scenario:
         if not self.workers:
-            raise ValueError("expected at least one group of workers, as in [[workers]]")
+            raise ValueError("workers: expected at least one group, as in [[workers]]")
         wait_for, _ = self.algorithm.step_rule(self.n_workers)
         if wait_for > self.n_workers:
-            raise ValueError(
-                f"algorithm.wait_for = {wait_for} exceeds the number of workers, {self.n_workers}"
-            )
+            most = f"at most {self.n_workers}, the number of workers"
+            raise ValueError(f"algorithm.wait_for: found {wait_for}, expected {most}")
         return self
 
     @property

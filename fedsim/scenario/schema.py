@@ -22,36 +22,43 @@ FAMILIES: dict[str, Family] = {
 """Everything interchangeable, by the name that `fedsim list` takes."""
 
 
+ELSEWHERE = {"type": "object", "properties": {"kind": {"pattern": ":"}}, "required": ["kind"]}
+"""A part named by its place, as in ``kind = "package.module:ClassName"``."""
+
+
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a scenario file, keys that only files have (`extends`, `variants`) included."""
-    parts: list[type[Part]] = [part for family in FAMILIES.values() for part in family.builtin.values()]
+    """Return the JSON Schema of a scenario file, with `extends` and `variants`.
+
+    No key is required: a file that extends another, and a variant, may leave out anything, at any depth.
+    """
+    parts: list[type[Part]] = [part for family in FAMILIES.values() for _, part in family]
     models: list[type[BaseModel]] = [Scenario, *parts]
     _, schema = models_json_schema([(model, "validation") for model in models])
-    definitions = {name: _resolved(part) for name, part in schema["$defs"].items()}
-    root = definitions.pop("Scenario")
-    root["properties"] |= {
+    definitions = {name: _lenient(part) for name, part in schema["$defs"].items()}
+    scenario = definitions["Scenario"]
+    scenario["properties"]["cuts"] = {"anyOf": [scenario["properties"]["cuts"], {"const": False}]}
+    only_in_files = {
         "$schema": {"type": "string"},
         "extends": {"type": "string", "description": "A scenario file that this one is laid over."},
         "variants": {
             "type": "object",
             "description": "Tables laid over the file, one run each.",
-            "additionalProperties": {"type": "object"},
+            "additionalProperties": {"$ref": "#/$defs/Scenario"},
         },
     }
-    root["properties"]["cuts"] = {"anyOf": [root["properties"]["cuts"], {"const": False}]}
-    # A file that extends another may leave anything out, its name included.
-    root["required"] = []
+    root = scenario | {"properties": scenario["properties"] | only_in_files}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
 
 
-def _resolved(schema: Any) -> Any:
-    """Replace each family's mark by references to its parts."""
+def _lenient(schema: Any) -> Any:
+    """Return a schema without required keys, and with references to its parts in place of a family's mark."""
     if isinstance(schema, list):
-        return [_resolved(part) for part in schema]
+        return [_lenient(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if FAMILY_MARK in schema:
         family = FAMILIES[schema[FAMILY_MARK]]
         rest = {key: value for key, value in schema.items() if key != FAMILY_MARK}
-        return rest | {"oneOf": [{"$ref": f"#/$defs/{part.__name__}"} for part in family.builtin.values()]}
-    return {key: _resolved(value) for key, value in schema.items()}
+        known = [{"$ref": f"#/$defs/{part.__name__}"} for _, part in family]
+        return rest | {"anyOf": [*known, ELSEWHERE]}
+    return {key: _lenient(value) for key, value in schema.items() if key != "required"}

@@ -6,8 +6,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from fedsim.catalog import Strict
 from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.exchange import Exchange, StepReport
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     import simpy
 
 
-class ServerSettings(BaseModel):
+class ServerSettings(Strict):
     """The server as a machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     step_s: float = Field(0.001, ge=0)
     """Time for the server's own arithmetic in a step or an inner round; messages queue meanwhile."""
@@ -29,10 +28,8 @@ class ServerSettings(BaseModel):
     """While the server waits, drop a worker whose job was handed out longer ago than this; none: never."""
 
 
-class CutPlan(BaseModel):
+class CutPlan(Strict):
     """When the polyhedron is updated, and who takes part."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     every: int = Field(50, ge=1)
     """A barrier after step t (from 0) whenever t is a multiple of this."""

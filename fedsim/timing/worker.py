@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from simpy.exceptions import Interrupt
 
+from fedsim.catalog import Strict
 from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
 from fedsim.streams import Stream, Streams
 from fedsim.timing.activities import Activity, ActivityClock
@@ -24,19 +25,15 @@ DRAWS_A_BLOCK = 16
 """Delays drawn at one address: block b of a worker holds those of its jobs 16 b to 16 b + 15."""
 
 
-class Transient(BaseModel):
+class Transient(Strict):
     """Transient straggling: with this probability a whole job is `factor` times slower."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     probability: float = Field(ge=0, le=1)
     factor: float = Field(ge=1)
 
 
-class WorkerGroup(BaseModel):
+class WorkerGroup(Strict):
     """Workers that are alike."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = "workers"
     count: int = Field(ge=1)

@@ -8,17 +8,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from fedsim.catalog import Part
+from fedsim.catalog import Strict
 from fedsim.timing.delays.base import AnyDelay, Delay
 
 
-class Weighted(BaseModel):
+class Weighted(Strict):
     """One component of a mixture and how often it is drawn, relative to the others."""
-
-    model_config = Part.model_config
 
     weight: float = Field(gt=0)
     delay: AnyDelay

@@ -1,0 +1,49 @@
+# make figure1   set up, run the six tasks, draw Figure 1 and print its table
+# make test      the tests
+# make check     what CI runs: format, lint, types, tests
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+JOBS ?= 2
+SEEDS ?= 5
+
+.PHONY: figure1 sensitivity calibrate test check format bench clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+figure1: .venv/installed
+	$(BIN)/fedsim run scenarios/figure1/*.toml --replicates $(SEEDS) --jobs $(JOBS) --out results/figure1
+	$(BIN)/fedsim run scenarios/ablations/*.toml --replicates $(SEEDS) --jobs $(JOBS) --out results/ablations
+	$(BIN)/fedsim figure figure1 results/figure1 -o figures/figure1.pdf
+	$(BIN)/fedsim figure curves results/figure1 -o figures/curves.pdf
+	$(BIN)/fedsim table figure1 results/figure1
+	$(BIN)/fedsim table calibration results/figure1 results/ablations
+
+sensitivity: .venv/installed
+	$(BIN)/python -m analysis.studies.sensitivity --jobs $(JOBS)
+
+# Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
+calibrate: .venv/installed
+	$(BIN)/python -m fedsim.icl.tasks.calibrated.fit
+
+test: .venv/installed
+	$(BIN)/pytest -q -n $(JOBS) --ignore=tests/benchmarks
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed
+	$(BIN)/pytest tests/benchmarks -q -s --benchmark-only --benchmark-columns=min,median,ops,rounds
+
+clean:
+	rm -rf .venv results figures

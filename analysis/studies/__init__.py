@@ -1,0 +1,1 @@
+"""Studies that vary settings of a scenario, run them and draw the outcome."""

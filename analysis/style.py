@@ -1,0 +1,189 @@
+"""One look for all figures: widths, fonts, and a colour for every method and activity.
+
+A colour belongs to a method (or to an activity) in every figure. The two sets of colours do not overlap, and
+both can be told apart with the common kinds of colour blindness; hatches and line styles say the same thing
+a second time, for print in black and white.
+
+Source: Okabe and Ito, "Color Universal Design", 2008 (the first eight colours); Tol, "Colour Schemes",
+SRON/EPS/TN/09-002, 2021 (the muted colours for the remaining methods).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+COLUMN_IN = 3.35  # one column of a journal page: 85 mm
+PAGE_IN = 7.09  # both columns: 180 mm
+PNG_DPI = 200
+
+Line = Literal["-", "--", "-.", ":"]
+_LINES: tuple[Line, ...] = ("-", "--", "-.", ":")
+
+SETTINGS = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so that a figure looks the same everywhere
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.3,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # TrueType: journals do not take Type 3 fonts
+    "svg.hashsalt": "fedsim",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method is called and drawn."""
+
+    label: str
+    colour: str
+    line: Line = "-"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """How an activity is called and drawn.
+
+    `colour` serves where colours mean activities; where they mean methods, the method's colour is mixed with
+    white by the share `tint` (0: the pure colour, 1: white). `hatch` is a matplotlib hatch, in both cases.
+    """
+
+    label: str
+    colour: str
+    tint: float
+    hatch: str
+
+
+METHODS = {
+    "cendbt": Method("cenDBT", "#D55E00", "--"),
+    "sdbt": Method("SDBT", "#009E73", "-."),
+    "asyndbt": Method("AsynDBT", "#0072B2", "-"),
+    "bdpl": Method("BDPL", "#882255", ":"),
+    "fedbdpl": Method("Fed-BDPL", "#999933", "--"),
+    "demonstrations_only": Method("demos only", "#332288", "-."),
+    "fragment_only": Method("fragment only", "#AA4499", ":"),
+    "random_icl": Method("Random ICL", "#DDCC77", "--"),
+    "plain": Method("plain", "#661100", ":"),
+}
+SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455")
+
+# In the order in which they are stacked and listed.
+ACTIVITIES = {
+    "calling": Activity("LLM calls", "#56B4E9", 0.0, ""),
+    "computing": Activity("computing", "#777777", 0.35, "||||"),
+    "uploading": Activity("uploading", "#F0E442", 0.5, "\\\\\\\\"),
+    "downloading": Activity("downloading", "#CC79A7", 0.5, "----"),
+    "cutting": Activity("polyhedron updates", "#E69F00", 0.55, "//////"),
+    "waiting": Activity("waiting for the server", "#E4E4E4", 0.85, ""),
+    "down": Activity("down", "#FFFFFF", 1.0, "xxxx"),
+    "stepping": Activity("server step", "#000000", 0.0, ""),
+}
+
+TASKS = {"5g": "5G", "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "qqp": "QQP", "qnli": "QNLI"}
+
+
+def method(name: str) -> Method:
+    """Return the look of a method; a method unknown here gets a colour that depends on its name alone."""
+    if name in METHODS:
+        return METHODS[name]
+    number = zlib.crc32(name.encode())
+    return Method(name, SPARE_COLOURS[number % len(SPARE_COLOURS)], _LINES[number // 7 % len(_LINES)])
+
+
+def activity(name: str) -> Activity:
+    """Return the look of an activity; one unknown here is drawn in grey, crossed."""
+    return ACTIVITIES.get(name, Activity(name, "#BBBBBB", 0.7, "++++"))
+
+
+def bar(activity_name: str, method_colour: str | None = None) -> dict[str, Any]:
+    """Return the matplotlib settings of a bar or patch that stands for an activity.
+
+    Args:
+        activity_name: the activity.
+        method_colour: the colour of the method, where colours mean methods; None where they mean activities.
+    """
+    look = activity(activity_name)
+    if method_colour is None:
+        colours = {"facecolor": look.colour, "edgecolor": "#333333"}
+    else:
+        colours = {"facecolor": tinted(method_colour, look.tint), "edgecolor": method_colour}
+    return colours | {"hatch": look.hatch, "linewidth": 0.35}
+
+
+def task_name(scenario: str) -> str:
+    """Return how the paper writes a task.
+
+    >>> task_name("sst2")
+    'SST-2'
+    """
+    return TASKS.get(scenario, scenario)
+
+
+def method_name(name: str) -> str:
+    """Return how the paper writes a method.
+
+    >>> method_name("asyndbt")
+    'AsynDBT'
+    """
+    return method(name).label
+
+
+def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
+    """Return the distinct names: first those of `order`, in that order, then the others by alphabet.
+
+    >>> in_order(["zebra", "sdbt", "cendbt", "sdbt"], METHODS)
+    ['cendbt', 'sdbt', 'zebra']
+    """
+    present = set(names)
+    known = [name for name in order if name in present]
+    return known + sorted(present - set(known))
+
+
+def tinted(colour: str, share: float) -> str:
+    """Mix a colour `#RRGGBB` with white.
+
+    >>> tinted("#000000", 0.2), tinted("#D55E00", 1.0)
+    ('#333333', '#ffffff')
+    """
+    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
+
+
+def time_unit(longest_s: float) -> tuple[float, str]:
+    """Return the seconds in a fitting unit of time and its symbol.
+
+    >>> time_unit(90.0), time_unit(900.0), time_unit(9000.0)
+    ((1.0, 's'), (60.0, 'min'), (3600.0, 'h'))
+    """
+    if longest_s > 2 * 3600:
+        return 3600.0, "h"
+    return (60.0, "min") if longest_s > 180 else (1.0, "s")
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Give the figures made or saved inside this block the project's look, whatever the user's settings."""
+    from matplotlib import style
+
+    with style.context(["default", SETTINGS]):
+        yield

@@ -1,0 +1,74 @@
+"""Measuring a state of the in-context-learning problem from outside: no simulated time, no counted call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsim.icl.loss import accuracy, cross_entropy
+from fedsim.icl.models.base import Prompts, Split
+from fedsim.learning.categorical import draw
+from fedsim.streams import Stream
+
+if TYPE_CHECKING:
+    from fedsim.icl.oracle import IclOracle
+
+WORKERS_AT_ONCE = 64
+"""Workers measured together: bounds the memory, whatever the number of workers."""
+
+COLUMNS = ("loss", "accuracy", "loss_consensus", "accuracy_consensus", "validation_loss", "p_max", "q_max")
+
+
+def evaluate(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> dict[str, float]:
+    """Return the measurements that `IclOracle.evaluate` describes."""
+    sums = np.zeros(len(COLUMNS))
+    for first in range(0, len(workers), WORKERS_AT_ONCE):
+        part = slice(first, first + WORKERS_AT_ONCE)
+        sums += _sums(oracle, workers[part], P[part], Q[part], z)
+    return dict(zip(COLUMNS, (sums / len(workers)).tolist(), strict=True))
+
+
+def _sums(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> list[float]:
+    """Return the sums over workers of every column."""
+    own = prompts(oracle, workers, P, Q, "test")
+    columns = list(_loss_and_accuracy(oracle, own))
+    consensus = prompts(oracle, workers, z.expand(len(workers), -1, -1), Q, "test")
+    columns += _loss_and_accuracy(oracle, consensus)
+    columns.append(_loss_and_accuracy(oracle, own._replace(split="validation"))[0])
+    columns += [table.amax(-1).mean(-1) for table in (P, Q)]
+    return [float(column.sum()) for column in columns]
+
+
+def prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: Split) -> Prompts:
+    """Return the prompts that stand for distributions P and Q, completed with all queries of a split.
+
+    ``modal``: one prompt a worker, of the likeliest candidates. ``sampled``: drawn from the distributions,
+    with the same uniforms at each measurement, so that measurements differ by what was learned alone.
+    """
+    problem = oracle.problem
+    words, demonstrations = P.argmax(-1, keepdim=True), Q.argmax(-1, keepdim=True)
+    if problem.evaluation == "sampled":
+        n_slots, n_words, n_prompts = Q.shape[1], P.shape[1], problem.evaluation_samples
+        size = (n_slots + n_words) * n_prompts
+        drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [0] * len(workers), size)
+        uniforms = torch.from_numpy(drawn).view(len(workers), -1, n_prompts)
+        demonstrations, words = draw(Q, uniforms[:, :n_slots]), draw(P, uniforms[:, n_slots:])
+    return Prompts(
+        workers=torch.tensor(workers),
+        words=words if problem.use_fragment else None,
+        demonstrations=demonstrations if problem.use_demonstrations else None,
+        split=split,
+        queries=None,
+    )
+
+
+def _loss_and_accuracy(oracle: IclOracle, asked: Prompts) -> tuple[Tensor, Tensor]:
+    """Return each worker's mean loss and accuracy over its prompts, both (J,)."""
+    scores = oracle.scorer.scores(asked)
+    y = torch.from_numpy(getattr(oracle.data, asked.split).y)
+    labels = y if asked.split == "test" else y[asked.workers]
+    losses = cross_entropy(scores, labels, oracle.problem.loss_floor)
+    return losses.mean(1), accuracy(scores, labels).mean(1)

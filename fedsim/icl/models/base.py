@@ -1,0 +1,49 @@
+"""The interface of a black box: the scores of the label words for (fragment, demonstrations, query)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from fedsim.catalog import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedsim.icl.tasks.base import TaskData
+
+Split = Literal["train", "validation", "test"]
+
+
+class Prompts(NamedTuple):
+    """I prompts at each of J workers, each to be completed with every one of b queries.
+
+    Only numbers of words, demonstrations and queries: who answers looks up the texts or features.
+    """
+
+    workers: Tensor
+    """Whose demonstrations and queries, (J,)."""
+    words: Tensor | None
+    """Number of the candidate at each position of the fragment, (J, M, I); None for no fragment."""
+    demonstrations: Tensor | None
+    """Number of the demonstration in each class's slot, (J, U, I); None for no demonstrations."""
+    split: Split
+    """Where the queries are; the test set is the same for all workers."""
+    queries: Tensor | None
+    """Numbers of the queries, (J, b); None for all of the split, in order."""
+
+
+class Scorer(Protocol):
+    """A black box with a task's data in place."""
+
+    def scores(self, prompts: Prompts) -> Tensor:
+        """Return the probabilities of the label words, (J, I, U, b): over U they sum to one."""
+        ...
+
+
+class BlackBox(Part):
+    """The settings of a black box."""
+
+    @abstractmethod
+    def attach(self, data: TaskData) -> Scorer:
+        """Return the black box with `data` in place."""

@@ -1,0 +1,90 @@
+"""The arithmetic of the surrogate black box."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fedsim.icl.models.base import Prompts
+from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData
+from fedsim.icl.tasks.gaussian import Latent
+
+
+class LinearAttention:
+    """`Surrogate` with a task's data in place.
+
+    Every classifier is one row of U * (d + 1) numbers. What each demonstration and each word adds is computed
+    once, so that a prompt costs a few gathered rows and small products.
+    """
+
+    def __init__(self, data: TaskData) -> None:
+        self._n_classes = len(data.latent.base)
+        self._base = torch.from_numpy(data.latent.base).flatten()
+        self._words = torch.from_numpy(data.latent.words).flatten(1).contiguous()
+        steps = demonstration_steps(data.latent, data.demonstrations)
+        self._slot_sizes = steps.shape[1:3]
+        self._steps = steps.reshape(-1, self._base.numel())
+        self._columns = {
+            "train": _columns(data.train),
+            "validation": _columns(data.validation),
+            "test": _columns(data.test),
+        }
+
+    def scores(self, prompts: Prompts) -> Tensor:
+        classifiers = self.classifiers(prompts)
+        columns = self._queries(prompts)
+        logits = classifiers.flatten(1, 2) @ columns
+        return logits.view(*classifiers.shape[:3], columns.shape[-1]).softmax(2)
+
+    def classifiers(self, prompts: Prompts) -> Tensor:
+        """Return the classifier that each prompt induces, (J, I, U, d + 1)."""
+        rows = self._base.expand(len(prompts.workers), 1, -1)
+        if prompts.demonstrations is not None:
+            rows = rows + self._demonstrated(prompts.workers, prompts.demonstrations)
+        if prompts.words is not None:
+            rows = rows + self._worded(prompts.words)
+        return rows.reshape(*rows.shape[:2], self._n_classes, -1)
+
+    def _demonstrated(self, workers: Tensor, demonstrations: Tensor) -> Tensor:
+        """Return the sum over slots of each prompt's implicit steps, (J, I, U * (d + 1))."""
+        n_slots, n_candidates = self._slot_sizes
+        slots = workers[:, None] * n_slots + torch.arange(n_slots)
+        return self._steps[slots[:, :, None] * n_candidates + demonstrations].sum(1)
+
+    def _worded(self, words: Tensor) -> Tensor:
+        """Return the mean over positions of the words' effects, (J, I, U * (d + 1))."""
+        n_jobs, n_words, n_prompts = words.shape
+        bags = words.transpose(1, 2)
+        # The mean needs only how often each word occurs: counting and one product beat gathering M rows.
+        shares = self._words.new_zeros(n_jobs, n_prompts, len(self._words))
+        shares.scatter_add_(2, bags, shares.new_full((1, 1, 1), 1 / n_words).expand(bags.shape))
+        return shares @ self._words
+
+    def _queries(self, prompts: Prompts) -> Tensor:
+        """Return the queries as columns ``[x; 1]``, (J or 1, d + 1, b)."""
+        columns = self._columns[prompts.split]
+        if prompts.split != "test":
+            columns = columns[prompts.workers]
+        if prompts.queries is None:
+            return columns
+        index = prompts.queries[:, None, :].expand(-1, columns.shape[1], -1)
+        return columns.expand(len(index), -1, -1).gather(2, index)
+
+
+def demonstration_steps(latent: Latent, demonstrations: Demonstrations) -> Tensor:
+    """Return what each demonstration adds to the classifier, (W, U, V, U, d + 1)."""
+    base = torch.from_numpy(latent.base)
+    features = functional.pad(torch.from_numpy(demonstrations.x), (0, 1), value=1.0)
+    errors = functional.one_hot(torch.from_numpy(demonstrations.y), len(base)) - (features @ base.T).softmax(
+        -1
+    )
+    steps = latent.parameters.demo_step * errors[..., None] * features[..., None, :]
+    # Independent biases of two labels differ by sqrt(2) times their deviation.
+    steps[..., -1] += torch.from_numpy(demonstrations.bias) * (latent.parameters.label_bias / 2**0.5)
+    return steps
+
+
+def _columns(queries: Queries) -> Tensor:
+    features = functional.pad(torch.from_numpy(queries.x), (0, 1), value=1.0)
+    return features.transpose(1, 2).contiguous()

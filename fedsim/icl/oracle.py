@@ -1,0 +1,155 @@
+"""The in-context-learning problem with its data in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from fedsim.icl import measure
+from fedsim.icl.loss import cross_entropy
+from fedsim.icl.models.base import Prompts
+from fedsim.learning.categorical import draw
+from fedsim.learning.policy_gradient import gradient
+from fedsim.messages import JobCost
+from fedsim.streams import Stream, Streams
+
+if TYPE_CHECKING:
+    from fedsim.icl.problem import IclProblem
+    from fedsim.learning.oracle import RealisationRule
+
+JOBS_AT_ONCE = 32
+"""Jobs computed together: enough to spread the cost of a call, few enough to bound the temporaries."""
+
+
+class IclOracle:
+    """Sampled gradients and measurements of an `IclProblem`; see `fedsim.learning.oracle.Oracle`.
+
+    A job draws from one address the uniforms of its demonstrations, then those of its words: neither the
+    number of words nor an ablation changes the demonstrations drawn.
+    """
+
+    on_simplex = True
+
+    def __init__(self, problem: IclProblem, streams: Streams, n_workers: int, pooled: int) -> None:
+        task = problem.task
+        self.problem = problem
+        self.pooled = pooled
+        self.streams = streams
+        self.data = task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
+        self.scorer = problem.model.attach(self.data)
+        self.start_p = torch.full(
+            (task.n_words, task.n_candidates), 1 / task.n_candidates, dtype=torch.float64
+        )
+        self.start_q = torch.full(
+            (task.n_classes, task.n_demonstrations), 1 / task.n_demonstrations, dtype=torch.float64
+        )
+        self._train_y = torch.from_numpy(self.data.train.y)
+
+    def cost(self) -> JobCost:
+        return self.problem.cost(self.pooled)
+
+    def upper(self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return estimates (27) of the gradients of f_v by p, (J, M, N), and by q, (J, U, V).
+
+        The part that a prompt does not use has gradient zero.
+        """
+        p_parts, q_parts = [], []
+        for part in _parts(len(workers)):
+            u_demonstrations, u_words = self._uniforms(workers[part], jobs[part])
+            words = draw(P[part], u_words) if self.problem.use_fragment else None
+            demonstrations = draw(Q[part], u_demonstrations) if self.problem.use_demonstrations else None
+            losses = self._losses("upper", workers[part], jobs[part], words, demonstrations)
+            p_parts.append(self._gradient(losses, words, P[part]))
+            q_parts.append(self._gradient(losses, demonstrations, Q[part]))
+        return torch.cat(p_parts), torch.cat(q_parts)
+
+    def lower(self, workers: list[int], jobs: list[int], P: Tensor, realised: Tensor) -> Tensor:
+        """Return estimates of the gradient of g_v by p, (J, M, N), given demonstrations (J, U)."""
+        if not self.problem.use_fragment:
+            return torch.zeros_like(P)
+        parts = []
+        for part in _parts(len(workers)):
+            _, u_words = self._uniforms(workers[part], jobs[part])
+            words = draw(P[part], u_words)
+            demonstrations = None
+            if self.problem.use_demonstrations:
+                demonstrations = realised[part, :, None].expand(-1, -1, self.problem.n_samples)
+            losses = self._losses("lower", workers[part], jobs[part], words, demonstrations)
+            parts.append(self._gradient(losses, words, P[part]))
+        return torch.cat(parts)
+
+    def realise(self, workers: list[int], Q: Tensor, rule: RealisationRule, update: int) -> Tensor:
+        """Return one demonstration a slot, (J, U).
+
+        ``modal``: the likeliest (ties: lowest number). ``sampled``: drawn from Q, anew for each `update`.
+        ``fixed``: drawn once from the uniform distribution, whatever Q and `update` are.
+        """
+        if rule == "modal":
+            return Q.argmax(-1)
+        # Job 0 of the address is the draw for the whole run, job 1 + t that of polyhedron update t.
+        job = 0 if rule == "fixed" else 1 + update
+        table = self.start_q.expand_as(Q) if rule == "fixed" else Q
+        n_slots = self.problem.task.n_classes
+        uniforms = self.streams.uniforms(Stream.REALISATION, workers, [job] * len(workers), n_slots)
+        return draw(table, torch.from_numpy(uniforms)[:, :, None]).squeeze(-1)
+
+    def level_queries(
+        self, level: Literal["upper", "lower"], workers: list[int], jobs: list[int]
+    ) -> Tensor | None:
+        """Return the numbers of the training queries of each job, (J, b); None for all of them, in order."""
+        problem, n_all = self.problem, self._train_y.shape[1]
+        # Queries stand in the order of their classes: every second one is half of each class.
+        mine = torch.arange(int(level == "lower"), n_all, 2) if problem.upper_split else torch.arange(n_all)
+        if problem.batch is None:
+            return mine.expand(len(workers), -1) if problem.upper_split else None
+        # The numbers of the b smallest of independent uniforms are a draw without replacement.
+        uniforms = self.streams.uniforms(Stream.QUERIES, workers, jobs, len(mine))
+        return mine[torch.from_numpy(uniforms).argsort(-1)[:, : problem.batch * self.pooled]]
+
+    def evaluate(self, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> dict[str, float]:
+        """Measure test loss and accuracy, averaged over `workers`.
+
+        ``accuracy`` and ``loss`` use each worker's own p and q, ``accuracy_consensus`` and
+        ``loss_consensus`` the words of z; ``validation_loss`` is on each worker's own validation queries;
+        ``p_max`` and ``q_max`` are the mean largest probability of a word and of a demonstration.
+
+        At a uniform start all candidates tie: modal prompts then repeat word 0 at each position and show
+        demonstration 0 of each class, which is as good as a random one since candidates are exchangeable.
+        """
+        return measure.evaluate(self, workers, P, Q, z)
+
+    def _uniforms(self, workers: list[int], jobs: list[int]) -> tuple[Tensor, Tensor]:
+        """Return the uniforms of the jobs' demonstrations, (J, U, I), and words, (J, M, I)."""
+        task, n_samples = self.problem.task, self.problem.n_samples
+        split = task.n_classes * n_samples
+        size = split + (task.n_words * n_samples if self.problem.use_fragment else 0)
+        uniforms = torch.from_numpy(self.streams.uniforms(Stream.PROMPTS, workers, jobs, size))
+        shape = (len(workers), -1, n_samples)
+        return uniforms[:, :split].reshape(shape), uniforms[:, split:].reshape(shape)
+
+    def _gradient(self, losses: Tensor, drawn: Tensor | None, probabilities: Tensor) -> Tensor:
+        if drawn is None:
+            return torch.zeros_like(probabilities)
+        return gradient(losses, drawn, probabilities, self.problem.estimator)
+
+    def _losses(
+        self,
+        level: Literal["upper", "lower"],
+        workers: list[int],
+        jobs: list[int],
+        words: Tensor | None,
+        demonstrations: Tensor | None,
+    ) -> Tensor:
+        """Return the loss of each sampled prompt on its job's queries, (J, I)."""
+        rows = torch.tensor(workers)
+        queries = self.level_queries(level, workers, jobs)
+        labels = self._train_y[rows]
+        labels = labels if queries is None else labels.gather(1, queries)
+        scores = self.scorer.scores(Prompts(rows, words, demonstrations, "train", queries))
+        return cross_entropy(scores, labels, self.problem.loss_floor)
+
+
+def _parts(n_jobs: int) -> list[slice]:
+    return [slice(first, first + JOBS_AT_ONCE) for first in range(0, n_jobs, JOBS_AT_ONCE)]

@@ -1,0 +1,105 @@
+"""The in-context-learning problem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from fedsim.catalog import Strict
+from fedsim.icl.models import AnyModel
+from fedsim.icl.models.surrogate import Surrogate
+from fedsim.icl.tasks import AnyTask
+from fedsim.learning.oracle import Oracle, Problem
+from fedsim.messages import JobCost
+
+if TYPE_CHECKING:
+    from fedsim.streams import Streams
+
+Estimator = Literal["zero", "code", "paper"]
+
+FLOAT32_BYTES = 4
+
+
+class Tokens(Strict):
+    """How long a call is, in tokens: only for its cost, the black box never sees them."""
+
+    tokens_per_word: float = Field(default=1.3, gt=0)
+    template_tokens: int = Field(default=30, ge=0)
+    """Of the template around each demonstration and around the query."""
+    text_tokens: int = Field(default=30, ge=0)
+    """Of the text of a demonstration or query."""
+    tokens_out: int = Field(default=1, ge=0)
+    """Of an answer: one label word."""
+
+    def tokens_in(self, n_words: int, n_demonstrations: int) -> int:
+        """Return the prompt tokens of one call: demonstrations and query each repeat the fragment."""
+        each = n_words * self.tokens_per_word + self.template_tokens + self.text_tokens
+        return round((n_demonstrations + 1) * each)
+
+
+class IclProblem(Problem):
+    """Choose prompt words (lower level) and demonstrations (upper level) for a black-box language model.
+
+    Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026), (1)-(3); sampled gradients (27) in the
+    form of Diao et al., "Black-box Prompt Learning for Pre-trained Language Models", TMLR 2023.
+    """
+
+    kind: Literal["icl"] = "icl"
+    task: AnyTask
+    model: AnyModel = Surrogate()
+    n_samples: int = Field(default=20, ge=2)
+    """I_s, prompts sampled for one gradient estimate."""
+    batch: int | None = Field(default=None, ge=1)
+    """b, queries a gradient estimate, drawn without replacement for every job; None for all."""
+    estimator: Estimator = "zero"
+    use_demonstrations: bool = True
+    use_fragment: bool = True
+    dirichlet_alpha: float | None = Field(default=None, gt=0)
+    """Concentration of the workers' class proportions; None for equal classes at every worker."""
+    upper_split: bool = False
+    """Whether the two levels see disjoint halves of the training queries instead of the same queries."""
+    loss_floor: float = Field(default=1e-2, gt=0, lt=1)
+    evaluation: Literal["modal", "sampled"] = "modal"
+    """Prompts to evaluate: the likeliest word and demonstration (ties: lowest number), or drawn ones."""
+    evaluation_samples: int = Field(default=20, ge=1)
+    """Prompts a worker when `evaluation` is "sampled"."""
+    tokens: Tokens = Tokens()
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> IclProblem:
+        if self.upper_split and self.task.n_train % 2:
+            raise ValueError(
+                f"upper_split needs an even number of training queries a worker, got {self.task.n_train}"
+            )
+        if self.batch is not None and self.batch > self.level_size:
+            raise ValueError(f"batch={self.batch} exceeds the {self.level_size} training queries of a level")
+        return self
+
+    @property
+    def level_size(self) -> int:
+        """Training queries that one level sees at one worker."""
+        return self.task.n_train // 2 if self.upper_split else self.task.n_train
+
+    @property
+    def tunes_p(self) -> bool:
+        return self.use_fragment
+
+    def cost(self, pooled: int = 1) -> JobCost:
+        """Return what one job costs: a call per sampled prompt and query, and p sent both ways."""
+        calls = self.n_samples * (self.batch or self.level_size) * pooled
+        n_words = self.task.n_words if self.use_fragment else 0
+        n_demonstrations = self.task.n_classes if self.use_demonstrations else 0
+        size_bytes = FLOAT32_BYTES * n_words * self.task.n_candidates
+        return JobCost(
+            calls=calls,
+            tokens_in=calls * self.tokens.tokens_in(n_words, n_demonstrations),
+            tokens_out=calls * self.tokens.tokens_out,
+            bytes_up=size_bytes,
+            bytes_down=size_bytes,
+        )
+
+    def prepare(self, streams: Streams, n_workers: int, pooled: int = 1) -> Oracle:
+        from fedsim.icl.oracle import IclOracle
+
+        return IclOracle(self, streams, n_workers, pooled)

@@ -1,0 +1,96 @@
+"""The interface of a task: how much data there is, and how a run draws it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fedsim.catalog import Part
+
+if TYPE_CHECKING:
+    from fedsim.icl.tasks.gaussian import Latent
+    from fedsim.streams import Streams
+
+Floats = NDArray[np.float64]
+Longs = NDArray[np.int64]
+
+
+class Queries(NamedTuple):
+    """Questions with known answers, in equal number at every worker."""
+
+    x: Floats
+    """Features, (W, B, d)."""
+    y: Longs
+    """Classes, (W, B)."""
+
+
+class Demonstrations(NamedTuple):
+    """Every worker's private pools: V candidates for each of the U slots of a prompt."""
+
+    x: Floats
+    """Features, (W, U, V, d)."""
+    y: Longs
+    """The label that is shown, (W, U, V): the number of the slot, unless somebody flipped it."""
+    bias: Floats
+    """Unit-variance scores by which a demonstration favours each label whatever its text, (W, U, V, U)."""
+
+
+class TaskData(NamedTuple):
+    """What W workers hold in one run, and the test set that all share."""
+
+    train: Queries
+    validation: Queries
+    test: Queries
+    """One set for all, W = 1."""
+    demonstrations: Demonstrations
+    latent: Latent
+    """What the surrogate knows of the task beyond its data."""
+
+
+class Task(Part):
+    """A classification task: its sizes, and how its data are drawn."""
+
+    n_words: int = Field(default=75, ge=1)
+    """M, words in the prompt fragment."""
+    n_candidates: int = Field(default=100, ge=2)
+    """N, candidate words of each position."""
+    n_demonstrations: int = Field(default=50, ge=1)
+    """V, candidate demonstrations a class in each worker's pool."""
+    train_per_class: int = Field(default=10, ge=1)
+    validation_per_class: int = Field(default=10, ge=1)
+
+    @property
+    @abstractmethod
+    def class_counts(self) -> tuple[int, ...]:
+        """The number of test queries of each class; its length is U."""
+
+    @property
+    def n_classes(self) -> int:
+        """U, classes; also the number of demonstration slots of a prompt."""
+        return len(self.class_counts)
+
+    @property
+    def n_train(self) -> int:
+        """Training queries a worker."""
+        return self.n_classes * self.train_per_class
+
+    @abstractmethod
+    def draw(
+        self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
+    ) -> TaskData:
+        """Draw the data of one run.
+
+        Each client's data have addresses of their own: adding a client changes nobody else's.
+
+        Args:
+            streams: the randomness of the run.
+            n_workers: W, the number of workers that compute.
+            pooled: clients merged in each worker. Worker w holds the queries of clients ``w * pooled`` to
+                ``(w + 1) * pooled - 1``, one client after the other; its pools keep their size V, candidate k
+                of a slot being candidate k of its client number ``k mod pooled``.
+            dirichlet_alpha: concentration of the clients' class proportions; None for equal classes.
+        """

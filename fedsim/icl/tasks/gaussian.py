@@ -1,0 +1,155 @@
+"""Gaussian classes: the features, demonstrations and words from which the surrogate black box answers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from fedsim.catalog import Strict
+from fedsim.errors import InputError
+from fedsim.icl.tasks.base import Demonstrations, Floats, Longs, Queries, Task, TaskData
+from fedsim.streams import Stream, Streams
+
+TRAIN, VALIDATION, POOL = range(3)
+"""The last part of an address of `Stream.DATA`: what a client's draw is for. Never renumber."""
+
+
+class SurrogateParameters(Strict):
+    """The numbers that make one task of the surrogate differ from another.
+
+    A text is a point x of R^d: its class mean plus standard normal noise. Means of two classes are
+    `separation` apart, so the best possible classifier of two equal classes is right with probability
+    ``Phi(separation / 2)``.
+    """
+
+    base_alignment: float = Field(ge=-1, le=1)
+    """Cosine between the classifier without context and the best one: 1 is perfect, 0 is chance."""
+    demo_step: float = Field(ge=0)
+    """Step of the implicit gradient descent: how much the box learns from a demonstration."""
+    label_bias: float = Field(ge=0)
+    """Standard deviation of a demonstration's push of one label against another, whatever the query."""
+    word_gain: float = Field(ge=0)
+    """Standard deviation of a word's effect along the directions in which the classifier can improve."""
+    demo_noise: float = Field(default=0.1, ge=0)
+    """Standard deviation of demonstrations around their class mean, queries having 1: how much the box takes
+    from the particular text rather than from its class."""
+    word_noise: float = Field(default=0.2, ge=0)
+    """Standard deviation of a word's effect along every other direction, where nothing can be gained."""
+    n_features: int = Field(default=8, ge=4)
+    """d. The first U span the class means, the next U the error of the base classifier, the rest is noise."""
+    separation: float = Field(default=4.0, gt=0)
+    base_confidence: float = Field(default=1.0, gt=0)
+    """Length of the difference between the rows of two classes in the base classifier."""
+
+
+class Latent(NamedTuple):
+    """What a run does not draw: the black box's own view of a task. Rows act on ``[x; 1]``."""
+
+    parameters: SurrogateParameters
+    base: Floats
+    """The classifier without context, (U, d + 1)."""
+    words: Floats
+    """What each candidate word adds to it, (N, U, d + 1); zero on average over the candidates."""
+
+
+def class_means(parameters: SurrogateParameters, n_classes: int) -> Floats:
+    """Return the class means, (U, d): corners of a centred regular simplex with edges `separation`."""
+    corners = np.eye(n_classes, parameters.n_features)
+    return parameters.separation / np.sqrt(2) * (corners - corners.mean(0))
+
+
+def draw_latent(parameters: SurrogateParameters, n_classes: int, n_candidates: int, task_seed: int) -> Latent:
+    """Return the black box's view of a task; the words are drawn from `task_seed`, not from a run's seed.
+
+    Raises:
+        InputError: fewer features than the class means and the base classifier's error need.
+    """
+    d, aligned = parameters.n_features, parameters.base_alignment
+    if d < 2 * n_classes:
+        raise InputError(f"{n_classes} classes need n_features >= {2 * n_classes}, got {d}")
+    base = np.zeros((n_classes, d + 1))
+    rows = np.arange(n_classes)
+    # Orthonormal rows are sqrt(2) apart; the division makes the difference of two rows base_confidence long.
+    base[rows, rows] = aligned * parameters.base_confidence / np.sqrt(2)
+    base[rows, n_classes + rows] = np.sqrt(1 - aligned**2) * parameters.base_confidence / np.sqrt(2)
+    scale = np.full(d + 1, parameters.word_noise)
+    scale[: 2 * n_classes] = parameters.word_gain
+    generator = Streams(task_seed).generator(Stream.TASK)
+    words = generator.standard_normal((n_candidates, n_classes, d + 1)) * scale / np.sqrt(2)
+    return Latent(parameters, base, words - words.mean(0))
+
+
+def draw_data(
+    task: Task,
+    latent: Latent,
+    streams: Streams,
+    n_workers: int,
+    pooled: int = 1,
+    dirichlet_alpha: float | None = None,
+) -> TaskData:
+    """Draw the data of one run; see `Task.draw`.
+
+    Source: the non-iid split is that of Hsu, Qi, Brown, "Measuring the effects of non-identical data
+    distribution for federated visual classification", 2019, section 3: a client's class proportions are
+    Dirichlet(alpha * prior), with equal classes as the prior here, and its classes are drawn from them.
+    Pools keep V candidates a class, because a prompt has a slot for each class.
+    """
+    means = class_means(latent.parameters, task.n_classes)
+    demo_noise = latent.parameters.demo_noise
+    n_clients = n_workers * pooled
+    train_y, validation_y = _draw_classes(task, streams, n_clients, dirichlet_alpha)
+    # Slot u, candidate k of a pooled worker belongs to its client number k mod pooled.
+    slots_y = np.broadcast_to(np.arange(task.n_classes)[:, None], (task.n_classes, task.n_demonstrations))
+    pool_x = np.empty((n_workers, *slots_y.shape, means.shape[1]))
+    bias = np.empty((n_workers, *slots_y.shape, task.n_classes))
+    train_x = np.empty((*train_y.shape, means.shape[1]))
+    validation_x = np.empty((*validation_y.shape, means.shape[1]))
+    for client in range(n_clients):
+        worker, place = divmod(client, pooled)
+        streams.seat(Stream.DATA, client, TRAIN).standard_normal(out=train_x[client])
+        streams.seat(Stream.DATA, client, VALIDATION).standard_normal(out=validation_x[client])
+        pool = streams.seat(Stream.DATA, client, POOL)
+        mine = slice(place, None, pooled)
+        pool_x[worker, :, mine] = pool.standard_normal(pool_x.shape[1:])[:, mine] * demo_noise
+        bias[worker, :, mine] = pool.standard_normal(bias.shape[1:])[:, mine]
+    train = Queries(train_x + means[train_y], train_y)
+    validation = Queries(validation_x + means[validation_y], validation_y)
+    shown_y = np.broadcast_to(slots_y, pool_x.shape[:-1]).copy()
+    return TaskData(
+        train=_merged(train, n_workers),
+        validation=_merged(validation, n_workers),
+        test=_draw_test(task.class_counts, means, streams),
+        demonstrations=Demonstrations(pool_x + means[slots_y], shown_y, bias),
+        latent=latent,
+    )
+
+
+def _draw_classes(
+    task: Task, streams: Streams, n_clients: int, dirichlet_alpha: float | None
+) -> tuple[Longs, Longs]:
+    """Return the classes of every client's training and validation queries, each in rising order."""
+    n_classes = task.n_classes
+    sizes = (n_classes * task.train_per_class, n_classes * task.validation_per_class)
+    if dirichlet_alpha is None:
+        equal = [np.repeat(np.arange(n_classes), size // n_classes) for size in sizes]
+        return np.tile(equal[0], (n_clients, 1)), np.tile(equal[1], (n_clients, 1))
+    train, validation = (np.empty((n_clients, size), dtype=np.int64) for size in sizes)
+    for client in range(n_clients):
+        generator = streams.seat(Stream.SPLIT, client)
+        proportions = generator.dirichlet(np.full(n_classes, dirichlet_alpha / n_classes))
+        for classes, size in zip((train, validation), sizes, strict=True):
+            classes[client] = np.repeat(np.arange(n_classes), generator.multinomial(size, proportions))
+    return train, validation
+
+
+def _draw_test(class_counts: tuple[int, ...], means: Floats, streams: Streams) -> Queries:
+    y = np.repeat(np.arange(len(class_counts)), class_counts)[None]
+    noise = streams.generator(Stream.TASK).standard_normal((*y.shape, means.shape[1]))
+    return Queries(noise + means[y], y)
+
+
+def _merged(queries: Queries, n_workers: int) -> Queries:
+    """Give each worker the queries of its clients, one client after the other."""
+    return Queries(queries.x.reshape(n_workers, -1, queries.x.shape[-1]), queries.y.reshape(n_workers, -1))

@@ -1,0 +1,36 @@
+"""A task of the surrogate with its parameters written in the scenario."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedsim.icl.tasks.base import Task, TaskData
+from fedsim.icl.tasks.gaussian import SurrogateParameters, draw_data, draw_latent
+from fedsim.streams import Streams
+
+
+class Synthetic(Task):
+    """Gaussian classes with the surrogate's parameters given, for regimes outside the six data sets.
+
+    Source: linear attention as one step of gradient descent, von Oswald et al., "Transformers learn
+    in-context by gradient descent", ICML 2023, Proposition 1.
+    """
+
+    kind: Literal["synthetic"] = "synthetic"
+    parameters: SurrogateParameters
+    test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
+    """Test queries of each class; their number is the number of classes U."""
+    task_seed: int = Field(default=0, ge=0)
+    """Draws the effects of the candidate words; the seed of a run draws everything else."""
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        return self.test_counts
+
+    def draw(
+        self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
+    ) -> TaskData:
+        latent = draw_latent(self.parameters, self.n_classes, self.n_candidates, self.task_seed)
+        return draw_data(self, latent, streams, n_workers, pooled, dirichlet_alpha)

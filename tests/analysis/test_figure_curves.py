@@ -1,0 +1,107 @@
+"""Curves: means and deviations by hand, interpolated and never extrapolated."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from tiny_tables import run
+
+from analysis import style
+from analysis.figures import curves
+from fedsim.errors import InputError
+
+
+def two_runs(ends=(2, 2)):
+    """Return tables; seed s steps every 100 (s + 1) seconds and is evaluated at steps 0 and `ends[s]`."""
+    runs = pd.DataFrame([run("sst2", "asyndbt", seed, 100.0 * (seed + 1) * ends[seed]) for seed in (0, 1)])
+    rows = []
+    for seed, end in enumerate(ends):
+        for step in range(end + 1):
+            evaluated = step in (0, end)
+            rows.append(
+                {
+                    "run_id": f"sst2-asyndbt-{seed}",
+                    "step": step,
+                    "time_s": 100.0 * (seed + 1) * step,
+                    "loss": 1.0 - 0.2 * step - 0.2 * seed if evaluated else math.nan,
+                    "accuracy": 0.5 + 0.1 * step + 0.1 * seed if evaluated else math.nan,
+                }
+            )
+    return runs, pd.DataFrame(rows)
+
+
+def line(rows, metric, axis):
+    return rows[(rows["metric"] == metric) & (rows["axis"] == axis)].set_index("x")
+
+
+def test_mean_and_deviation_against_iterations_by_hand():
+    found = line(curves.table(*two_runs()), "accuracy_percent", "step")
+    # accuracies 50 and 60 at step 0, 70 and 80 at step 2; step 1 was not evaluated
+    assert found["mean"].to_dict() == pytest.approx({0.0: 55.0, 2.0: 75.0})
+    assert found["deviation"].tolist() == pytest.approx([10 / math.sqrt(2)] * 2)
+    assert found["runs"].tolist() == [2, 2]
+
+
+def test_against_time_runs_are_interpolated_and_end_where_they_end():
+    found = line(curves.table(*two_runs()), "loss", "time_s")
+    # Run 0 goes from 1.0 to 0.6 in 200 s, run 1 from 0.8 to 0.4 in 400 s.
+    assert found.loc[100.0, "mean"] == pytest.approx((0.8 + 0.7) / 2)
+    assert found.loc[100.0, "deviation"] == pytest.approx(0.1 / math.sqrt(2))
+    assert found.loc[300.0, "mean"] == pytest.approx(0.5)
+    assert found.loc[300.0, "runs"] == 1
+    assert math.isnan(found.loc[300.0, "deviation"])
+    assert found.index.max() == 400.0
+
+
+def test_a_line_ends_where_fewer_than_half_of_the_runs_count():
+    runs, steps = two_runs()
+    third = steps[steps["run_id"] == "sst2-asyndbt-0"].assign(run_id="sst2-asyndbt-2")
+    runs = pd.concat([runs, pd.DataFrame([run("sst2", "asyndbt", 2, 200.0)])])
+    found = line(curves.table(runs, pd.concat([steps, third])), "loss", "time_s")
+    assert found.index.max() == 200.0
+    assert found["runs"].min() == 3
+
+
+def test_runs_that_end_at_different_iterations():
+    found = line(curves.table(*two_runs(ends=(2, 4))), "loss", "step")
+    # Step 2 lies in the middle of run 1, whose loss falls from 0.8 to 0.0.
+    assert found.loc[2.0, "mean"] == pytest.approx((0.6 + 0.4) / 2)
+    assert found.loc[4.0, "mean"] == pytest.approx(0.0)
+
+
+def test_figure_has_four_panels_a_task_in_the_colours_of_the_methods():
+    runs, steps = two_runs()
+    other = runs.assign(variant="cendbt", run_id=runs["run_id"] + "-c")
+    steps = pd.concat([steps, steps.assign(run_id=steps["run_id"] + "-c")])
+    picture = curves.figure(pd.concat([runs, other]), steps)
+    labels = [(panel.get_xlabel(), panel.get_ylabel()) for panel in picture.axes]
+    assert labels == [
+        ("Server iterations", "Test accuracy (%)"),
+        ("Simulated time (min)", ""),
+        ("Server iterations", "Test cross-entropy"),
+        ("Simulated time (min)", ""),
+    ]
+    assert picture.axes[0].get_title(loc="left") == "SST-2"
+    colours = [drawn.get_color() for drawn in picture.axes[0].lines]
+    assert colours == [style.METHODS[name].colour for name in ("cendbt", "asyndbt")]
+    band = picture.axes[0].collections[1]
+    assert to_hex(band.get_facecolor()[0]) == style.METHODS["asyndbt"].colour.lower()
+    assert np.nanmax(band.get_paths()[0].vertices[:, 1]) == pytest.approx(75 + 10 / math.sqrt(2))
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["cenDBT", "AsynDBT"]
+    assert [drawn.get_color() for drawn in picture.legends[0].get_lines()] == colours
+    assert picture.axes[1].lines[0].get_xdata().max() == pytest.approx(400 / 60)
+
+
+def test_one_seed_is_a_line_without_a_band():
+    runs, steps = two_runs()
+    runs, steps = runs.head(1), steps[steps["run_id"] == "sst2-asyndbt-0"]
+    assert curves.table(runs, steps)["deviation"].isna().all()
+    assert len(curves.figure(runs, steps).axes) == 4
+
+
+def test_nothing_evaluated():
+    runs, steps = two_runs()
+    with pytest.raises(InputError, match="no step of these runs was evaluated"):
+        curves.table(runs, steps.assign(loss=math.nan, accuracy=math.nan))

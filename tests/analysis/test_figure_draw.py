@@ -1,0 +1,80 @@
+"""Writing a figure: three files or none, the same bytes each time, and clear refusals."""
+
+import importlib
+
+import pandas as pd
+import pytest
+from tiny_tables import study
+
+from analysis.figures import FIGURES, draw
+from fedsim.errors import InputError
+
+
+def load(name):
+    return {"runs": study()}[name]
+
+
+def test_three_files_beside_each_other(tmp_path):
+    paths = draw("figure1", load, tmp_path / "pictures" / "mine.pdf")
+    assert [path.name for path in paths] == ["mine.pdf", "mine.png", "mine.csv"]
+    assert {path.parent for path in paths} == {tmp_path / "pictures"}
+    assert sorted((tmp_path / "pictures").iterdir()) == sorted(paths)
+    assert paths[0].read_bytes().startswith(b"%PDF")
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
+    table = pd.read_csv(paths[2])
+    assert list(table["saving_percent"].round(6)) == [0, 20, 50] * 2
+
+
+def test_a_folder_takes_the_name_of_the_figure_and_a_dot_is_no_suffix(tmp_path):
+    assert draw("figure1", load, tmp_path)[0] == tmp_path / "figure1.pdf"
+    assert draw("figure1", load, tmp_path / "v1.2")[1] == tmp_path / "v1.2.png"
+
+
+def test_the_same_tables_give_the_same_bytes(tmp_path):
+    once, again = (draw("figure1", load, tmp_path / name) for name in ("a", "b"))
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+
+
+def test_an_unknown_figure_suggests_the_nearest():
+    with pytest.raises(
+        InputError, match=r"unknown figure 'figur1'; did you mean 'figure1'\? \(known: figure1"
+    ):
+        draw("figur1", load, None)
+
+
+def test_a_refused_table_writes_nothing(tmp_path):
+    with pytest.raises(InputError, match="is empty"):
+        draw("figure1", lambda name: study().head(0), tmp_path / "new" / "picture")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_output(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write the figure to .*picture: "):
+        draw("figure1", load, tmp_path / "file" / "picture")
+
+
+def test_a_failure_half_way_leaves_the_old_files(tmp_path, monkeypatch):
+    paths = draw("figure1", load, tmp_path / "mine")
+    before = [path.read_bytes() for path in paths]
+
+    def fail(*_args, **_settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        draw("figure1", lambda name: study().query("seed < 2"), tmp_path / "mine")
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_of_the_list_has_the_three_public_names(name):
+    module = importlib.import_module(FIGURES[name].module)
+    public = {
+        thing for thing, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+    }
+    assert {thing for thing in public if not thing.startswith("_")} == {"figure", "table"}
+    assert set(module.NEEDS) <= {"runs", "steps", "workers", "spans"}
+    assert module.__doc__
+    assert FIGURES[name].summary

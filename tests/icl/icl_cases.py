@@ -1,0 +1,80 @@
+"""Small in-context problems, and the slow plain twin of the surrogate: one prompt and query at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fedsim.icl.oracle import IclOracle
+from fedsim.icl.problem import IclProblem
+from fedsim.icl.tasks.base import TaskData
+from fedsim.icl.tasks.gaussian import SurrogateParameters
+from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.streams import Streams
+
+PARAMETERS = SurrogateParameters(
+    base_alignment=0.5, demo_step=0.3, label_bias=0.8, word_gain=0.7, word_noise=0.4, demo_noise=0.5
+)
+
+
+def tiny_task(**settings: Any) -> Synthetic:
+    sizes = {
+        "n_words": 2,
+        "n_candidates": 3,
+        "n_demonstrations": 2,
+        "train_per_class": 2,
+        "validation_per_class": 3,
+        "test_counts": (4, 3),
+    }
+    return Synthetic(**({"parameters": PARAMETERS} | sizes | settings))
+
+
+def tiny_oracle(n_workers: int = 1, pooled: int = 1, seed: int = 0, **settings: Any) -> IclOracle:
+    oracle = IclProblem(**({"task": tiny_task()} | settings)).prepare(Streams(seed), n_workers, pooled)
+    assert isinstance(oracle, IclOracle)
+    return oracle
+
+
+def softmax(logits: list[float]) -> list[float]:
+    powers = [math.exp(logit) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def apply(classifier: list[list[float]], x: list[float]) -> list[float]:
+    return [
+        sum(weight * feature for weight, feature in zip(row, [*x, 1.0], strict=True)) for row in classifier
+    ]
+
+
+def plain_scores(
+    data: TaskData, worker: int, words: list[int] | None, shown: list[int] | None, x: list[float]
+) -> list[float]:
+    """Return the label probabilities of one query under one prompt."""
+    parameters = data.latent.parameters
+    base = data.latent.base.tolist()
+    classifier = [list(row) for row in base]
+    for slot, k in enumerate(shown or []):
+        demo_x = data.demonstrations.x[worker, slot, k].tolist()
+        demo_y = int(data.demonstrations.y[worker, slot, k])
+        before = softmax(apply(base, demo_x))
+        for label, row in enumerate(classifier):
+            error = (1.0 if label == demo_y else 0.0) - before[label]
+            for feature, value in enumerate([*demo_x, 1.0]):
+                row[feature] += parameters.demo_step * error * value
+            bias = float(data.demonstrations.bias[worker, slot, k, label])
+            row[-1] += parameters.label_bias / math.sqrt(2) * bias
+    for word in words or []:
+        for label, row in enumerate(classifier):
+            for feature in range(len(row)):
+                row[feature] += float(data.latent.words[word, label, feature]) / len(words or [])
+    return softmax(apply(classifier, x))
+
+
+def plain_loss(
+    data: TaskData, worker: int, words: list[int] | None, shown: list[int] | None, floor: float = 1e-2
+) -> float:
+    """Return the cross entropy of one prompt on all training queries of a worker."""
+    losses = []
+    for x, y in zip(data.train.x[worker].tolist(), data.train.y[worker].tolist(), strict=True):
+        losses.append(-math.log(max(plain_scores(data, worker, words, shown, x)[y], floor)))
+    return sum(losses) / len(losses)

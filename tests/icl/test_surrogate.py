@@ -1,0 +1,156 @@
+"""The surrogate black box: by hand, against its slow twin, and what it must do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from icl_cases import PARAMETERS, plain_loss, plain_scores, tiny_oracle, tiny_task
+
+from fedsim.errors import InputError
+from fedsim.icl.loss import accuracy, cross_entropy
+from fedsim.icl.models import MODELS
+from fedsim.icl.models.base import Prompts
+from fedsim.icl.models.linear_attention import LinearAttention
+from fedsim.icl.models.surrogate import Surrogate
+from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData
+from fedsim.icl.tasks.gaussian import Latent, SurrogateParameters, class_means, draw_latent
+from fedsim.streams import Streams
+
+ONE = torch.tensor([0])
+
+
+def hand_data() -> TaskData:
+    """One worker, two slots with one candidate each, two words, one query; W0 reads two features."""
+    parameters = SurrogateParameters(
+        base_alignment=1,
+        demo_step=0.5,
+        label_bias=0.2 * math.sqrt(2),
+        word_gain=0,
+        n_features=4,
+        base_confidence=math.sqrt(2),
+    )
+    base = draw_latent(parameters, 2, 2, task_seed=0).base
+    words = np.zeros((2, 2, 5))
+    words[0, 1, 4] = 0.4
+    demonstrations = Demonstrations(
+        x=np.array([[[[1.0, 0, 0, 0]], [[0.0, 2, 0, 0]]]]),
+        y=np.array([[[0], [1]]]),
+        bias=np.array([[[[1.0, -1]], [[0.0, 0]]]]),
+    )
+    query = Queries(np.array([[[0.5, 0.25, 0, 0]]]), np.array([[0]]))
+    return TaskData(query, query, query, demonstrations, Latent(parameters, base, words))
+
+
+def test_base_classifier_by_hand() -> None:
+    np.testing.assert_allclose(hand_data().latent.base, [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
+
+
+def test_scores_of_one_prompt_by_hand() -> None:
+    # Demonstration 0: softmax(1, 0) = (0.731059, 0.268941), so its step is +-0.5 * 0.268941 [1 0 0 0 1], with
+    # label biases +-0.2. Demonstration 1: softmax(0, 2) = (0.119203, 0.880797), step -+0.0596015 [0 2 0 0 1].
+    # Words 0 and 1 add 0.4 / 2 to the score of label 1. At x = (0.5, 0.25):
+    #   label 0: 0.5  + 0.0672353 + 0.1344705 + 0.2 - 0.0298008 - 0.0596015       =  0.8123035
+    #   label 1: 0.25 - 0.0672353 - 0.1344705 - 0.2 + 0.0298008 + 0.0596015 + 0.2 =  0.1376962
+    # and 1 / (1 + exp(0.1376962 - 0.8123035)) = 0.662535.
+    words, shown = torch.tensor([[[0], [1]]]), torch.tensor([[[0], [0]]])
+    scores = LinearAttention(hand_data()).scores(Prompts(ONE, words, shown, "test", None))
+    assert scores.shape == (1, 1, 2, 1)
+    np.testing.assert_allclose(scores.flatten(), [0.662535, 0.337465], atol=1e-6)
+
+
+def test_scores_without_context_by_hand() -> None:
+    # softmax(0.5, 0.25): 1 / (1 + exp(-0.25)) = 0.562177.
+    scores = LinearAttention(hand_data()).scores(Prompts(ONE, None, None, "train", None))
+    np.testing.assert_allclose(scores.flatten(), [0.562177, 0.437823], atol=1e-6)
+
+
+def test_cross_entropy_by_hand_with_floor() -> None:
+    scores = torch.tensor([[[[0.5, 0.999], [0.5, 0.001]]]], dtype=torch.float64)
+    losses = cross_entropy(scores, torch.tensor([[0, 1]]), floor=0.01)
+    assert losses.item() == pytest.approx((math.log(2) + math.log(100)) / 2)
+
+
+def test_accuracy_by_hand_tie_goes_to_the_lower_class() -> None:
+    scores = torch.tensor([[[[0.5, 0.2, 0.9], [0.5, 0.8, 0.1]]]], dtype=torch.float64)
+    assert accuracy(scores, torch.tensor([[0, 1, 1]])).item() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("with_words", "with_shown"), [(True, True), (True, False), (False, True)])
+def test_losses_equal_those_of_the_slow_twin(with_words: bool, with_shown: bool) -> None:
+    task = tiny_task(test_counts=(4, 3, 2), n_words=5, n_candidates=7, n_demonstrations=6)
+    data = task.draw(Streams(5), 3)
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(7, (3, 5, 4), generator=generator)
+    shown = torch.randint(6, (3, 3, 4), generator=generator)
+    asked = Prompts(
+        torch.arange(3), words if with_words else None, shown if with_shown else None, "train", None
+    )
+    scores = Surrogate().attach(data).scores(asked)
+    losses = cross_entropy(scores, torch.from_numpy(data.train.y), 1e-2)
+    for worker in range(3):
+        for i in range(4):
+            j = words[worker, :, i].tolist() if with_words else None
+            k = shown[worker, :, i].tolist() if with_shown else None
+            assert losses[worker, i].item() == pytest.approx(plain_loss(data, worker, j, k), abs=1e-12)
+
+
+def test_chosen_queries_are_those_asked_for() -> None:
+    data = tiny_task().draw(Streams(1), 2)
+    words, shown = torch.tensor([[[0], [2]]]), torch.tensor([[[1], [0]]])
+    asked = Prompts(torch.tensor([1]), words, shown, "validation", torch.tensor([[4, 1]]))
+    scores = Surrogate().attach(data).scores(asked)
+    for column, query in enumerate((4, 1)):
+        expected = plain_scores(data, 1, [0, 2], [1, 0], data.validation.x[1, query].tolist())
+        np.testing.assert_allclose(scores[0, 0, :, column], expected, atol=1e-12)
+
+
+def test_three_classes_have_equally_distant_means() -> None:
+    means = class_means(PARAMETERS, 3)
+    np.testing.assert_allclose([np.linalg.norm(means[i] - means[i - 1]) for i in range(3)], 4)
+    np.testing.assert_allclose(means.sum(0), 0, atol=1e-12)
+
+
+def test_words_cancel_on_average_and_have_the_stated_deviations() -> None:
+    latent = draw_latent(PARAMETERS, 2, 4000, task_seed=3)
+    np.testing.assert_allclose(latent.words.mean(0), 0, atol=1e-12)
+    deviation = (latent.words[:, 1] - latent.words[:, 0]).std(0)
+    # The standard error of a deviation from 4000 draws is 1.1 % of it.
+    np.testing.assert_allclose(deviation, [0.7] * 4 + [0.4] * 5, rtol=0.045)
+
+
+def test_a_mislabelled_demonstration_raises_the_loss() -> None:
+    quiet = PARAMETERS.model_copy(update={"label_bias": 0.0})
+    data = tiny_task(parameters=quiet, train_per_class=40).draw(Streams(2), 20)
+    flipped = data.demonstrations._replace(y=1 - data.demonstrations.y)
+    asked = Prompts(torch.arange(20), None, torch.zeros(20, 2, 1, dtype=torch.int64), "train", None)
+    losses = [
+        cross_entropy(Surrogate().attach(d).scores(asked), torch.from_numpy(data.train.y), 1e-2)
+        for d in (data, data._replace(demonstrations=flipped))
+    ]
+    assert (losses[1] > losses[0]).all()
+
+
+def test_label_bias_favours_its_label_whatever_the_query() -> None:
+    data = tiny_task().draw(Streams(2), 1)
+    bias = np.zeros_like(data.demonstrations.bias)
+    bias[..., 1] = 1
+    asked = Prompts(ONE, None, torch.zeros(1, 2, 1, dtype=torch.int64), "test", None)
+    even = data._replace(demonstrations=data.demonstrations._replace(bias=0 * bias))
+    pushed = data._replace(demonstrations=data.demonstrations._replace(bias=bias))
+    logits = [torch.logit(Surrogate().attach(d).scores(asked)[0, 0, 1]) for d in (even, pushed)]
+    # Two demonstrations, each with the bias of one unit: 2 * 0.8 / sqrt(2).
+    np.testing.assert_allclose(logits[1] - logits[0], 2 * 0.8 / math.sqrt(2))
+
+
+def test_too_few_features_for_the_classes() -> None:
+    task = tiny_task(test_counts=(1, 1, 1, 1, 1))
+    with pytest.raises(InputError, match="5 classes need n_features >= 10, got 8"):
+        task.draw(Streams(0), 1)
+
+
+def test_the_model_is_found_by_its_kind() -> None:
+    assert MODELS["surrogate"] is Surrogate
+    assert tiny_oracle().problem.model == Surrogate()
