@@ -32,7 +32,7 @@ def main() -> None:
     """Run the study and draw it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--replicates", type=int, default=3, help="seeds")
+    parser.add_argument("--replicates", type=int, default=5, help="seeds")
     parser.add_argument("--results", type=Path, default=Path("results/sensitivity"))
     parser.add_argument("--output", type=Path, default=Path("figures/sensitivity.pdf"))
     options = parser.parse_args()

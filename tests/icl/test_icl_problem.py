@@ -17,7 +17,7 @@ SST2 = {"kind": "calibrated", "name": "sst2"}
 
 
 def test_cost_by_hand_at_the_papers_sizes() -> None:
-    tokens = {"tokens_per_word": 1.5, "template_tokens": 20, "text_tokens": 7.0}
+    tokens = {"tokens_per_word": 1.5, "template_tokens": 20, "text_tokens": 7}
     problem = IclProblem(task=SST2, tokens=tokens)
     cost = problem.prepare(Streams(0), 1).cost()
     # 20 prompts x 20 queries; three texts of 75 * 1.5 + 20 + 7 = 139.5 tokens; 75 * 100 floats of 4 bytes.

@@ -48,6 +48,15 @@ def test_base_classifier_by_hand() -> None:
     np.testing.assert_allclose(hand_data().latent.base, [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
 
 
+def test_base_classifier_of_a_partly_aligned_box_by_hand() -> None:
+    # Cosine 0.6 with the class means leaves sine 0.8 for the error; rows are 1 / sqrt(2) long.
+    base = draw_latent(PARAMETERS.model_copy(update={"base_alignment": 0.6}), 2, 2, task_seed=0).base
+    expected = np.zeros((2, 9))
+    expected[0, 0] = expected[1, 1] = 0.6 / math.sqrt(2)
+    expected[0, 2] = expected[1, 3] = 0.8 / math.sqrt(2)
+    np.testing.assert_allclose(base, expected)
+
+
 def test_scores_of_one_prompt_by_hand() -> None:
     # Demonstration 0: softmax(1, 0) = (0.731059, 0.268941), so its step is +-0.5 * 0.268941 [1 0 0 0 1], with
     # label biases +-0.2. Demonstration 1: softmax(0, 2) = (0.119203, 0.880797), step -+0.0596015 [0 2 0 0 1].

@@ -15,7 +15,7 @@ The others are equal for all tasks, chosen beforehand:
   texts can matter little beside their class (as Min et al., EMNLP 2022, find for language models);
 - ``word_noise`` 0.2: a fragment tuned on 20 queries can lose two points, as on QQP.
 
-No row of Table 3 for BDPL, cenDBT or AsynDBT enters. Takes some minutes on one core.
+No row of Table 3 for BDPL, cenDBT or AsynDBT enters. Takes five to ten minutes on one core.
 """
 
 from __future__ import annotations
