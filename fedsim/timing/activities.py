@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -64,6 +64,15 @@ class ActivityClock:
                 self._keep(Span(entity, doing, since, now_s))
             self._since[entity] = now_s
         self._doing[entity] = activity
+
+    @property
+    def last_switch_s(self) -> float:
+        """When an entity last began to do something else (s)."""
+        return max(self._since)
+
+    def at_work(self, entities: Iterable[int]) -> bool:
+        """Whether any of these entities is doing something that ends by itself."""
+        return any(self._doing[entity] not in (Activity.WAITING, Activity.DOWN) for entity in entities)
 
     def close(self, now_s: float) -> None:
         """Book what is still going on when the run ends."""

@@ -18,6 +18,9 @@ from fedsim.timing.rule import StepRule
 from fedsim.timing.server import CutPlan, Server, ServerSettings
 from fedsim.timing.worker import Worker, WorkerGroup
 
+COLLECT_EVERY = 200_000
+"""New objects before the garbage collector looks at them, while a run lasts (Python's default: 700)."""
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -82,9 +85,10 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     # Ending the loop inside the server's own event: nothing else of that instant runs after it.
     assert process.callbacks is not None
     process.callbacks.append(StopSimulation.callback)
-    # With many processes the collector would walk all of them again and again while they are made.
-    collecting = gc.isenabled()
-    gc.disable()
+    # Making many processes and running them leaves little garbage in cycles: without this the collector would
+    # walk all of them again and again.
+    thresholds = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *thresholds[1:])
     try:
         workers = [
             Worker(env, number, group, timeline.costs, service, server, clock, streams)
@@ -93,13 +97,16 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         for worker in workers:
             worker.start()
         gc.freeze()
+        env.run(until=timeline.horizon_s)
     finally:
-        if collecting:
-            gc.enable()
-    env.run(until=timeline.horizon_s)
-    gc.unfreeze()
-    stalled = not server.finished and (timeline.horizon_s is None or env.peek() == float("inf"))
-    time_s = server.finished_s if server.finished else env.now
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+    # The queue of events does not tell: what a stopped worker was busy with is still in it.
+    stalled = server.waits_for_ever and not clock.at_work(range(len(members)))
+    if server.finished:
+        time_s = server.finished_s
+    else:
+        time_s = clock.last_switch_s if timeline.horizon_s is None else timeline.horizon_s
     clock.close(time_s)
     return Ending(
         time_s,

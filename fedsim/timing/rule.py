@@ -28,6 +28,7 @@ class StepRule:
         # age, so that a step costs S and not R.
         self._reported_at = OrderedDict.fromkeys(workers, -1)
         self._active = 0
+        self._needed = min(wait_for, len(workers))
 
     def report(self, worker: int) -> None:
         """A message of this worker has arrived."""
@@ -37,7 +38,7 @@ class StepRule:
 
     def may_step(self) -> bool:
         """Whether the server may step now."""
-        if self._active < min(self.wait_for, len(self._reported_at)) or not self._reported_at:
+        if self._active < self._needed or not self._reported_at:
             return False
         return self.step - next(iter(self._reported_at.values())) < self.tau
 
@@ -55,6 +56,7 @@ class StepRule:
     def evict(self, worker: int) -> None:
         """Stop waiting for this worker for ever."""
         del self._reported_at[worker]
+        self._needed = min(self.wait_for, len(self._reported_at))
 
     def __contains__(self, worker: object) -> bool:
         return worker in self._reported_at

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import simpy
 
 
+# Looked up once: reading a member off its enum is slow.
+OUTER, INNER = JobKind.OUTER, JobKind.INNER
+
+
 class ServerSettings(Strict):
     """The server as a machine."""
 
@@ -96,7 +100,8 @@ class Server:
         self._max_updates = max_updates
         # A deque and one wake-up event: SimPy's Store pops from the front of a list, slow under a backlog.
         self._inbox: deque[tuple[Ticket, simpy.Event]] = deque()
-        self._wake: simpy.Event | None = None
+        self._wake = env.event()
+        self._asleep_until: Callable[[], bool] | None = None
         self._replies: dict[int, tuple[Ticket, simpy.Event]] = {}
         self._outstanding: OrderedDict[int, tuple[float, JobKind]] = OrderedDict()
         self._outstanding_inner = 0
@@ -105,15 +110,20 @@ class Server:
         self._updates = self._drained = self._cut_updates = 0
         self._calls = self._tokens_in = self._tokens_out = self._bytes_up = self._bytes_down = 0
         first = Snapshot(0, exchange.first())
-        self._first = Order(JobKind.OUTER, first, 0)
+        self._first = Order(OUTER, first, 0)
         for worker in rule.members:
-            self._outstanding[worker] = 0.0, JobKind.OUTER
-            exchange.hand_out(worker, 0, JobKind.OUTER, first)
+            self._outstanding[worker] = 0.0, OUTER
+            exchange.hand_out(worker, 0, OUTER, first)
 
     @property
     def waiting_for(self) -> list[int]:
         """The workers whose answer is outstanding."""
         return sorted(self._outstanding)
+
+    @property
+    def waits_for_ever(self) -> bool:
+        """Whether only a message can wake the server up, and none is there."""
+        return self._asleep_until is not None and self._settings.evict_after_s is None
 
     def first_order(self) -> Order:
         """Return what every worker starts with at time 0."""
@@ -126,10 +136,15 @@ class Server:
         does not know of its own last job.
         """
         reply = self.env.event()
-        self._inbox.append((ticket, reply))
-        if self._wake is not None:
+        if self._asleep_until is None:
+            self._inbox.append((ticket, reply))
+            return reply
+        # A sleeping server has read all its messages: this one's turn is now, and only the one that makes
+        # enough is worth an event.
+        self._receive(ticket, reply)
+        if self._asleep_until():
+            self._asleep_until = None
             self._wake.succeed()
-            self._wake = None
         return reply
 
     def run(self) -> Generator[simpy.Event, object, None]:
@@ -139,38 +154,45 @@ class Server:
             if not self.rule.alive:
                 break
             active, self._active = self._active, []
-            yield from self._think()
+            if self._settings.step_s > 0:
+                yield from self._think()
             snapshot = self._take_step(active)
             if self.finished:
                 break
             if self._cuts is not None and self._cuts.due(snapshot.version - 1):
                 yield from self._update_polyhedron(active, snapshot.version)
             else:
+                order = self._order(OUTER, snapshot)
                 for ticket in active:
-                    self._reply(ticket.worker, JobKind.OUTER, snapshot)
+                    self._reply(ticket.worker, order)
         self.finished = True
         self.finished_s = self.env.now
 
     def _collect(self, enough: Callable[[], bool]) -> Generator[simpy.Event, object, None]:
         """Take messages one by one until there are enough."""
-        while not enough() and self.rule.alive:
+        while not enough():
             if self._inbox:
                 self._receive(*self._inbox.popleft())
+            elif self.rule.alive:
+                self._asleep_until, self._wake = enough, self.env.event()
+                if self._settings.evict_after_s is None:
+                    yield self._wake
+                else:
+                    yield from self._lose_patience(self._settings.evict_after_s)
+                self._asleep_until = None
             else:
-                yield from self._sleep()
+                return
 
-    def _sleep(self) -> Generator[simpy.Event, object, None]:
-        """Wait for a message, or for the moment at which a worker has been silent for too long."""
-        self._wake = self.env.event()
-        patience_s = self._settings.evict_after_s
-        if patience_s is None or not self._outstanding:
+    def _lose_patience(self, patience_s: float) -> Generator[simpy.Event, object, None]:
+        """Sleep until woken or until a worker has been silent for so long (s); then evict it."""
+        if not self._outstanding:
             yield self._wake
             return
         worker, (since_s, _) = next(iter(self._outstanding.items()))
-        if (left_s := since_s + patience_s - self.env.now) > 0:
+        left_s = since_s + patience_s - self.env.now
+        if left_s > 0:
             yield self._wake | self.env.timeout(left_s)
         else:
-            self._wake = None
             self._evict(worker)
 
     def _receive(self, ticket: Ticket, reply: simpy.Event) -> None:
@@ -185,7 +207,7 @@ class Server:
             return
         del self._outstanding[worker]
         self._replies[worker] = ticket, reply
-        if ticket.kind is JobKind.INNER:
+        if ticket.kind is INNER:
             self._outstanding_inner -= 1
             self._inner.append(ticket)
         else:
@@ -193,38 +215,40 @@ class Server:
             self._active.append(ticket)
             self.rule.report(worker)
 
-    def _reply(self, worker: int, kind: JobKind, snapshot: Snapshot, extra_bytes: int = 0) -> None:
+    def _order(self, kind: JobKind, snapshot: Snapshot, extra_bytes: int = 0) -> Order:
+        return Order(kind, snapshot, self._costs[kind].bytes_down + extra_bytes)
+
+    def _reply(self, worker: int, order: Order) -> None:
         ticket, reply = self._replies.pop(worker)
-        bytes_down = self._costs[kind].bytes_down + extra_bytes
+        kind, snapshot, bytes_down = order
         self._bytes_down += bytes_down
         self._outstanding[worker] = self.env.now, kind
-        self._outstanding_inner += kind is JobKind.INNER
+        self._outstanding_inner += kind is INNER
         self._exchange.hand_out(worker, ticket.job + 1, kind, snapshot)
-        reply.succeed(Order(kind, snapshot, bytes_down))
+        reply.succeed(order)
 
     def _evict(self, worker: int) -> None:
         self.evicted[worker] = self.env.now
         _, kind = self._outstanding.pop(worker)
-        self._outstanding_inner -= kind is JobKind.INNER
+        self._outstanding_inner -= kind is INNER
         self.rule.evict(worker)
         self._exchange.evict(worker)
 
     def _think(self) -> Generator[simpy.Event, object, None]:
-        if self._settings.step_s > 0:
-            self._clock.switch(self._entity, Activity.STEPPING, self.env.now)
-            yield self.env.timeout(self._settings.step_s)
-            self._clock.switch(self._entity, Activity.WAITING, self.env.now)
+        self._clock.switch(self._entity, Activity.STEPPING, self.env.now)
+        yield self.env.timeout(self._settings.step_s)
+        self._clock.switch(self._entity, Activity.WAITING, self.env.now)
 
     def _take_step(self, active: list[Ticket]) -> Snapshot:
         step = self.rule.step
-        staleness = [step - ticket.snapshot.version for ticket in active]
+        versions = [ticket.snapshot.version for ticket in active]
         self.rule.stepped()
         report = self.report_now = StepReport(
             step + 1,
             self.env.now,
             len(active),
-            sum(staleness) / len(staleness),
-            max(staleness),
+            (step * len(versions) - sum(versions)) / len(versions),
+            step - min(versions),
             self._updates,
             self._drained,
             self._cut_updates,
@@ -263,15 +287,20 @@ class Server:
         self._cut_updates += 1
         content = self._exchange.begin_cut(drained, participants)
         for _ in range(self._cuts.rounds):
+            order = self._order(INNER, Snapshot(version, content))
             for worker in participants:
-                self._reply(worker, JobKind.INNER, Snapshot(version, content))
+                self._reply(worker, order)
             yield from self._collect(lambda: not self._outstanding_inner)
+            participants = [worker for worker in participants if worker in self.rule]
+            if not participants:  # all were evicted in this round: nobody is left to make a cut with
+                switch(entity, Activity.WAITING, self.env.now)
+                return
             if self._settings.step_s > 0:
                 yield self.env.timeout(self._settings.step_s)
             inner, self._inner = self._inner, []
             content = self._exchange.cut_round(inner)
-            participants = [worker for worker in participants if worker in self.rule]
         snapshot = Snapshot(version, self._exchange.end_cut())
         switch(entity, Activity.WAITING, self.env.now)
+        order = self._order(OUTER, snapshot, self._cut_bytes)
         for worker in participants:
-            self._reply(worker, JobKind.OUTER, snapshot, self._cut_bytes)
+            self._reply(worker, order)

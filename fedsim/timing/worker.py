@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
     from fedsim.timing.llm_service import LlmService
     from fedsim.timing.server import Server
+
+# Looked up once: reading a member off its enum costs as much as booking the seconds.
+INNER = JobKind.INNER
+COMPUTING, CALLING, WAITING, CUTTING = (
+    Activity.COMPUTING,
+    Activity.CALLING,
+    Activity.WAITING,
+    Activity.CUTTING,
+)
+UPLOADING, DOWNLOADING = Activity.UPLOADING, Activity.DOWNLOADING
 
 DRAWS_A_BLOCK = 16
 """Delays drawn at one address: block b of a worker holds those of its jobs 16 b to 16 b + 15."""
@@ -76,11 +87,16 @@ class Order(NamedTuple):
     bytes_down: int
 
 
+@cache
+def always(value: float) -> Callable[[int], float]:
+    """Return the same number for every job: one function for all workers alike."""
+    return lambda job: value
+
+
 def drawn(delay: Delay, streams: Streams, purpose: Stream, worker: int) -> Callable[[int], float]:
     """Return the delay of a worker's job as a function of the job's number, drawn block by block."""
     if isinstance(delay, Constant):
-        value_s = delay.value_s
-        return lambda job: value_s
+        return always(delay.value_s)
     block_number, block = -1, [0.0]
 
     def delay_s(job: int) -> float:
@@ -98,7 +114,7 @@ def factors(group: WorkerGroup, streams: Streams, worker: int) -> Callable[[int]
     """Return how much slower than normal each job of a worker is."""
     transient, slow_down = group.transient, group.slow_down
     if transient is None or transient.probability == 0:
-        return lambda job: slow_down
+        return always(slow_down)
     probability, slower = transient.probability, slow_down * transient.factor
 
     def factor(job: int) -> float:
@@ -110,6 +126,12 @@ def factors(group: WorkerGroup, streams: Streams, worker: int) -> Callable[[int]
 
 class Worker:
     """One worker: download, compute, call, upload, report, wait for the reply, again."""
+
+    __slots__ = (  # there may be very many of them
+        *("env", "group", "jobs", "number"),
+        *("_clock", "_costs", "_factor", "_process", "_server", "_service"),
+        *("_compute_s", "_download_s", "_download_s_a_byte", "_upload_s", "_upload_s_a_byte"),
+    )
 
     def __init__(
         self,
@@ -139,57 +161,61 @@ class Worker:
 
     def start(self) -> None:
         """Set the worker's processes going."""
-        process = self.env.process(self._run())
+        # The stop is scheduled before any work: a job that would end at that instant does not.
         if self.group.stops_at_s is not None:
-            self.env.process(self._stop(process, self.group.stops_at_s))
+            self.env.process(self._stop(self.group.stops_at_s))
+            self._process = self.env.process(self._work_until_stopped())
+        else:
+            self.env.process(self._work())
 
-    def _run(self) -> Generator[simpy.Event, Order, None]:
+    def _work_until_stopped(self) -> Generator[simpy.Event, Order, None]:
         try:
             yield from self._work()
         except Interrupt:
             self._clock.switch(self.number, Activity.DOWN, self.env.now)
 
-    def _stop(self, process: simpy.Process, at_s: float) -> Generator[simpy.Event, object, None]:
+    def _stop(self, at_s: float) -> Generator[simpy.Event, object, None]:
         yield self.env.timeout(at_s)
-        if process.is_alive:
-            process.interrupt()
+        self._process.interrupt()
 
     def _work(self) -> Generator[simpy.Event, Order, None]:
         env, number, switch = self.env, self.number, self._clock.switch
         timeout, service, report = env.timeout, self._service, self._server.report
+        compute_s, upload_s, download_s = self._compute_s, self._upload_s, self._download_s
         order = self._server.first_order()
         job = 0
         while True:
             start_s = env.now
-            kind = order.kind
+            kind, snapshot, bytes_down = order
             cost = self._costs[kind]
             factor = self._factor(job)
             # An inner round is one activity, whatever the worker does in it: a table of seconds then shows
             # what the polyhedron updates cost.
-            inner = kind is JobKind.INNER
+            inner = kind is INNER
             if inner:
-                switch(number, Activity.CUTTING, start_s)
+                switch(number, CUTTING, start_s)
             # The first job needs no download: everybody starts from the same known point.
-            seconds = factor * (self._download_s(job) + order.bytes_down * self._download_s_a_byte)
+            seconds = factor * (download_s(job) + bytes_down * self._download_s_a_byte)
             if seconds > 0 and job > 0:
                 if not inner:
-                    switch(number, Activity.DOWNLOADING, env.now)
+                    switch(number, DOWNLOADING, start_s)
                 yield timeout(seconds)
-            seconds = factor * self._compute_s(job) / self.group.compute_speed
+            seconds = factor * compute_s(job) / self.group.compute_speed
             if seconds > 0:
                 if not inner:
-                    switch(number, Activity.COMPUTING, env.now)
+                    switch(number, COMPUTING, env.now)
                 yield timeout(seconds)
             if cost.calls:
                 if not inner:
-                    switch(number, Activity.CALLING, env.now)
+                    switch(number, CALLING, env.now)
                 yield from service.serve(env, number, job, cost, self.group.lanes, factor)
-            seconds = factor * (self._upload_s(job) + cost.bytes_up * self._upload_s_a_byte)
+            seconds = factor * (upload_s(job) + cost.bytes_up * self._upload_s_a_byte)
             if seconds > 0:
                 if not inner:
-                    switch(number, Activity.UPLOADING, env.now)
+                    switch(number, UPLOADING, env.now)
                 yield timeout(seconds)
-            switch(number, Activity.WAITING, env.now)
+            finish_s = env.now
+            switch(number, WAITING, finish_s)
             self.jobs = job + 1
-            order = yield report(Ticket(number, job, kind, order.snapshot, start_s, env.now))
+            order = yield report(Ticket(number, job, kind, snapshot, start_s, finish_s))
             job += 1

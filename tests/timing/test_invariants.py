@@ -1,0 +1,162 @@
+"""What holds in every run: books that add up, bounded staleness, enough tickets, one job in flight."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timing_cases import Books, simulate, workers
+
+from fedsim.messages import JobCost, JobKind
+from fedsim.timing.activities import Activity
+from fedsim.timing.delays import Delay
+from fedsim.timing.delays.constant import Constant
+from fedsim.timing.delays.exponential import Exponential
+from fedsim.timing.loop import Ending
+from fedsim.timing.server import CutPlan
+from fedsim.timing.worker import Transient, WorkerGroup
+
+# few values, so that many things happen at one instant; and draws, so that nothing does
+DELAYS: st.SearchStrategy[Delay] = st.sampled_from([0.0, 0.5, 1.0, 2.75]).map(
+    lambda value_s: Constant(value_s=value_s)
+) | st.sampled_from([0.3, 2.0]).map(lambda mean_s: Exponential(mean_s=mean_s))
+
+GROUPS: st.SearchStrategy[WorkerGroup] = st.builds(
+    workers,
+    DELAYS,
+    count=st.integers(1, 4),
+    upload=DELAYS,
+    download=DELAYS,
+    slow_down=st.sampled_from([1.0, 4.0]),
+    transient=st.none() | st.just(Transient(probability=0.3, factor=5.0)),
+    stops_at_s=st.none() | st.sampled_from([0.0, 0.5, 3.0, 11.0]),
+)
+
+CUTS = st.none() | st.builds(
+    CutPlan,
+    every=st.integers(1, 4),
+    rounds=st.integers(1, 3),
+    stop_after=st.none() | st.integers(0, 5),
+    participation=st.sampled_from(["all", "active"]),
+)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> dict[str, Any]:
+    groups = draw(st.lists(GROUPS, min_size=1, max_size=3))
+    n_workers = sum(group.count for group in groups)
+    return {
+        "groups": groups,
+        "wait_for": draw(st.integers(1, n_workers)),
+        "tau": draw(st.integers(1, 6)),
+        "seed": draw(st.integers(0, 3)),
+        "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
+        "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
+        "cuts": draw(CUTS),
+        "cost": JobCost(calls=draw(st.integers(0, 3)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
+        "latency": draw(DELAYS),
+        "cut_bytes": 6,
+        "max_steps": draw(st.integers(1, 15)),
+        "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
+    }
+
+
+@settings(deadline=None, max_examples=400)
+@given(runs())
+def test_invariants(setting: dict[str, Any]) -> None:
+    ending, books = simulate(**setting, keep_spans=True)
+    check_seconds(ending)
+    check_spans(ending)
+    check_steps(books, setting)
+    check_end(ending, books, setting)
+
+
+def check_seconds(ending: Ending) -> None:
+    """Every second of every entity belongs to exactly one activity."""
+    n_entities = len(ending.jobs) + 1
+    for entity in range(n_entities):
+        booked = [ending.clock.seconds[activity][entity] for activity in Activity]
+        assert sum(booked) == pytest.approx(ending.time_s, rel=1e-12, abs=1e-12)
+        assert min(booked) >= 0
+
+
+def check_spans(ending: Ending) -> None:
+    """The stretches of each entity follow each other without a gap, and the books are their sums."""
+    for entity in range(len(ending.jobs) + 1):
+        own = [span for span in ending.clock.spans if span.entity == entity]
+        joints = [0.0, *(span.end_s for span in own)]
+        assert [span.start_s for span in own] == joints[:-1]
+        assert joints[-1] == ending.time_s
+        assert all(span.end_s > span.start_s for span in own)
+        for activity in Activity:
+            summed = sum(span.end_s - span.start_s for span in own if span.activity is activity)
+            assert summed == pytest.approx(ending.clock.seconds[activity][entity])
+
+
+def check_steps(books: Books, setting: dict[str, Any]) -> None:
+    n_workers = sum(group.count for group in setting["groups"])
+    for gone, active, stale in zip(books.gone_by, books.active, books.staleness, strict=True):
+        assert len(active) >= min(setting["wait_for"], n_workers - gone)
+        assert len(set(active)) == len(active)
+        assert min(stale) >= 0
+        assert max(stale) < setting["tau"]
+    for report, active, stale in zip(books.reports, books.active, books.staleness, strict=True):
+        assert (report.active, report.staleness_max) == (len(active), max(stale))
+        assert report.staleness_mean == pytest.approx(sum(stale) / len(stale))
+    for before, after in pairwise(books.reports):
+        assert after.step == before.step + 1
+        for counter in (
+            "time_s",
+            "drained",
+            "cut_updates",
+            "llm_calls",
+            "tokens_in",
+            "bytes_up",
+            "bytes_down",
+        ):
+            assert getattr(after, counter) >= getattr(before, counter)
+        assert after.worker_updates == before.worker_updates + after.active + after.drained - before.drained
+
+
+def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
+    horizon_s = setting["horizon_s"]
+    assert set(ending.evicted) == set(books.evicted)
+    assert not (ending.stalled and setting["evict_after_s"])
+    assert bool(ending.waiting_for) is ending.stalled
+    if ending.stalled:
+        members = [group for group in setting["groups"] for _ in range(group.count)]
+        for worker in ending.waiting_for:
+            stops_at_s = members[worker].stops_at_s
+            assert stops_at_s is not None
+            assert stops_at_s <= ending.time_s
+    elif horizon_s is None:
+        everybody = len(ending.evicted) == len(ending.jobs)
+        assert everybody or ending.report.step == setting["max_steps"]
+        assert everybody or ending.time_s == books.times_s[-1]
+    if horizon_s is not None:
+        assert ending.time_s <= horizon_s
+        assert all(time_s < horizon_s for time_s in books.times_s)
+
+
+def check_jobs(books: Books) -> None:
+    """A worker's jobs start when it is answered: versions never fall, inner rounds come in one piece."""
+    for history in books.handed.values():
+        versions = [version for _, version in history]
+        assert versions == sorted(versions)
+        assert history[0] == (JobKind.OUTER, 0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(runs())
+def test_tickets_never_overlap(setting: dict[str, Any]) -> None:
+    """One job in flight a worker (`Books` fails otherwise), each starting after the one before was done."""
+    _, books = simulate(**setting)
+    check_jobs(books)
+    free_s: dict[int, float] = {}
+    for report, tickets in zip(books.reports, books.tickets, strict=True):
+        for ticket in tickets:
+            assert free_s.get(ticket.worker, 0.0) <= ticket.start_s <= ticket.finish_s <= report.time_s
+            free_s[ticket.worker] = ticket.finish_s

@@ -1,0 +1,107 @@
+"""The event loop against a slow plain twin: a heap of hand-in times and the pseudocode, without processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timing_cases import simulate, workers
+
+from fedsim.streams import Stream, Streams
+from fedsim.timing.delays.exponential import Exponential
+from fedsim.timing.server import CutPlan
+from fedsim.timing.worker import DRAWS_A_BLOCK
+
+DELAY = Exponential(mean_s=1.0)
+
+
+class Step(NamedTuple):
+    time_s: float
+    active: list[int]
+    staleness: list[int]
+
+
+def drawn_s(seed: int) -> Callable[[int, int], float]:
+    """Return the length of a worker's job (s)."""
+
+    def length_s(worker: int, job: int) -> float:
+        block, place = divmod(job, DRAWS_A_BLOCK)
+        generator = Streams(seed).generator(Stream.COMPUTE, worker, block)
+        return float(DELAY.sample(generator, DRAWS_A_BLOCK)[place])
+
+    return length_s
+
+
+def plain(
+    n_workers: int, wait_for: int, tau: int, step_s: float, cuts: CutPlan | None, n_steps: int, seed: int
+) -> list[Step]:
+    """Run Algorithm 1's clock: no two messages may come at one instant."""
+    length_s = drawn_s(seed)
+    everybody = range(n_workers)
+    jobs, versions, ages = [0] * n_workers, [0] * n_workers, [1] * n_workers
+    under_way: list[tuple[float, int]] = []
+    steps: list[Step] = []
+    now_s, active = 0.0, []
+
+    def start(worker: int, version: int) -> None:
+        heappush(under_way, (now_s + length_s(worker, jobs[worker]), worker))
+        jobs[worker] += 1
+        versions[worker] = version
+
+    for worker in everybody:
+        start(worker, 0)
+    while len(steps) < n_steps:
+        arrived_s, worker = heappop(under_way)
+        now_s = max(now_s, arrived_s)  # a message may have waited for the server
+        active.append(worker)
+        ages[worker] = 0
+        if len(active) < wait_for or max(ages) >= tau:
+            continue
+        now_s += step_s
+        index = len(steps)
+        steps.append(Step(now_s, active, [index - versions[member] for member in active]))
+        ages = [age + 1 for age in ages]
+        answered, active = active, []
+        if cuts is not None and cuts.due(index):
+            now_s = max([now_s, *(arrived_s for arrived_s, _ in under_way)])
+            under_way.clear()
+            for _ in range(cuts.rounds):
+                now_s += max(length_s(member, jobs[member]) for member in everybody) + step_s
+                jobs = [job + 1 for job in jobs]
+            ages = [1] * n_workers
+            answered = list(everybody)
+        for worker in answered:
+            start(worker, index + 1)
+    return steps
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    n_workers=st.integers(1, 7),
+    wait_for=st.integers(1, 7),
+    tau=st.integers(1, 6),
+    step_s=st.sampled_from([0.0, 0.03, 0.6]),
+    cuts=st.none() | st.builds(CutPlan, every=st.integers(1, 7), rounds=st.integers(1, 3)),
+    seed=st.integers(0, 99),
+)
+def test_the_event_loop_agrees_with_its_plain_twin(
+    n_workers: int, wait_for: int, tau: int, step_s: float, cuts: CutPlan | None, seed: int
+) -> None:
+    wait_for = min(wait_for, n_workers)
+    expected = plain(n_workers, wait_for, tau, step_s, cuts, 25, seed)
+    _, books = simulate(
+        [workers(DELAY, count=n_workers)],
+        wait_for=wait_for,
+        tau=tau,
+        step_s=step_s,
+        cuts=cuts,
+        seed=seed,
+        max_steps=25,
+    )
+    assert books.active == [step.active for step in expected]
+    assert books.staleness == [step.staleness for step in expected]
+    assert books.times_s == pytest.approx([step.time_s for step in expected], rel=1e-12)
