@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedsim.learning.chunks import chunks
 from fedsim.learning.settings import PolyhedronSettings
 
 TIE = 1e-12
@@ -53,13 +54,21 @@ class Polyhedron:
 
     def pull(self, rows: Tensor, multipliers: Tensor) -> Tensor:
         """Return ``sum_l lambda_il a_il^(v)`` of (23) for J workers: (J, M, L) multipliers to (J, M, N)."""
-        a = self.a[rows].to(multipliers.dtype)
-        return torch.matmul(multipliers.unsqueeze(2), a).squeeze(2)
+        pulls = [
+            torch.matmul(multipliers[part].unsqueeze(2), self.a[rows[part]].to(multipliers.dtype))
+            for part in chunks(len(rows), self.a[0].numel())
+        ]
+        return torch.cat(pulls).squeeze(2)
 
     def along(self, rows: Tensor | int, change: Tensor) -> Tensor:
         """Return ``sum_v a_il^(v) . change_i^(v)``: (J, M, N) to (M, L); a single worker's (M, N) as well."""
-        products = torch.matmul(self.a[rows].to(change.dtype), change.unsqueeze(-1)).squeeze(-1)
-        return products if products.dim() == 2 else products.sum(0)
+        if isinstance(rows, int):
+            return torch.matmul(self.a[rows].to(change.dtype), change.unsqueeze(-1)).squeeze(-1)
+        total = torch.zeros_like(self.c)
+        for part in chunks(len(rows), self.a[0].numel()):
+            products = torch.matmul(self.a[rows[part]].to(change.dtype), change[part].unsqueeze(-1))
+            total += products.sum(0).squeeze(-1)
+        return total
 
 
 def gap(p: Tensor, z: Tensor, phi_p: Tensor, phi_z: Tensor, norm: str, consensus: bool) -> Tensor:

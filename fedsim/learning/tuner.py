@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedsim.learning import inner_loop
+from fedsim.learning.chunks import chunks
 from fedsim.learning.lagrangian import Multipliers, ascend, z_gradient
 from fedsim.learning.oracle import Oracle
 from fedsim.learning.pending import Pending
@@ -16,7 +17,7 @@ from fedsim.learning.polyhedron import Polyhedron, extended, new_cuts, without
 from fedsim.learning.robust import outer_pull
 from fedsim.learning.settings import LearningSettings
 from fedsim.learning.simplex import is_distribution
-from fedsim.learning.workers import WorkerTables, chunks, projector
+from fedsim.learning.workers import WorkerTables, projector
 from fedsim.messages import JobKind, Snapshot, Ticket
 
 
@@ -27,6 +28,14 @@ class ServerState(NamedTuple):
     """(M, N)"""
     multipliers: Multipliers
     polyhedron: Polyhedron
+
+
+def alone(settings: LearningSettings) -> LearningSettings:
+    """Return the settings without what ties p to z: one machine holds everything and has no z."""
+    inner = settings.inner.model_copy(update={"mu": 0.0})
+    if inner.start == "consensus":
+        inner = inner.model_copy(update={"start": "current"})
+    return settings.model_copy(update={"inner": inner, "robust": None})
 
 
 class Tuner:
@@ -48,11 +57,13 @@ class Tuner:
     def __init__(
         self, oracle: Oracle, settings: LearningSettings, n_workers: int, consensus: bool = True
     ) -> None:
-        self.settings = settings
+        self.settings = settings = settings if consensus else alone(settings)
         self.consensus = consensus
         self.tables = WorkerTables(oracle, settings, n_workers)
         self.received = self.tables.P.clone()
         """The last p of each worker that the server holds, (R, M, N)."""
+        # What is measured must not depend on which jobs in flight happen to have been evaluated already.
+        self._reported_q = self.tables.Q.clone()
         m_words, n_vocab = oracle.start_p.shape
         nothing = torch.zeros(m_words, 0, dtype=torch.float64)
         polyhedron = Polyhedron.empty(n_workers, m_words, n_vocab, settings.polyhedron.norm)
@@ -91,7 +102,7 @@ class Tuner:
     def begin_cut(self, drained: list[Ticket], participants: list[int]) -> inner_loop.InnerLoop:
         """Start a polyhedron update with these workers, after taking what was still under way."""
         self._receive(drained)
-        rows = torch.tensor(participants)
+        rows = torch.tensor(participants, dtype=torch.long)  # nobody may be left
         rule = self.settings.inner.realisation
         realised = self._oracle.realise(participants, self.tables.Q[rows], rule, self.cut_updates)
         self._loop = inner_loop.start_loop(
@@ -139,7 +150,7 @@ class Tuner:
                 idle &= multipliers.before < settings.drop_below
             polyhedron, kept = without(polyhedron, idle)
             multipliers = Multipliers(*(table[:, kept] * polyhedron.alive for table in multipliers))
-        rows = torch.tensor(loop.workers)
+        rows = torch.tensor(loop.workers, dtype=torch.long)
         new = new_cuts(self.received[rows], z, loop.p, loop.z, settings, self.consensus)
         if bool(new.alive.any()):
             polyhedron = extended(polyhedron, new, rows)
@@ -158,10 +169,11 @@ class Tuner:
         self._pending.drop(worker)
 
     def evaluate(self, workers: list[int]) -> dict[str, float]:
-        """Measure the state over these workers; see `Oracle.evaluate`."""
+        """Measure these workers as they were when they last reported; see `Oracle.evaluate`."""
         rows = torch.tensor(workers)
-        measured = self._oracle.evaluate(workers, self.tables.P[rows], self.tables.Q[rows], self.state.z)
-        spread = (self.received[rows] - self.state.z).abs().sum((1, 2)) / self.state.z.shape[0]
+        p = self.received[rows]
+        measured = self._oracle.evaluate(workers, p, self._reported_q[rows], self.state.z)
+        spread = (p - self.state.z).abs().sum((1, 2)) / self.state.z.shape[0]
         measured["consensus_gap"] = float(spread.mean()) if self.consensus else 0.0
         measured["cuts"] = self.state.polyhedron.count()
         return measured
@@ -179,6 +191,7 @@ class Tuner:
                 change = polyhedron.along(rows, message - self.received[rows])
                 multipliers = multipliers._replace(weighed=multipliers.weighed + change)
             self.received[rows] = message
+            self._reported_q[rows] = self.tables.Q[rows]
         self.state = self.state._replace(multipliers=multipliers)
 
     def _checked(self, message: Tensor) -> Tensor:

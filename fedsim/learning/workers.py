@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import torch
 from torch import Tensor
 
 from fedsim.learning import simplex
+from fedsim.learning.chunks import chunks
 from fedsim.learning.oracle import Oracle
 from fedsim.learning.pending import PendingJob
 from fedsim.learning.robust import worker_pull
 from fedsim.learning.settings import LearningSettings
 
-CHUNK_ELEMENTS = 65_536
-"""Numbers of p in one chunk of a batch: half a mebibyte, so that a chunk's passes stay in the cache."""
-
 
 def projector(on_simplex: bool):  # type: ignore[no-untyped-def]  # mypy cannot see that both are one type
     """Return the projection on the feasible set of p, q and z."""
     return simplex.project if on_simplex else torch.clone
-
-
-def chunks(total: int, elements_each: int) -> list[slice]:
-    """Cut `total` jobs of `elements_each` numbers into slices that stay in the cache."""
-    size = max(1, CHUNK_ELEMENTS // elements_each)
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 
 class WorkerTables:
@@ -50,8 +40,10 @@ class WorkerTables:
     def step(self, jobs: list[PendingJob]) -> None:
         """Evaluate outer jobs: every worker among them takes its step (19) and (20)."""
         # Jobs in flight across a change of cuts pull along the cuts that they read.
-        for _, same in groupby(jobs, key=lambda job: id(job.content.polyhedron)):
-            group = list(same)
+        groups: dict[int, list[PendingJob]] = {}
+        for job in jobs:
+            groups.setdefault(id(job.content.polyhedron), []).append(job)
+        for group in groups.values():
             for part in chunks(len(group), self.P[0].numel()):
                 self._step_chunk(group[part])
 
