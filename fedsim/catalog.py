@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, core_schema
 
@@ -44,11 +44,6 @@ class Part(Strict):
     """A component of a scenario, named by its kind."""
 
     kind: str
-
-    @field_serializer("kind")
-    def _as_named(self, kind: str) -> str:
-        """Write the name that the part was asked for by: a stranger's may differ from the class's literal."""
-        return kind
 
     @classmethod
     def summary(cls) -> str:
@@ -120,7 +115,8 @@ class Family:
         try:
             found = getattr(importlib.import_module(module), name)
         except Exception as error:  # a stranger's module may fail in any way
-            raise _bad(f"cannot import {kind!r}: {error}") from error
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise _bad(f"cannot import {kind!r}: {why}") from error
         return self._checked(found, kind)
 
     def _checked(self, found: Any, kind: str) -> type[Part]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -150,7 +149,11 @@ def table(
     rows, rendered = tables.make(name, runs)
     console.output().print(rendered)
     if output is not None:
-        rows.to_csv(output, index=False)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            rows.to_csv(output, index=False)
+        except OSError as error:
+            raise InputError(f"cannot write {output}: {error.strerror or error}") from error
         typer.echo(output)
 
 
@@ -158,16 +161,18 @@ def table(
 def list_command(family: Annotated[str | None, typer.Argument(help="One family only.")] = None) -> None:
     """List what exists: delays, algorithms, tasks, figures, ..."""
     from analysis.figures import FIGURES
+    from analysis.tables import TABLES
     from fedsim.errors import nearest
     from fedsim.scenario.schema import FAMILIES
 
-    known = [*FAMILIES, "figures"]
+    drawn: dict[str, dict[str, Any]] = {"figures": {**FIGURES}, "tables": {**TABLES}}
+    known = [*FAMILIES, *drawn]
     if family is not None and family not in known:
         raise InputError(f"no family {family!r}{nearest(family, known)} (families: {', '.join(known)})")
     for name in [family] if family else known:
         typer.echo(f"{name}:")
-        if name == "figures":
-            lines = [(figure, entry.summary, "") for figure, entry in FIGURES.items()]
+        if name in drawn:
+            lines = [(entry, what.summary, "") for entry, what in drawn[name].items()]
         else:
             lines = [(kind, part.summary(), part.source()) for kind, part in FAMILIES[name]]
         for kind, summary, source in lines:
@@ -204,7 +209,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; an error becomes a sentence."""
     given = sys.argv[1:] if arguments is None else arguments
     # A stranger's part may lie in the folder where the person works; what is installed goes before it.
-    sys.path.append(str(Path.cwd()))
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     try:
         return _called([word for word in given if word != "--debug"] or ["--help"])
     except FedsimError as error:
@@ -213,20 +219,16 @@ def main(arguments: list[str] | None = None) -> int:
         for sentence in str(error).splitlines():
             typer.echo(f"fedsim: {sentence}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has seen enough, as in `fedsim list | head`. Python would complain once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _called(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="fedsim", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):  # Ctrl-C in an older typer; a newer one returns the code itself
         code = STOPPED
     except USAGE_ERROR as error:
-        message = error.format_message().rstrip(".")
-        raise InputError(f"{message[0].lower()}{message[1:]}; `fedsim --help` tells more") from error
+        message = error.format_message().rstrip(".").replace(". Did you", "; did you")
+        raise InputError(f"{message[0].lower()}{message[1:]} (`fedsim --help` tells more)") from error
     if code == STOPPED:
         typer.echo("fedsim: stopped; finished runs are kept and will not be run again", err=True)
     return code or 0

@@ -39,7 +39,11 @@ PACKAGES = ("fedsim-icl", "numpy", "scipy", "simpy", "torch", "pydantic", "panda
 
 def run_id(scenario: Scenario) -> str:
     """Return the address of a run: a hash of the resolved scenario, its seed included."""
-    return hashlib.sha256(dump(scenario).encode()).hexdigest()[:12]
+    return _address(dump(scenario).encode())
+
+
+def _address(resolved: bytes) -> str:
+    return hashlib.sha256(resolved).hexdigest()[:12]
 
 
 def folder_of(scenario: Scenario, out: Path) -> Path:
@@ -56,7 +60,8 @@ def is_finished(folder: Path) -> bool:
         read_table(folder, "workers")
     except (ResultsError, KeyError, TypeError):
         return False
-    return bool(made_by == version("fedsim-icl"))
+    address = _address((folder / "scenario.toml").read_bytes())
+    return bool(made_by == version("fedsim-icl") and address == folder.name)
 
 
 def check_writable(folder: Path) -> None:
@@ -204,7 +209,7 @@ def read_table(folder: Path, table: str) -> pd.DataFrame:
     try:
         return pd.read_parquet(file)
     except Exception as error:  # pyarrow has no common error class for damaged files
-        raise ResultsError(f"{file}: damaged or missing: {_first_line(error)}") from error
+        raise ResultsError(f"{file}: damaged: not a table that can be read") from error
 
 
 def _runs(summaries: dict[Path, dict[str, Any]]) -> pd.DataFrame:

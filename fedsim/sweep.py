@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def failure(summary: dict[str, Any]) -> str:
 
 def run_all(
     scenarios: list[Scenario], out: Path, jobs: int = 1, timing_only: bool = False, again: bool = False
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run scenarios in `jobs` processes and yield each outcome as it comes.
 
     Results do not depend on the number of processes. Stopping the iteration (Ctrl-C) ends what is running and

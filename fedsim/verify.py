@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from fedsim.errors import ResultsError
 from fedsim.results import read_summary, read_table
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.simulation import computing_workers
@@ -34,6 +35,7 @@ class Evidence(NamedTuple):
     summary: dict[str, Any]
     steps: pd.DataFrame
     workers: pd.DataFrame
+    spans: pd.DataFrame | None
 
 
 def verify(folder: Path) -> list[Check]:
@@ -47,8 +49,15 @@ def verify(folder: Path) -> list[Check]:
         read_summary(folder),
         read_table(folder, "steps"),
         read_table(folder, "workers"),
+        read_table(folder, "spans") if (folder / "spans.parquet").exists() else None,
     )
-    return [Check(invariant, check(evidence)) for invariant, check in INVARIANTS.items()]
+    if evidence.steps.empty or evidence.workers.empty:
+        raise ResultsError(f"{folder}: damaged: a table without rows")
+    try:
+        return [Check(invariant, check(evidence)) for invariant, check in INVARIANTS.items()]
+    except (AttributeError, KeyError) as error:
+        missing = getattr(error, "name", None) or error.args[0]
+        raise ResultsError(f"{folder}: damaged: nothing is said about {missing!r}") from error
 
 
 def _times(run: Evidence) -> str:
@@ -113,13 +122,31 @@ def _calls(run: Evidence) -> str:
 
 
 def _summary(run: Evidence) -> str:
-    last = run.steps.iloc[-1]
-    keys = {"server_steps": "step", "worker_updates": "worker_updates", "llm_calls": "llm_calls"}
-    for key, column in keys.items():
-        if run.summary[key] != last[column]:
-            return f"{key}: summary {run.summary[key]}, steps {last[column]}"
-    if last.time_s > run.summary["simulated_time_s"]:
-        return f"the last step is at {last.time_s} s, the summary ends at {run.summary['simulated_time_s']} s"
+    last, summary = run.steps.iloc[-1], run.summary
+    for key in COUNTERS:
+        said = summary["server_steps" if key == "step" else key]
+        if abs(said - last[key]) > TOLERANCE * abs(said):
+            return f"{key}: summary {said}, steps {last[key]}"
+    if last.time_s > summary["simulated_time_s"] * (1 + TOLERANCE):
+        return f"the last step is at {last.time_s} s, the summary ends at {summary['simulated_time_s']} s"
+    if run.steps.staleness_max.max() != summary["staleness_max"]:
+        return f"staleness_max: summary {summary['staleness_max']}, steps {run.steps.staleness_max.max()}"
+    for activity, said in summary["seconds_by_activity"].items():
+        mean = run.workers[f"seconds_{activity}"].mean()
+        if abs(said - mean) > TOLERANCE * max(1.0, said):
+            return f"{activity}: summary {said} s a worker, workers {mean} s"
+    return ""
+
+
+def _spans(run: Evidence) -> str:
+    """Only for runs that kept them. Each entity's stretches follow each other from 0 to the end."""
+    if run.spans is None:
+        return ""
+    end_s = run.summary["simulated_time_s"]
+    for entity, spans in run.spans.groupby("entity", sort=False):
+        joints = [0.0, *spans.end_s]
+        if list(spans.start_s) != joints[:-1] or abs(joints[-1] - end_s) > TOLERANCE * max(1.0, end_s):
+            return f"{entity}: its spans leave a gap, overlap, or miss the end"
     return ""
 
 
@@ -132,4 +159,5 @@ INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "worker updates are active plus drained tickets": _updates,
     "LLM calls follow from the jobs": _calls,
     "tables agree with the summary": _summary,
+    "spans tile the clock": _spans,
 }

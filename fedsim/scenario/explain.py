@@ -70,7 +70,7 @@ def _sentence(line: ErrorDetails, unknown: dict[Location, list[str]]) -> str:
         limit = next(
             value for key, value in line["ctx"].items() if key in ("ge", "gt", "le", "lt", "min_length")
         )
-        expected = f"{LIMITS[kind]} {limit}" + (" of them" if kind == "too_short" else "")
+        expected = f"{LIMITS[kind]} {limit:g}" + (" of them" if kind == "too_short" else "")
     elif kind in EXPECTED or message.startswith("Input should be "):
         expected = EXPECTED.get(kind, message.removeprefix("Input should be "))
     else:

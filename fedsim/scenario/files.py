@@ -159,11 +159,18 @@ def _overridden(table: Table, override: str) -> Table:
     steps = key.strip().split(".")
     if not equals or not all(steps):
         raise InputError(f"--set {override!r}: expected dotted.key=value")
+    return _with(table, steps, _value(text.strip(), override), override)
+
+
+def _value(text: str, override: str) -> Any:
+    """Read a value as TOML; a bare word, as in ``algorithm.kind=sdbt``, is a text."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    return _with(table, steps, value, override)
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError as error:
+        if text.startswith(("{", "[", '"', "'")):
+            raise InputError(f"--set {override!r}: not a value of TOML") from error
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
 
 
 def _with(old: Any, steps: list[str], value: Any, override: str) -> Any:

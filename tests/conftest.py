@@ -1,0 +1,83 @@
+"""What several folders of tests share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fedsim.cli import main
+
+SMALL = """
+name = "small"
+
+[algorithm]
+kind = "asyndbt"
+wait_for = 2
+tau = 3
+
+[problem]
+kind = "quadratic"
+dimension = 3
+
+[[workers]]
+count = 3
+compute = { kind = "exponential", mean_s = 1.0 }
+
+[llm]
+kind = "independent"
+latency = { kind = "constant", value_s = 0.5 }
+
+[cuts]
+every = 4
+rounds = 2
+
+[budget]
+server_steps = 12
+
+[evaluation]
+every_steps = 3
+"""
+"""A scenario that runs in some milliseconds and has everything: staleness, barriers, measurements."""
+
+
+class Answer(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def root() -> Path:
+    """The folder of the whole project."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """Run the command line in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> Answer:
+        arguments = [str(word) for word in words]
+        monkeypatch.setattr(sys, "argv", ["fedsim", *arguments])
+        capsys.readouterr()
+        return Answer(main(arguments), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """The file of a small scenario."""
+    file = tmp_path / "small.toml"
+    file.write_text(SMALL)
+    return file

@@ -1,0 +1,183 @@
+"""What may import what, read from the syntax trees, lazy ones included; and that the catalog is complete."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import analysis
+import fedsim
+from fedsim.catalog import Part
+from fedsim.scenario.schema import FAMILIES
+
+ROOT = Path(fedsim.__file__).parent
+BASE = {"errors", "streams", "messages", "catalog"}
+HALVES = {"timing", "learning", "icl"}
+
+# Which parts of fedsim each part may import, itself apart.
+ALLOWED = {
+    "errors": set(),
+    "streams": set(),
+    "messages": set(),
+    "catalog": {"errors"},
+    "timing": BASE,
+    "learning": BASE,
+    "icl": BASE | {"learning"},
+    "scenario": BASE | HALVES,
+    "tables": {"scenario", "timing"},
+    "simulation": BASE | HALVES | {"scenario", "tables"},
+    "results": {"errors", "scenario"},
+    "verify": {"errors", "results", "scenario", "simulation"},
+    "sweep": {"errors", "results", "scenario", "simulation"},
+    "console": {"scenario", "simulation", "sweep", "timing"},
+    "cli": {"errors", "scenario", "simulation", "sweep", "results", "verify", "console", "__init__"},
+    "__init__": {"results", "scenario", "simulation"},
+    "__main__": {"cli"},
+}
+# For types alone: nothing is imported when the program runs.
+FOR_TYPES = {"tables": {"simulation"}, "results": {"simulation"}}
+# Other packages that a part must not know, not even for types.
+FOREIGN = {
+    "timing": {"torch"},
+    "learning": {"simpy"},
+    "icl": {"simpy"},
+    "scenario": {"torch", "simpy", "scipy", "matplotlib"},
+    **{part: {"simpy", "matplotlib"} for part in ("results", "sweep", "verify", "tables", "console", "cli")},
+}
+
+
+def imports(tree: ast.AST, for_types: bool = False) -> Iterator[tuple[str, bool]]:
+    """Yield the full name of everything imported anywhere, and whether for types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, for_types) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from ((f"{node.module}.{alias.name}", for_types) for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from imports(node, for_types=True)
+        else:
+            yield from imports(node, for_types)
+
+
+def part_of(name: str) -> str:
+    """Return which part of fedsim a full name belongs to; names of the package itself are `__init__`'s."""
+    pieces = name.split(".")
+    return pieces[1] if len(pieces) > 1 and pieces[1] in ALLOWED else "__init__"
+
+
+def violations(part: str, source: str) -> list[str]:
+    """Return what a module of this part of fedsim must not import but does."""
+    found = []
+    for name, for_types in imports(ast.parse(source)):
+        top = name.split(".")[0]
+        allowed = ALLOWED[part] | {part} | (FOR_TYPES.get(part, set()) if for_types else set())
+        wrong = (
+            (top == "fedsim" and part_of(name) not in allowed)
+            or (top in ("analysis", "scenarios") and part != "cli")
+            or top in FOREIGN.get(part, set())
+        )
+        if wrong:
+            found.append(name)
+    return found
+
+
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_point_one_way(file):
+    part = file.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert violations(part, file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("timing", "import torch"),
+        ("timing", "def f():\n    from fedsim.learning.tuner import Tuner"),
+        ("timing", "if TYPE_CHECKING:\n    from torch import Tensor"),
+        ("learning", "from fedsim.timing import loop"),
+        ("learning", "from fedsim import timing"),
+        ("learning", "import simpy.events"),
+        ("icl", "from fedsim.scenario import Scenario"),
+        ("scenario", "import fedsim.simulation"),
+        ("results", "from fedsim.simulation import Run"),
+        ("results", "class A:\n    def f(self):\n        import analysis.figures"),
+        ("streams", "from fedsim.errors import nearest"),
+        ("simulation", "from fedsim import load_results"),
+    ],
+)
+def test_a_wrong_import_is_seen(part, source):
+    assert len(violations(part, source)) == 1
+
+
+def test_only_the_command_line_draws_and_only_when_asked():
+    tree = ast.parse((ROOT / "cli.py").read_text())
+    at_the_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name.split(".")[0] for node in at_the_top for name, _ in imports(ast.Module([node], []))}
+    assert "analysis" not in names
+
+
+def test_pictures_and_tables_are_functions_of_tables():
+    for file in sorted(Path(analysis.__file__).parent.rglob("*.py")):
+        if file.parent.name in ("figures", "tables"):
+            ours = {name for name, _ in imports(ast.parse(file.read_text())) if name.startswith("fedsim")}
+            assert {part_of(name) for name in ours} <= {"errors"}, file
+
+
+@pytest.mark.parametrize("module", ["fedsim", "fedsim.cli", "fedsim.scenario", "fedsim.sweep"])
+def test_nothing_heavy_is_imported_early(module):
+    heavy = ["torch", "scipy", "pandas", "pyarrow", "matplotlib"]
+    light = ["pydantic", "numpy", "simpy", "rich"] if module in ("fedsim", "fedsim.cli") else []
+    script = f"import sys, {module}; print(*[name for name in {heavy + light} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
+
+
+def modules(package) -> list:
+    """Import all modules of a package."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    return [importlib.import_module(info.name) for info in found if not info.name.endswith("__main__")]
+
+
+def test_every_part_is_in_the_catalog():
+    concrete = {
+        thing
+        for module in modules(fedsim)
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Part) and not inspect.isabstract(thing)
+    }
+    listed = {part for family in FAMILIES.values() for part in family.builtin.values()}
+    assert concrete - {Part} == listed
+    assert len(listed) > 15
+
+
+@pytest.mark.parametrize("family", ["delays", "algorithms", "optimizers"])
+def test_one_part_a_file(family):
+    parts = list(FAMILIES[family].builtin.values())
+    folder = Path(inspect.getfile(parts[0])).parent
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "base"}
+    assert files == set(FAMILIES[family].builtin)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [part for family in FAMILIES.values() for part in family.builtin.values()],
+    ids=lambda part: part.__name__,
+)
+def test_every_part_says_what_it_does_and_where_it_is_from(part):
+    assert part.summary().endswith((".", "`."))
+    assert len(part.source()) > 20
+    assert part.__doc__ is not None
+    assert "Source:" in part.__doc__

@@ -1,0 +1,255 @@
+"""Run folders: whole or absent; damage is named; tidy tables come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fedsim
+from fedsim import results, simulation, sweep
+from fedsim.errors import InputError
+from fedsim.scenario import load_scenario
+
+
+@pytest.fixture
+def folder(small, tmp_path) -> Path:
+    """A finished run."""
+    return sweep.run_one(load_scenario(small), tmp_path / "results").folder
+
+
+def spoil_json(folder: Path, name: str, **changes: object) -> None:
+    content = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(content | changes))
+
+
+DAMAGE = {
+    "truncated table": (
+        lambda folder: (folder / "steps.parquet").write_bytes((folder / "steps.parquet").read_bytes()[:500]),
+        "steps",
+        "{folder}/steps.parquet: damaged: not a table that can be read",
+    ),
+    "empty table": (
+        lambda folder: (folder / "workers.parquet").write_bytes(b""),
+        "workers",
+        "{folder}/workers.parquet: damaged: not a table that can be read",
+    ),
+    "broken summary": (
+        lambda folder: (folder / "summary.json").write_text('{"scenario": '),
+        "runs",
+        "{folder}/summary.json: damaged: Expecting value",
+    ),
+    "summary of another shape": (
+        lambda folder: (folder / "summary.json").write_text("[3]"),
+        "runs",
+        "{folder}/summary.json: damaged: not a JSON object",
+    ),
+    "summary without its numbers": (
+        lambda folder: (folder / "summary.json").write_text("{}"),
+        "runs",
+        "{folder}/summary.json: damaged: no 'scenario'",
+    ),
+    "broken provenance": (
+        lambda folder: (folder / "provenance.json").write_text("\x00"),
+        "runs",
+        "{folder}/provenance.json: damaged: Expecting value",
+    ),
+    "broken scenario": (
+        lambda folder: (folder / "scenario.toml").write_text("= 3"),
+        "runs",
+        "{folder}/scenario.toml: damaged: Invalid statement",
+    ),
+    "older format": (
+        lambda folder: spoil_json(folder, "provenance.json", format=0),
+        "runs",
+        "{folder}: results of format 0, expected 1; run the scenario again",
+    ),
+} | {
+    f"{name} missing": (
+        lambda folder, name=name: (folder / name).unlink(),
+        "runs",
+        f"{{folder}}: damaged: {name} is missing",
+    )
+    for name in results.FILES
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_one_sentence_and_mended_by_running_again(damage, folder, small, command):
+    spoil, table, sentence = DAMAGE[damage]
+    whole = {name: (folder / name).read_bytes() for name in results.FILES if name != "provenance.json"}
+    spoil(folder)
+    with pytest.raises(InputError) as error:
+        fedsim.load_results(folder.parent.parent, table)
+    assert str(error.value).startswith(sentence.format(folder=folder))
+    assert len(str(error.value).splitlines()) == 1
+    answer = command("verify", folder)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"fedsim: {folder}")
+    assert answer.err.count("\n") == 1
+    outcome = sweep.run_one(load_scenario(small), folder.parent.parent)
+    assert not outcome.reused
+    assert {name: (folder / name).read_bytes() for name in whole} == whole
+
+
+def test_no_results(command, tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such results folder"):
+        fedsim.load_results(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no finished run in this folder"):
+        fedsim.load_results(tmp_path)
+    for words in (("verify", tmp_path), ("figure", "figure1", tmp_path), ("table", "figure1", tmp_path)):
+        answer = command(*words)
+        assert answer == (2, "", f"fedsim: {tmp_path}: no finished run in this folder\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_table(folder):
+    with pytest.raises(InputError, match=r"no table 'step'; did you mean 'steps'\? \(tables: runs, steps"):
+        fedsim.load_results(folder, "step")
+
+
+def test_a_half_written_folder_is_no_result(folder):
+    shutil.copytree(folder, results.partial_of(folder))
+    assert results.find_runs(folder.parent) == [folder]
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match="no finished run"):
+        results.find_runs(folder.parent)
+
+
+def test_a_file_in_the_way_of_the_results(command, small, tmp_path):
+    (tmp_path / "blocked").write_text("mine")
+    answer = command("run", small, "--out", "blocked")
+    assert answer.code == 2
+    assert answer.err.startswith("fedsim: cannot write results to blocked/small/")
+    assert answer.err.endswith(": blocked is a file\n")
+    assert (tmp_path / "blocked").read_text() == "mine"
+
+
+def test_an_unwritable_place_is_found_before_the_run(command, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK)
+    monkeypatch.setattr(sweep, "run", lambda *words, **more: pytest.fail("it ran"))
+    answer = command("run", small, "--out", tmp_path / "new")
+    assert answer.code == 2
+    assert answer.err.endswith(f": {tmp_path} is not writable\n")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("failing", ["rename", "to_parquet"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_nothing(small, tmp_path, monkeypatch, failing, error):
+    def fail(*words, **more):
+        raise error
+
+    run = simulation.run(load_scenario(small))
+    monkeypatch.setattr(Path if failing == "rename" else pd.DataFrame, failing, fail)
+    with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+        results.write(run, tmp_path / "out", 0.0)
+    if isinstance(error, OSError):
+        assert str(caught.value).endswith(": No space left on device")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.name != "small"] == []
+
+
+def test_a_folder_of_a_run_that_is_a_file(small, tmp_path, command):
+    place = results.folder_of(load_scenario(small), tmp_path / "results")
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
+    answer = command("run", small)
+    assert answer.code == 2
+    assert answer.err.startswith("fedsim: cannot write results to results/small/")
+    assert place.read_text() == "mine"
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_what_a_folder_says_of_its_origin(folder):
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["format"] == results.FORMAT
+    assert provenance["versions"]["fedsim-icl"] == fedsim.__version__
+    assert provenance["seed"] == 0
+    assert provenance["duration_s"] >= 0
+
+
+def test_one_tidy_table(small, tmp_path):
+    out = tmp_path / "results"
+    overrides = (
+        ["seed=3"],
+        [],
+        ["cuts=false"],
+        ["llm.latency.value_s=2"],
+        ["llm.latency={kind='exponential', mean_s=1}"],
+    )
+    for changed in overrides:
+        sweep.run_one(load_scenario(small, overrides=changed), out)
+    runs = fedsim.load_results(out)
+    assert len(runs) == 5
+    assert list(runs.seed) == [0, 0, 0, 0, 3]
+    assert not runs.columns.duplicated().any()
+    varied = {"cuts (setting)", "cuts.every", "cuts.rounds", "cuts.participation"}
+    varied |= {"llm.latency.kind", "llm.latency.value_s", "llm.latency.mean_s"}
+    assert varied <= set(runs.columns)
+    assert not {"algorithm.tau", "workers.0.count", "name"} & set(runs.columns)
+    assert sorted(runs["llm.latency.value_s"].dropna()) == [0.5, 0.5, 0.5, 2.0]
+    assert list(runs["cuts (setting)"].dropna()) == [False]
+    one = runs.set_index("run_id").loc[results.run_id(load_scenario(small))]
+    assert one.seconds_calling == pytest.approx(
+        one.simulated_time_s
+        - sum(
+            one[f"seconds_{other}"]
+            for other in ("computing", "uploading", "downloading", "waiting", "cutting", "down")
+        )
+    )
+    steps = fedsim.load_results(out, "steps")
+    assert len(steps) == 5 * 13
+    assert list(steps.columns[:4]) == ["scenario", "variant", "seed", "run_id"]
+    assert len(fedsim.load_results(out, "workers")) == 5 * 3
+    assert fedsim.load_results(out, "spans").empty
+
+
+def test_a_timing_only_run_does_not_stand_among_the_others(small, tmp_path):
+    scenario = load_scenario(small)
+    sweep.run_one(scenario, tmp_path, timing_only=True)
+    alone = fedsim.load_results(tmp_path)
+    assert len(alone) == 1
+    assert alone.loss.isna().all()
+    sweep.run_one(scenario, tmp_path)
+    assert fedsim.load_results(tmp_path).loss.notna().all()
+    assert len(fedsim.load_results(tmp_path / "timing-only")) == 1
+    assert len(results.find_runs(tmp_path)) == 2
+
+
+def test_the_tables_say_what_happened(small):
+    run = simulation.run(load_scenario(small))
+    steps, workers, summary = run.steps, run.workers, run.summary
+    assert list(steps.step) == list(range(13))
+    assert list(steps.step[steps.loss.notna()]) == [0, 3, 6, 9, 12]
+    assert list(steps.columns[:9]) == [
+        *("step", "time_s", "active", "staleness_mean", "staleness_max", "worker_updates", "drained"),
+        *("cut_updates", "llm_calls"),
+    ]
+    assert {"tokens_in", "tokens_out", "cost", "bytes_up", "bytes_down", "loss", "accuracy"} <= set(
+        steps.columns
+    )
+    assert summary["staleness_mean"] == pytest.approx(
+        (steps.staleness_mean * steps.active).sum() / steps.active.sum()
+    )
+    assert list(workers.group) == ["workers"] * 3
+    # Every worker finishes its jobs; those in flight at the end have made no counted call.
+    assert summary["llm_calls"] <= workers.jobs.sum() <= summary["llm_calls"] + 3
+    assert summary["seconds_by_activity"]["computing"] == pytest.approx(workers.seconds_computing.mean())
+    assert np.isclose(sum(summary["server_seconds_by_activity"].values()), summary["simulated_time_s"])
+
+
+def test_prices_become_cost(small):
+    prices = ["llm.price_per_million_tokens_in=2", "llm.price_per_million_tokens_out=8"]
+    problem = (
+        "problem={ kind = 'icl', n_samples = 2, task = { kind = 'calibrated', name = 'sst2', n_words = 5 } }"
+    )
+    summary = simulation.run(load_scenario(small, overrides=[*prices, problem]), timing_only=True).summary
+    # 2 samples of 20 queries; 3 texts a prompt, each 5 x 1.3 + 30 + 30 tokens: 199.5, which rounds to 200.
+    assert summary["tokens_in"] == summary["llm_calls"] * 200
+    assert summary["tokens_out"] == summary["llm_calls"]
+    assert summary["cost"] == pytest.approx(summary["llm_calls"] * (200 * 2e-6 + 8e-6))

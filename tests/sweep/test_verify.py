@@ -1,0 +1,177 @@
+"""Every invariant of a finished run holds, and is seen to fail on a folder in which it is broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fedsim import sweep
+from fedsim.errors import InputError
+from fedsim.scenario import load_scenario
+from fedsim.verify import INVARIANTS, verify
+
+
+@pytest.fixture
+def folder(small, tmp_path) -> Path:
+    """A finished run of twelve steps with spans."""
+    return sweep.run_one(load_scenario(small, overrides=["record.spans=true"]), tmp_path / "results").folder
+
+
+def table(name: str, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> Callable[[Path], None]:
+    def plant(folder: Path) -> None:
+        frame = pd.read_parquet(folder / f"{name}.parquet")
+        changed = change(frame)
+        frame = frame if changed is None else changed
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+
+    return plant
+
+
+def cell(name: str, row: int, column: str, value: float) -> Callable[[Path], None]:
+    def change(frame: pd.DataFrame) -> None:
+        frame.loc[row, column] = value
+
+    return table(name, change)
+
+
+def added(name: str, column: str, value: float, rows: slice = slice(None)) -> Callable[[Path], None]:
+    def change(frame: pd.DataFrame) -> None:
+        frame.loc[rows, column] += value
+
+    return table(name, change)
+
+
+def summary(key: str, value: object) -> Callable[[Path], None]:
+    def plant(folder: Path) -> None:
+        found = json.loads((folder / "summary.json").read_text())
+        (folder / "summary.json").write_text(json.dumps(found | {key: value}))
+
+    return plant
+
+
+# What is planted, the invariant that must see it, and how its finding begins.
+PLANTED = {
+    "a time back": (cell("steps", 5, "time_s", 0.0), "times never go back", "time goes back at step 5"),
+    "a stale ticket": (
+        cell("steps", 7, "staleness_max", 3),
+        "staleness stays under tau",
+        "step 7: staleness 3, tau 3",
+    ),
+    "a thin step": (
+        cell("steps", 2, "active", 1),
+        "at least S tickets in every step",
+        "step 2: 1 tickets, S 2",
+    ),
+    "a second too many": (
+        cell("workers", 1, "seconds_waiting", 1e3),
+        "seconds per activity add up to the clock",
+        "worker 1: 10",
+    ),
+    "a server second too many": (
+        summary("server_seconds_by_activity", {"waiting": 1.0}),
+        "seconds per activity add up to the clock",
+        "server: 1.0 s booked",
+    ),
+    "a falling counter": (cell("steps", 9, "bytes_up", -1), "counters grow", "bytes_up falls at step 9"),
+    "an update from nowhere": (
+        added("steps", "worker_updates", 1, slice(4, None)),
+        "worker updates are active plus drained tickets",
+        "step 4: active and drained tickets do not add up",
+    ),
+    "a call from nowhere": (
+        added("steps", "llm_calls", 1, slice(3, None)),
+        "LLM calls follow from the jobs",
+        "step 3: ",
+    ),
+    "a wrong headline": (summary("drained", 77), "tables agree with the summary", "drained: summary 77"),
+    "a wrong end": (summary("simulated_time_s", 1.0), "tables agree with the summary", "the last step is at"),
+    "a wrong staleness": (
+        summary("staleness_max", 0),
+        "tables agree with the summary",
+        "staleness_max: summary 0",
+    ),
+    "a wrong activity": (
+        summary("seconds_by_activity", {"down": 5.0}),
+        "tables agree with the summary",
+        "down: summary 5.0 s a worker, workers 0.0 s",
+    ),
+    "a gap": (added("spans", "start_s", 1e-3, slice(3, 3)), "spans tile the clock", "worker "),
+    "an early end": (
+        table("spans", lambda frame: frame.drop(frame.index[-1])),
+        "spans tile the clock",
+        "",
+    ),
+}
+
+
+def test_a_finished_run_keeps_them_all(folder, command):
+    assert [check.violation for check in verify(folder)] == [""] * len(INVARIANTS)
+    answer = command("verify", folder.parent.parent)
+    assert answer == (0, f"{folder}: all {len(INVARIANTS)} invariants hold\n", "")
+
+
+def test_every_invariant_is_planted_against():
+    assert {invariant for _, invariant, _ in PLANTED.values()} == set(INVARIANTS)
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_what_is_planted_is_found(what, folder, command):
+    plant, invariant, finding = PLANTED[what]
+    plant(folder)
+    found = {check.invariant: check.violation for check in verify(folder) if check.violation}
+    assert invariant in found
+    assert found[invariant].startswith(finding)
+    answer = command("verify", folder)
+    assert answer.code == 1
+    assert answer.out.startswith(f"{folder}: broken\n")
+    assert f"  {invariant}: {found[invariant]}\n" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("plant", "sentence"),
+    [
+        (
+            table("steps", lambda frame: frame.drop(columns="time_s")),
+            "nothing is said about 'time_s'",
+        ),
+        (
+            table("steps", lambda frame: frame.drop(columns="cost")),
+            "nothing is said about 'cost'",
+        ),
+        (table("steps", lambda frame: frame.drop(frame.index)), "a table without rows"),
+        (
+            lambda folder: (folder / "summary.json").write_text(
+                (folder / "summary.json").read_text().replace('"drained"', '"drain"')
+            ),
+            "nothing is said about 'drained'",
+        ),
+    ],
+    ids=["no time", "no cost", "no rows", "no headline"],
+)
+def test_a_folder_that_lacks_something_is_damaged(plant, sentence, folder):
+    plant(folder)
+    with pytest.raises(InputError, match=f"damaged: {sentence}"):
+        verify(folder)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["algorithm.kind=cendbt"],
+        ["algorithm.kind=sdbt"],
+        ["cuts.participation=active"],
+        ["workers.0.stops_at_s=5"],
+        ["workers.0.stops_at_s=5", "server.evict_after_s=4"],
+        ["budget={ horizon_s = 7.5 }"],
+        ["budget={ horizon_s = 0.001 }"],
+        ["cuts=false", "algorithm.tau=1"],
+    ],
+    ids=str,
+)
+def test_they_hold_however_a_run_ends(small, tmp_path, overrides):
+    outcome = sweep.run_one(load_scenario(small, overrides=[*overrides, "record.spans=true"]), tmp_path)
+    assert [check for check in verify(outcome.folder) if check.violation] == []
