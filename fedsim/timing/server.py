@@ -177,8 +177,8 @@ class Server:
                 self._asleep_until, self._wake = enough, self.env.event()
                 if self._settings.evict_after_s is None:
                     yield self._wake
-                else:
-                    yield from self._lose_patience(self._settings.evict_after_s)
+                    return  # only the message that made enough wakes the server
+                yield from self._lose_patience(self._settings.evict_after_s)
                 self._asleep_until = None
             else:
                 return

@@ -93,6 +93,9 @@ def always(value: float) -> Callable[[int], float]:
     return lambda job: value
 
 
+NO_DELAY = always(0.0)
+
+
 def drawn(delay: Delay, streams: Streams, purpose: Stream, worker: int) -> Callable[[int], float]:
     """Return the delay of a worker's job as a function of the job's number, drawn block by block."""
     if isinstance(delay, Constant):
@@ -182,6 +185,9 @@ class Worker:
         env, number, switch = self.env, self.number, self._clock.switch
         timeout, service, report = env.timeout, self._service, self._server.report
         compute_s, upload_s, download_s = self._compute_s, self._upload_s, self._download_s
+        compute_speed = self.group.compute_speed
+        downloads = download_s is not NO_DELAY or self._download_s_a_byte > 0
+        uploads = upload_s is not NO_DELAY or self._upload_s_a_byte > 0
         order = self._server.first_order()
         job = 0
         while True:
@@ -195,12 +201,13 @@ class Worker:
             if inner:
                 switch(number, CUTTING, start_s)
             # The first job needs no download: everybody starts from the same known point.
-            seconds = factor * (download_s(job) + bytes_down * self._download_s_a_byte)
-            if seconds > 0 and job > 0:
-                if not inner:
-                    switch(number, DOWNLOADING, start_s)
-                yield timeout(seconds)
-            seconds = factor * compute_s(job) / self.group.compute_speed
+            if downloads and job > 0:
+                seconds = factor * (download_s(job) + bytes_down * self._download_s_a_byte)
+                if seconds > 0:
+                    if not inner:
+                        switch(number, DOWNLOADING, start_s)
+                    yield timeout(seconds)
+            seconds = factor * compute_s(job) / compute_speed
             if seconds > 0:
                 if not inner:
                     switch(number, COMPUTING, env.now)
@@ -209,11 +216,12 @@ class Worker:
                 if not inner:
                     switch(number, CALLING, env.now)
                 yield from service.serve(env, number, job, cost, self.group.lanes, factor)
-            seconds = factor * (upload_s(job) + cost.bytes_up * self._upload_s_a_byte)
-            if seconds > 0:
-                if not inner:
-                    switch(number, UPLOADING, env.now)
-                yield timeout(seconds)
+            if uploads:
+                seconds = factor * (upload_s(job) + cost.bytes_up * self._upload_s_a_byte)
+                if seconds > 0:
+                    if not inner:
+                        switch(number, UPLOADING, env.now)
+                    yield timeout(seconds)
             finish_s = env.now
             switch(number, WAITING, finish_s)
             self.jobs = job + 1
