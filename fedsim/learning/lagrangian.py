@@ -36,7 +36,8 @@ def regularised(upper: float, multipliers: Tensor, values: Tensor, c1: float) ->
 
 def values(polyhedron: Polyhedron, weighed: Tensor, z: Tensor) -> Tensor:
     """Return the left-hand sides of the cuts, ``sum_v a . p^(v) + b . z + c``, (M, L)."""
-    return torch.matmul(polyhedron.b, z.unsqueeze(-1)).squeeze(-1) + weighed + polyhedron.c
+    along_z = torch.matmul(z.unsqueeze(1), polyhedron.b.transpose(1, 2)).squeeze(1)
+    return along_z.add_(weighed).add_(polyhedron.c)
 
 
 def z_gradient(polyhedron: Polyhedron, multipliers: Tensor) -> Tensor:
@@ -46,6 +47,6 @@ def z_gradient(polyhedron: Polyhedron, multipliers: Tensor) -> Tensor:
 
 def ascend(polyhedron: Polyhedron, state: Multipliers, z: Tensor, rate: float, c1: float) -> Multipliers:
     """Return the multipliers after (22) with the gradient (26)."""
-    gradient = values(polyhedron, state.weighed, z) - c1 * state.now
+    gradient = values(polyhedron, state.weighed, z).sub_(state.now, alpha=c1)
     # A column without a cut for a word has value 0 there, and so keeps its multiplier 0.
-    return Multipliers((state.now + rate * gradient).clamp(min=0), state.now, state.weighed)
+    return Multipliers(state.now.add(gradient, alpha=rate).clamp_(min=0), state.now, state.weighed)

@@ -55,7 +55,7 @@ class Polyhedron:
     def pull(self, rows: Tensor, multipliers: Tensor) -> Tensor:
         """Return ``sum_l lambda_il a_il^(v)`` of (23) for J workers: (J, M, L) multipliers to (J, M, N)."""
         pulls = [
-            torch.matmul(multipliers[part].unsqueeze(2), self.a[rows[part]].to(multipliers.dtype))
+            torch.matmul(multipliers[part].unsqueeze(2), self._floats(rows[part]))
             for part in chunks(len(rows), self.a[0].numel())
         ]
         return torch.cat(pulls).squeeze(2)
@@ -63,12 +63,19 @@ class Polyhedron:
     def along(self, rows: Tensor | int, change: Tensor) -> Tensor:
         """Return ``sum_v a_il^(v) . change_i^(v)``: (J, M, N) to (M, L); a single worker's (M, N) as well."""
         if isinstance(rows, int):
-            return torch.matmul(self.a[rows].to(change.dtype), change.unsqueeze(-1)).squeeze(-1)
+            a = self.a[rows].to(self.b.dtype)
+            return torch.matmul(change.unsqueeze(1), a.transpose(1, 2)).squeeze(1)
         total = torch.zeros_like(self.c)
         for part in chunks(len(rows), self.a[0].numel()):
-            products = torch.matmul(self.a[rows[part]].to(change.dtype), change[part].unsqueeze(-1))
-            total += products.sum(0).squeeze(-1)
+            # A row times a matrix: four times faster here than the matrix times a column.
+            products = torch.matmul(change[part].unsqueeze(2), self._floats(rows[part]).transpose(2, 3))
+            total += products.sum(0).squeeze(1)
         return total
+
+    def _floats(self, rows: Tensor) -> Tensor:
+        """Return the coefficients of some workers, (J, M, L, N) float64."""
+        # index_select copies whole rows; indexing a table of int8 by a tensor goes number by number.
+        return self.a.index_select(0, rows).to(self.b.dtype)
 
 
 def gap(p: Tensor, z: Tensor, phi_p: Tensor, phi_z: Tensor, norm: str, consensus: bool) -> Tensor:

@@ -90,7 +90,7 @@ class Tuner:
             if self._outer_psi:
                 # Over all workers, as printed: this term alone makes a robust step cost R and not S.
                 gradient = gradient + outer_pull(z, self.received[list(self.alive)], self._outer_psi)
-            z = self._project(z - self.settings.z_rate * gradient)
+            z = self._project(torch.sub(z, gradient, alpha=self.settings.z_rate))
         if polyhedron.columns:
             ascent = self.settings.multipliers
             c1 = ascent.regulariser(self.steps)
@@ -185,6 +185,7 @@ class Tuner:
         multipliers, polyhedron = self.state.multipliers, self.state.polyhedron
         for part in chunks(len(tickets), self.state.z.numel()):
             workers = [ticket.worker for ticket in tickets[part]]
+            # A number is a third faster than a table of one number, and S = 1 is common.
             rows = workers[0] if len(workers) == 1 else torch.tensor(workers)
             message = self._checked(self.tables.P[rows])
             if polyhedron.columns:

@@ -154,6 +154,14 @@ def test_p10_waiting_for_all_is_the_synchronous_form(seen: Seen) -> None:
     assert torch.equal(first.state.multipliers.now, seen.tuner.state.multipliers.now)
 
 
+def test_step_rules_by_hand() -> None:
+    assert [small(table).algorithm.step_rule(3) for table in (ASYNDBT, SDBT, CENDBT)] == [
+        (2, 4),
+        (3, 1),
+        (1, 1),
+    ]
+
+
 @pytest.mark.parametrize("algorithm", [ASYNDBT, SDBT, CENDBT], ids=lambda table: table["kind"])
 def test_p11_calls_follow_the_formula_and_the_server_makes_none(
     algorithm: Any, seen: Seen, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,9 @@ from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.learning import chunks
 from fedsim.learning.lagrangian import Multipliers, values
+from fedsim.learning.optimizers.adam import Adam
 from fedsim.learning.polyhedron import Polyhedron
+from fedsim.learning.quadratic import Quadratic
 from fedsim.learning.settings import LearningSettings
 from fedsim.learning.tuner import ServerState, Tuner
 from fedsim.streams import Streams
@@ -131,12 +133,15 @@ def test_what_the_cuts_weigh_is_kept_up_to_date(drop: str) -> None:
     torch.testing.assert_close(state.multipliers.weighed, full, rtol=0, atol=1e-12)
 
 
-def test_one_step_by_hand() -> None:
+@pytest.mark.parametrize(("schedule", "c1"), [("constant", 0.04), ("decreasing", 10.0)])
+def test_one_step_by_hand(schedule: str, c1: float) -> None:
     """z by (21) with lambda^t, then lambda by (22) with the new p and the new z; the workers' step (19).
 
     One worker; a cut of the first word with a = (1, -1, 0), b = (0, 1, -1), c = 0.5; lambda = 0.2, rates 0.1.
     """
-    tuner = toy_tuner(1, optimizer={"kind": "sgd", "learning_rate": 0.1}, z_rate=0.1)
+    tuner = toy_tuner(
+        1, optimizer={"kind": "sgd", "learning_rate": 0.1}, z_rate=0.1, multipliers={"schedule": schedule}
+    )
     a = torch.zeros(1, 2, 1, 3, dtype=torch.int8)
     a[0, 0, 0] = torch.tensor([1, -1, 0])
     b = torch.zeros(2, 1, 3, dtype=torch.float64)
@@ -153,8 +158,8 @@ def test_one_step_by_hand() -> None:
     z = [third, third - 0.02, third + 0.02]
     torch.testing.assert_close(tuner.received[0, 0], torch.tensor(p, dtype=torch.float64))
     torch.testing.assert_close(tuner.state.z[0], torch.tensor(z, dtype=torch.float64))
-    # a.p = -0.04, b.z = -0.04, c = 0.5: 0.2 + 0.1 (0.42 - 0.04 x 0.2)
-    assert float(tuner.state.multipliers.now[0, 0]) == pytest.approx(0.2 + 0.1 * (0.42 - 0.008))
+    # a.p = -0.04, b.z = -0.04, c = 0.5; at t = 0 the decreasing c_1 is 1 / 0.1
+    assert float(tuner.state.multipliers.now[0, 0]) == pytest.approx(0.2 + 0.1 * (0.42 - c1 * 0.2))
     assert float(tuner.state.multipliers.before[0, 0]) == 0.2
 
 
@@ -172,6 +177,35 @@ def test_robust_outer_step_by_hand(outer: str) -> None:
     # (21): signs of z - p over both workers: (-1, 1, 1) + (1, -1, 1) = (0, 0, 2)
     pull = torch.tensor([0.0, 0.0, 0.04], dtype=torch.float64) if outer == "R1" else torch.zeros(3)
     torch.testing.assert_close(tuner.state.z[0], 1 / 3 - (pull - pull.mean()).double())
+
+
+@pytest.mark.parametrize(("project", "taken"), [(True, [1.0, 0.0, 0.0]), (False, [7.0, 0.0, -3.0])])
+def test_messages_are_projected_in_the_robust_mode(project: bool, taken: list[float]) -> None:
+    tuner = toy_tuner(2, robust={"psi": 0.1, "project_messages": project})
+    drive = Drive(tuner, 2)
+    drive.step([0])
+    tuner.tables.P[1, 0] = torch.tensor([7.0, 0.0, -3.0], dtype=torch.float64)
+    drive.step([1])
+    assert tuner.received[1, 0].tolist() == taken
+    assert torch.equal(tuner.received[1, 1], tuner.tables.P[1, 1])
+
+
+def test_each_worker_counts_its_own_steps() -> None:
+    """Adam corrects its start by the worker's own number of steps, here 3 and 1."""
+    problem, adam = Quadratic(dimension=3), Adam(learning_rate=0.1)
+    tuner = Tuner(problem.prepare(Streams(0), 2), LearningSettings(optimizer=adam), 2)
+    drive = Drive(tuner, 2, late=True)
+    for active in ([0], [0], [0], [1]):
+        drive.step(active)
+    for worker, steps in ((0, 3), (1, 1)):
+        p, q = torch.zeros(1, 1, 3).double(), torch.zeros(1, 1, 3).double()
+        moments = [(torch.zeros_like(p), torch.zeros_like(p)) for _ in "pq"]
+        for count in range(1, steps + 1):
+            by_p, by_q = tuner._oracle.upper([worker], [0], p, q)
+            p = p - adam.update(by_p, moments[0], torch.tensor([count]))
+            q = q - adam.update(by_q, moments[1], torch.tensor([count]))
+        torch.testing.assert_close(tuner.tables.P[worker], p[0])
+        torch.testing.assert_close(tuner.tables.Q[worker], q[0])
 
 
 def settled(drop: str, now: list[float], before: list[float]) -> Tuner:
