@@ -229,13 +229,18 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
 
     Raises:
         DivergedError: the loss left every bound.
-        StalledError: the server waited for workers that would never answer.
+        StalledError: the server waited for workers that would never answer, or gave all of them up.
     """
     name = " ".join(part for part in (summary["scenario"], summary["variant"]) if part)
     if summary["ended"] == "diverged":
         raise DivergedError(
             f"{name}: the loss passed {DIVERGED:g} at step {summary['server_steps']}; "
             "try a smaller learning rate"
+        )
+    if summary["ended"] == "deserted":
+        raise StalledError(
+            f"{name}: no worker left at {summary['simulated_time_s']:g} s after {summary['server_steps']} "
+            "steps: the server has evicted all of them; server.evict_after_s may be shorter than a job"
         )
     if summary["ended"] == "stalled":
         missing = ", ".join(map(str, summary["waiting_for"][:10]))

@@ -120,4 +120,6 @@ def _mean_staleness(taken: pd.DataFrame) -> float:
 def _ended(recorder: Recorder, ending: Ending) -> str:
     if recorder.stop_reason:
         return recorder.stop_reason
+    if len(ending.evicted) == len(ending.jobs):
+        return "deserted"
     return "stalled" if ending.stalled else "budget"

@@ -53,7 +53,8 @@ class Server:
     """The server process and what workers ask of it.
 
     Messages are taken in arrival order and the step rule is tested after each one, so an active set exceeds S
-    only where the staleness bound forced the server to wait.
+    only where the staleness bound forced the server to wait, or where tickets came in during a polyhedron
+    update of the active workers alone.
 
     Source: Ma et al., AsynDBT, Algorithm 1; Jiao et al., ADBO, ICLR 2023 and its released code.
 

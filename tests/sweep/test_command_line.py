@@ -99,6 +99,10 @@ FAILURES = {
         ["learning.optimizer={ kind = 'sgd', learning_rate = 1e6 }", "budget={ server_steps = 300 }"],
         "fedsim: small: the loss passed 1e+15 at step 3; try a smaller learning rate\n",
     ),
+    "deserted": (  # a call alone takes 0.5 s
+        ["server.evict_after_s=0.4"],
+        "fedsim: small: no worker left at 0.4 s after 0 steps",
+    ),
     "stalled": (
         ["workers.0.stops_at_s=4"],
         "fedsim: small: stalled at ",
