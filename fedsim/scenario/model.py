@@ -13,7 +13,7 @@ from fedsim.learning.oracle import Problem
 from fedsim.learning.quadratic import Quadratic
 from fedsim.learning.settings import LearningSettings
 from fedsim.timing.llm_service import AnyLlmService
-from fedsim.timing.server import CutPlan, ServerSettings
+from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
 PROBLEMS = Family("problems", Problem, IclProblem, Quadratic)

@@ -15,7 +15,8 @@ from fedsim.timing.activities import ActivityClock
 from fedsim.timing.exchange import Exchange, StepReport
 from fedsim.timing.llm_service import IndependentCalls
 from fedsim.timing.rule import StepRule
-from fedsim.timing.server import CutPlan, Server, ServerSettings
+from fedsim.timing.server import Server
+from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import Worker, WorkerGroup
 
 COLLECT_EVERY = 200_000

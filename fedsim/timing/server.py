@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from fedsim.catalog import Strict
 from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.exchange import Exchange, StepReport
 from fedsim.timing.rule import StepRule
+from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import Order
 
 if TYPE_CHECKING:
@@ -21,32 +19,6 @@ if TYPE_CHECKING:
 
 # Looked up once: reading a member off its enum is slow.
 OUTER, INNER = JobKind.OUTER, JobKind.INNER
-
-
-class ServerSettings(Strict):
-    """The server as a machine."""
-
-    step_s: float = Field(0.001, ge=0)
-    """Time for the server's own arithmetic in a step or an inner round; messages queue meanwhile."""
-    evict_after_s: float | None = Field(None, gt=0)
-    """While the server waits, drop a worker whose job was handed out longer ago than this; none: never."""
-
-
-class CutPlan(Strict):
-    """When the polyhedron is updated, and who takes part."""
-
-    every: int = Field(50, ge=1)
-    """A barrier after step t (from 0) whenever t is a multiple of this."""
-    rounds: int = Field(5, ge=1)
-    """K, inner rounds in each update."""
-    stop_after: int | None = Field(None, ge=0)
-    """T_1: no update from this step on; none: never stops."""
-    participation: Literal["all", "active"] = "all"
-    """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
-
-    def due(self, step: int) -> bool:
-        """Whether an update follows step number `step`, counted from 0."""
-        return step % self.every == 0 and (self.stop_after is None or step < self.stop_after)
 
 
 class Server:

@@ -26,7 +26,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.llm_service import IndependentCalls
 from fedsim.timing.loop import Timeline, run_timeline
-from fedsim.timing.server import ServerSettings
+from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup, drawn
 
 FREE = JobCost(0, 0, 0, 0, 0)

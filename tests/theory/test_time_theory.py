@@ -24,7 +24,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import IndependentCalls
-from fedsim.timing.server import ServerSettings
+from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
 NEVER = 10**9

@@ -17,7 +17,7 @@ from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.lanes import makespan_s
 from fedsim.timing.llm_service import IndependentCalls
-from fedsim.timing.server import CutPlan
+from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import DRAWS_A_BLOCK, Transient
 
 # one job: download 1 s, arithmetic 2 s, four calls of 3 s on two lanes = 6 s, upload 0.5 s

@@ -16,7 +16,7 @@ from fedsim.scenario.model import Budget
 from fedsim.simulation import raise_if_failed, run
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.llm_service import IndependentCalls
-from fedsim.timing.server import CutPlan, ServerSettings
+from fedsim.timing.settings import CutPlan, ServerSettings
 
 CALLS = JobCost(calls=10, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=0)
 

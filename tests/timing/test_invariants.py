@@ -16,7 +16,7 @@ from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.loop import Ending
-from fedsim.timing.server import CutPlan
+from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import Transient, WorkerGroup
 
 # few values, so that many things happen at one instant; and draws, so that nothing does

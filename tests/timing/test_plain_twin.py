@@ -13,7 +13,7 @@ from timing_cases import simulate, workers
 
 from fedsim.streams import Stream, Streams
 from fedsim.timing.delays.exponential import Exponential
-from fedsim.timing.server import CutPlan
+from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import DRAWS_A_BLOCK
 
 DELAY = Exponential(mean_s=1.0)

@@ -11,7 +11,7 @@ from fedsim.messages import JobCost, JobKind
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.loop import Ending
-from fedsim.timing.server import CutPlan
+from fedsim.timing.settings import CutPlan
 
 # Four workers, S = 2, tau = 3, an update of the polyhedron with K = 2 inner rounds after steps 0, 4, 8, ...
 # A job, inner or outer, takes A 2 s, B 3 s, C 3 s and 1 s of upload, D 8 s. The server's arithmetic takes no

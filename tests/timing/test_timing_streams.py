@@ -22,7 +22,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import IndependentCalls
-from fedsim.timing.server import CutPlan
+from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import Transient, WorkerGroup
 
 RANDOM_LEGS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.exchange import StepReport
 from fedsim.timing.llm_service import IndependentCalls
 from fedsim.timing.loop import Ending, Timeline, run_timeline
-from fedsim.timing.server import CutPlan, ServerSettings
+from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
 NOTHING = Constant(value_s=0.0)
