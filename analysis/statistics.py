@@ -60,10 +60,11 @@ def saving_percent(method: pd.Series[float], baseline: pd.Series[float]) -> pd.S
 
     The runs are paired by their index (the seed, or the scenario and the seed): 100 (1 - method / baseline).
     Negative where the method needs more than the baseline. Runs without a partner are left out; a pair with
-    a NaN gives NaN.
+    a NaN gives NaN, and so does a baseline of zero (a target that was reached before the start), of which
+    nothing can be saved.
 
     >>> saving_percent(pd.Series([6.0, 5.0], [1, 2]), pd.Series([10.0, 10.0], [1, 2])).tolist()
     [40.0, 50.0]
     """
     method, baseline = method.align(baseline, join="inner")
-    return 100 * (baseline - method) / baseline
+    return 100 * (baseline - method) / baseline.where(baseline > 0)

@@ -1,11 +1,12 @@
 """Where AsynDBT saves time and where it loses: its saving over cenDBT and SDBT, one setting varied at a time.
 
 A column of panels a varied setting. The upper row shows the saving in simulated time for the whole run, the
-lower row the saving in the time until the target loss is first reached; below zero AsynDBT is the slower one.
-A point is the mean over pairs of runs that share scenario and seed, a whisker its 95 % interval. Runs that
-never reach the target have no such time: where pairs are missing for that reason, the number of pairs left
-is written below the point. A whisker longer than the panel leaves it (the table has its end). The values of a
-setting stand at equal distances, whatever their size.
+lower row the saving in the time until the target loss is first reached; below zero AsynDBT is the slower
+one. A point is the mean over pairs of runs that share scenario and seed, a whisker its 95 % interval. Runs
+that never reach the target have no such time, and a baseline that stands at the target when it starts leaves
+nothing to save: where pairs are missing for such a reason, the number of pairs left is written below the
+point. A whisker longer than the panel leaves it (the table has its end). The values of a setting stand at
+equal distances, whatever their size.
 
 Source: ours; the paper reports one setting only.
 """

@@ -53,6 +53,11 @@ def test_a_slower_method_saves_less_than_nothing():
     assert saving_percent(pd.Series([15.0]), pd.Series([10.0])).tolist() == [-50.0]
 
 
+def test_nothing_can_be_saved_of_nothing():
+    savings = saving_percent(pd.Series([3.0, 0.0, 5.0]), pd.Series([0.0, 0.0, 10.0]))
+    assert savings.isna().tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("module", [statistics, style])
 def test_examples_in_docstrings(module):
     found = doctest.testmod(module)
