@@ -11,7 +11,7 @@ from fedsim.errors import DivergedError, StalledError
 from fedsim.messages import JobKind, Ticket
 from fedsim.scenario import Scenario
 from fedsim.streams import Streams
-from fedsim.timing.exchange import StepReport
+from fedsim.timing.exchange import NO_STEP, StepReport
 from fedsim.timing.loop import Ending, Timeline, run_timeline
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Recorder:
         self._since_best = 0
 
     def first(self) -> Any:
-        self._record(StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0), measure=True)
+        self._record(NO_STEP, measure=True)
         return self._tuner and self._tuner.state
 
     def hand_out(self, worker: int, job: int, kind: JobKind, snapshot: Any) -> None:

@@ -12,7 +12,6 @@ from fedsim.icl.loss import cross_entropy
 from fedsim.icl.models.base import Prompts
 from fedsim.learning.categorical import draw
 from fedsim.learning.policy_gradient import gradient
-from fedsim.messages import JobCost
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
@@ -46,9 +45,6 @@ class IclOracle:
             (task.n_classes, task.n_demonstrations), 1 / task.n_demonstrations, dtype=torch.float64
         )
         self._train_y = torch.from_numpy(self.data.train.y)
-
-    def cost(self) -> JobCost:
-        return self.problem.cost(self.pooled)
 
     def upper(self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
         """Return estimates (27) of the gradients of f_v by p, (J, M, N), and by q, (J, U, V).

@@ -29,6 +29,10 @@ class StepReport(NamedTuple):
     bytes_down: int
 
 
+NO_STEP = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+"""The books before the first step."""
+
+
 class Exchange(Protocol):
     """The learning half as the server of the timing half sees it."""
 

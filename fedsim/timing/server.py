@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
 from fedsim.timing.activities import Activity, ActivityClock
-from fedsim.timing.exchange import Exchange, StepReport
+from fedsim.timing.exchange import NO_STEP, Exchange, StepReport
 from fedsim.timing.rule import StepRule
 from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import Order
@@ -61,7 +61,7 @@ class Server:
         self.finished = False
         self.finished_s = 0.0
         self.evicted: dict[int, float] = {}
-        self.report_now = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        self.report_now = NO_STEP
         self._exchange = exchange
         self._settings = settings
         self._cuts = cuts

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from fedsim.icl.oracle import IclOracle
 from fedsim.icl.problem import IclProblem
-from fedsim.streams import Streams
 
 SST2 = {"kind": "calibrated", "name": "sst2"}
 
@@ -19,10 +18,10 @@ SST2 = {"kind": "calibrated", "name": "sst2"}
 def test_cost_by_hand_at_the_papers_sizes() -> None:
     tokens = {"tokens_per_word": 1.5, "template_tokens": 20, "text_tokens": 7}
     problem = IclProblem(task=SST2, tokens=tokens)
-    cost = problem.prepare(Streams(0), 1).cost()
+    cost = problem.cost()
     # 20 prompts x 20 queries; three texts of 75 * 1.5 + 20 + 7 = 139.5 tokens; 75 * 100 floats of 4 bytes.
     assert cost == (400, 400 * round(3 * 139.5), 400, 30_000, 30_000)
-    assert problem.prepare(Streams(0), 1, pooled=3).cost().calls == 1200
+    assert problem.cost(pooled=3).calls == 1200
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fedsim.learning.optimizers.adam import Adam
 from fedsim.learning.oracle import Oracle
 from fedsim.learning.simplex import project
 
@@ -20,12 +21,13 @@ def train(
     Source: Kingma, Ba, "Adam", ICLR 2015, Algorithm 1, each step followed by the projection on the simplex.
     """
     tables = [start.expand(len(workers), -1, -1).clone() for start in (oracle.start_p, oracle.start_q)]
-    moments = [(torch.zeros_like(table), torch.zeros_like(table)) for table in tables]
+    adam = Adam(learning_rate=learning_rate)
+    moments = [tuple(torch.zeros_like(table) for _ in range(adam.n_moments)) for table in tables]
     for update in range(1, updates + 1):
         gradients = oracle.upper(workers, [update] * len(workers), *tables)
-        for i, (gradient, (first, second)) in enumerate(zip(gradients, moments, strict=True)):
-            first.lerp_(gradient, 0.1)
-            second.lerp_(gradient.square(), 0.001)
-            scale = (second / (1 - 0.999**update)).sqrt() + 1e-8
-            tables[i] = project(tables[i] - learning_rate * first / (1 - 0.9**update) / scale)
+        count = torch.full((len(workers),), update)
+        tables = [
+            project(table - adam.update(gradient, own, count))
+            for table, gradient, own in zip(tables, gradients, moments, strict=True)
+        ]
     return tables[0], tables[1]
