@@ -111,8 +111,7 @@ def run_command(
 def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
     """Check scenario files without running them."""
     for scenario in _scenarios(files, overrides, only):
-        name = f"{scenario.name} {scenario.variant}".strip()
-        typer.echo(f"{name}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
+        typer.echo(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
 
 
 @app.command()

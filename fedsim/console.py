@@ -55,7 +55,7 @@ def watch(scenario: Scenario) -> Iterator[OnStep]:
     budget, n_workers = scenario.budget, computing_workers(scenario)[0]
     updates = budget.updates(n_workers)
     total = budget.server_steps if updates is None else updates
-    with bar(total, f"{scenario.name} {scenario.variant}".strip()) as (progress, task):
+    with bar(total, scenario.label) as (progress, task):
 
         def on_step(report: StepReport, metrics: dict[str, float]) -> None:
             done = report.step if updates is None else report.worker_updates

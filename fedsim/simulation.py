@@ -37,13 +37,12 @@ class Run:
     spans: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
-        name = " ".join(part for part in (self.scenario.name, self.scenario.variant) if part)
         numbers = ", ".join(
             f"{key}={self.summary[key]:.6g}"
             for key in ("simulated_time_s", "server_steps", "worker_updates", "accuracy", "loss")
             if self.summary.get(key) is not None
         )
-        return f"<Run {name}, seed {self.scenario.seed}: {numbers}>"
+        return f"<Run {self.scenario.label}, seed {self.scenario.seed}: {numbers}>"
 
     def _repr_html_(self) -> str:
         import pandas as pd

@@ -115,6 +115,11 @@ class Scenario(Strict):
         return self
 
     @property
+    def label(self) -> str:
+        """Name and variant, as a person reads them."""
+        return f"{self.name} {self.variant}".strip()
+
+    @property
     def n_workers(self) -> int:
         """R: workers that hold data."""
         return sum(group.count for group in self.workers)
