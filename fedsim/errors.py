@@ -34,6 +34,10 @@ class StalledError(RunError):
     """The server waits for workers that will never answer."""
 
 
+class ModelError(RunError):
+    """A language model gave no usable answer, or its budget is used up. Answers already had are kept."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or the empty string.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,27 +19,29 @@ if TYPE_CHECKING:
 WORKERS_AT_ONCE = 64
 """Workers measured together: bounds the memory, whatever the number of workers."""
 
-COLUMNS = ("loss", "accuracy", "loss_consensus", "accuracy_consensus", "validation_loss", "p_max", "q_max")
-
 
 def evaluate(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> dict[str, float]:
     """Return the measurements that `IclOracle.evaluate` describes."""
-    sums = np.zeros(len(COLUMNS))
+    sums: Counter[str] = Counter()
     for first in range(0, len(workers), WORKERS_AT_ONCE):
         part = slice(first, first + WORKERS_AT_ONCE)
-        sums += _sums(oracle, workers[part], P[part], Q[part], z)
-    return dict(zip(COLUMNS, (sums / len(workers)).tolist(), strict=True))
+        columns = _columns(oracle, workers[part], P[part], Q[part], z)
+        sums.update({name: float(column.sum()) for name, column in columns.items()})
+    return {name: total / len(workers) for name, total in sums.items()}
 
 
-def _sums(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> list[float]:
-    """Return the sums over workers of every column."""
+def _columns(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> dict[str, Tensor]:
+    """Return every measurement of every worker, each (J,)."""
+    measured = oracle.problem.also_measured
     own = prompts(oracle, workers, P, Q, "test")
-    columns = list(_loss_and_accuracy(oracle, own))
-    consensus = prompts(oracle, workers, z.expand(len(workers), -1, -1), Q, "test")
-    columns += _loss_and_accuracy(oracle, consensus)
-    columns.append(_loss_and_accuracy(oracle, own._replace(split="validation"))[0])
-    columns += [table.amax(-1).mean(-1) for table in (P, Q)]
-    return [float(column.sum()) for column in columns]
+    columns = dict(zip(("loss", "accuracy"), _loss_and_accuracy(oracle, own), strict=True))
+    if "consensus" in measured:
+        consensus = prompts(oracle, workers, z.expand(len(workers), -1, -1), Q, "test")
+        columns["loss_consensus"], columns["accuracy_consensus"] = _loss_and_accuracy(oracle, consensus)
+    if "validation" in measured:
+        columns["validation_loss"], _ = _loss_and_accuracy(oracle, own._replace(split="validation"))
+    columns["p_max"], columns["q_max"] = (table.amax(-1).mean(-1) for table in (P, Q))
+    return columns
 
 
 def prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: Split) -> Prompts:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fedsim.streams import Streams
 
 Estimator = Literal["zero", "code", "paper"]
+AlsoMeasured = Literal["consensus", "validation"]
 
 FLOAT32_BYTES = 4
 
@@ -64,7 +65,19 @@ class IclProblem(Problem):
     """Prompts to evaluate: the likeliest word and demonstration (ties: lowest number), or drawn ones."""
     evaluation_samples: int = Field(default=20, ge=1)
     """Prompts a worker when `evaluation` is "sampled"."""
+    also_measured: tuple[AlsoMeasured, ...] = ("consensus", "validation")
+    """What to measure besides the workers' own prompts on the test set: the consensus words there, and the
+    own prompts on the workers' validation queries. A surrogate answers for nothing; a real model is asked."""
     tokens: Tokens = Tokens()
+
+    @model_validator(mode="after")
+    def _check_form(self) -> IclProblem:
+        if self.model.reads != self.task.gives:
+            raise ValueError(
+                f"model {self.model.kind!r} reads {self.model.reads}, but task {self.task.kind!r} gives "
+                f"{self.task.gives}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_batch(self) -> IclProblem:
@@ -87,7 +100,8 @@ class IclProblem(Problem):
 
     def cost(self, pooled: int = 1) -> JobCost:
         """Return what one job costs: a call per sampled prompt and query, and p sent both ways."""
-        calls = self.n_samples * (self.batch or self.level_size) * pooled
+        queries = (self.batch or self.level_size) * pooled
+        calls = self.n_samples * (queries + self.model.calls_per_prompt)
         n_words = self.task.n_words if self.use_fragment else 0
         n_demonstrations = self.task.n_classes if self.use_demonstrations else 0
         size_bytes = FLOAT32_BYTES * n_words * self.task.n_candidates

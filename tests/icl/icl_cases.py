@@ -50,8 +50,8 @@ def plain_scores(
     data: TaskData, worker: int, words: list[int] | None, shown: list[int] | None, x: list[float]
 ) -> list[float]:
     """Return the label probabilities of one query under one prompt."""
-    parameters = data.latent.parameters
-    base = data.latent.base.tolist()
+    parameters = data.source.parameters
+    base = data.source.base.tolist()
     classifier = [list(row) for row in base]
     for slot, k in enumerate(shown or []):
         demo_x = data.demonstrations.x[worker, slot, k].tolist()
@@ -66,7 +66,7 @@ def plain_scores(
     for word in words or []:
         for label, row in enumerate(classifier):
             for feature in range(len(row)):
-                row[feature] += float(data.latent.words[word, label, feature]) / len(words or [])
+                row[feature] += float(data.source.words[word, label, feature]) / len(words or [])
     return softmax(apply(classifier, x))
 
 

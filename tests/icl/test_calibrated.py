@@ -86,8 +86,8 @@ def test_fitted_accuracies_are_found_again(name: str) -> None:
 def test_a_calibrated_task_is_the_synthetic_one_with_its_parameters() -> None:
     calibrated = Calibrated(name="qqp").draw(Streams(1), 1)
     synthetic = fit.as_task("qqp", parameters()["qqp"]).draw(Streams(1), 1)
-    assert calibrated.latent.parameters == synthetic.latent.parameters
-    np.testing.assert_array_equal(calibrated.latent.words, synthetic.latent.words)
+    assert calibrated.source.parameters == synthetic.source.parameters
+    np.testing.assert_array_equal(calibrated.source.words, synthetic.source.words)
     np.testing.assert_array_equal(calibrated.test.y, synthetic.test.y)
 
 
@@ -107,7 +107,7 @@ def test_expected_accuracy_by_hand() -> None:
 def test_expected_accuracy_is_the_mean_over_test_sets() -> None:
     task = tiny_task(test_counts=(30_000, 10_000))
     data = task.draw(Streams(0), 1)
-    classifier = data.latent.base + np.random.default_rng(0).normal(0, 0.3, data.latent.base.shape)
+    classifier = data.source.base + np.random.default_rng(0).normal(0, 0.3, data.source.base.shape)
     x = np.append(data.test.x[0], np.ones((40_000, 1)), axis=-1)
     right = (x @ classifier.T).argmax(-1) == data.test.y[0]
     expected = targets.expected_accuracy(classifier, PARAMETERS, task.class_counts)
@@ -118,24 +118,24 @@ def test_alignment_gives_the_plain_accuracy_back() -> None:
     alignment = targets.base_alignment(81, PARAMETERS.separation)
     aligned = PARAMETERS.model_copy(update={"base_alignment": alignment})
     assert targets.plain(aligned) == pytest.approx(81)
-    base = tiny_task(parameters=aligned).draw(Streams(0), 1).latent.base
+    base = tiny_task(parameters=aligned).draw(Streams(0), 1).source.base
     assert targets.expected_accuracy(base, aligned, (1, 7)) == pytest.approx(81)
 
 
 def test_the_best_pair_is_found_among_all() -> None:
     task = tiny_task(n_demonstrations=3, train_per_class=4)
     data = task.draw(Streams(3), 2)
-    steps = demonstration_steps(data.latent, data.demonstrations).numpy()
+    steps = demonstration_steps(data.source, data.demonstrations).numpy()
     best, everything = [], []
     for worker in range(2):
         losses = {}
         for k in [(a, b) for a in range(3) for b in range(3)]:
             # No floor, as in the fit.
             losses[k] = plain_loss(data, worker, None, list(k), floor=1e-300)
-            classifier = data.latent.base + steps[worker, 0, k[0]] + steps[worker, 1, k[1]]
+            classifier = data.source.base + steps[worker, 0, k[0]] + steps[worker, 1, k[1]]
             everything.append(targets.expected_accuracy(classifier, PARAMETERS, task.class_counts))
         k = min(losses, key=lambda pair: losses[pair])
-        classifier = data.latent.base + steps[worker, 0, k[0]] + steps[worker, 1, k[1]]
+        classifier = data.source.base + steps[worker, 0, k[0]] + steps[worker, 1, k[1]]
         best.append(targets.expected_accuracy(classifier, PARAMETERS, task.class_counts))
     random_found, best_found = targets.in_context(task, 2, seed=3)
     assert random_found.mean == pytest.approx(np.mean(everything))

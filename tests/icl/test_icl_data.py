@@ -30,7 +30,7 @@ def test_calibrated_sizes_and_class_counts(name: str) -> None:
     assert data.train.y.sum(1).tolist() == data.validation.y.sum(1).tolist() == [10, 10]
     assert data.demonstrations.x.shape == (2, 2, 50, 8)
     assert (data.demonstrations.y == [[0], [1]]).all()
-    assert data.latent.words.shape == (100, 2, 9)
+    assert data.source.words.shape == (100, 2, 9)
 
 
 def test_queries_have_unit_variance_around_their_class_means() -> None:
@@ -67,9 +67,9 @@ def test_a_run_s_seed_changes_the_data_and_not_the_task() -> None:
     one, other = (tiny_task().draw(Streams(seed), 1) for seed in (1, 2))
     for name in ("train", "validation", "test", "demonstrations"):
         assert not np.array_equal(getattr(one, name).x, getattr(other, name).x)
-    np.testing.assert_array_equal(one.latent.words, other.latent.words)
+    np.testing.assert_array_equal(one.source.words, other.source.words)
     other_task = tiny_task(task_seed=1).draw(Streams(1), 1)
-    assert not np.array_equal(one.latent.words, other_task.latent.words)
+    assert not np.array_equal(one.source.words, other_task.source.words)
     np.testing.assert_array_equal(one.train.x, other_task.train.x)
 
 

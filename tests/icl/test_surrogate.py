@@ -45,7 +45,7 @@ def hand_data() -> TaskData:
 
 
 def test_base_classifier_by_hand() -> None:
-    np.testing.assert_allclose(hand_data().latent.base, [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
+    np.testing.assert_allclose(hand_data().source.base, [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
 
 
 def test_base_classifier_of_a_partly_aligned_box_by_hand() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from fedsim.catalog import Part
+from fedsim.icl.tasks.base import Form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,13 @@ class Scorer(Protocol):
 class BlackBox(Part):
     """The settings of a black box."""
 
+    reads: ClassVar[Form] = "features"
+
+    @property
+    def calls_per_prompt(self) -> int:
+        """Calls that a prompt costs besides one for each of its queries."""
+        return 0
+
     @abstractmethod
-    def attach(self, data: TaskData) -> Scorer:
+    def attach(self, data: TaskData[Any]) -> Scorer:
         """Return the black box with `data` in place."""

@@ -18,11 +18,11 @@ class LinearAttention:
     once, so that a prompt costs a few gathered rows and small products.
     """
 
-    def __init__(self, data: TaskData) -> None:
-        self._n_classes = len(data.latent.base)
-        self._base = torch.from_numpy(data.latent.base).flatten()
-        self._words = torch.from_numpy(data.latent.words).flatten(1).contiguous()
-        steps = demonstration_steps(data.latent, data.demonstrations)
+    def __init__(self, data: TaskData[Latent]) -> None:
+        self._n_classes = len(data.source.base)
+        self._base = torch.from_numpy(data.source.base).flatten()
+        self._words = torch.from_numpy(data.source.words).flatten(1).contiguous()
+        steps = demonstration_steps(data.source, data.demonstrations)
         self._slot_sizes = steps.shape[1:3]
         self._steps = steps.reshape(-1, self._base.numel())
         self._columns = {

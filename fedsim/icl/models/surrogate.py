@@ -8,6 +8,7 @@ from fedsim.icl.models.base import BlackBox, Scorer
 
 if TYPE_CHECKING:
     from fedsim.icl.tasks.base import TaskData
+    from fedsim.icl.tasks.gaussian import Latent
 
 
 class Surrogate(BlackBox):
@@ -25,7 +26,7 @@ class Surrogate(BlackBox):
 
     kind: Literal["surrogate"] = "surrogate"
 
-    def attach(self, data: TaskData) -> Scorer:
+    def attach(self, data: TaskData[Latent]) -> Scorer:
         from fedsim.icl.models.linear_attention import LinearAttention
 
         return LinearAttention(data)

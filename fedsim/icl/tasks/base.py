@@ -1,9 +1,9 @@
-"""The interface of a task: how much data there is, and how a run draws it."""
+"""The interface of a task: how much data there is, how a run draws it, and what the data look like."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,43 @@ from pydantic import Field
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
-    from fedsim.icl.tasks.gaussian import Latent
+    from fedsim.icl.prompts import PromptTemplate
     from fedsim.streams import Streams
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
+Form = Literal["features", "text"]
+"""What the data of a task are, and what a black box reads: points of R^d, or texts."""
+
+
+class Text(NamedTuple):
+    """What is asked about; templates call these ``text_a``, ``text_b`` and ``context``."""
+
+    a: str
+    b: str = ""
+    context: str = ""
+
+
+class Texts(NamedTuple):
+    """What a language model needs of a task beyond numbers."""
+
+    rows: list[Text]
+    """Every text of the run; queries and demonstrations hold numbers of rows."""
+    template: PromptTemplate
+    words: tuple[str, ...]
+    """The N candidate words, the same list at every position and worker."""
+
+
+Source = TypeVar("Source")
+"""What a black box knows of a task beyond numbers: `Texts`, or the surrogate's `Latent`."""
+
 
 class Queries(NamedTuple):
     """Questions with known answers, in equal number at every worker."""
 
-    x: Floats
-    """Features, (W, B, d)."""
+    x: NDArray[Any]
+    """Features, (W, B, d), or numbers of texts, (W, B)."""
     y: Longs
     """Classes, (W, B)."""
 
@@ -31,15 +56,16 @@ class Queries(NamedTuple):
 class Demonstrations(NamedTuple):
     """Every worker's private pools: V candidates for each of the U slots of a prompt."""
 
-    x: Floats
-    """Features, (W, U, V, d)."""
+    x: NDArray[Any]
+    """Features, (W, U, V, d), or numbers of texts, (W, U, V)."""
     y: Longs
     """The label that is shown, (W, U, V): the number of the slot, unless somebody flipped it."""
-    bias: Floats
-    """Unit-variance scores by which a demonstration favours each label whatever its text, (W, U, V, U)."""
+    bias: Floats | None = None
+    """Unit-variance scores by which a demonstration favours each label whatever its features, (W, U, V, U);
+    none with texts, where the black box itself decides."""
 
 
-class TaskData(NamedTuple):
+class TaskData(NamedTuple, Generic[Source]):
     """What W workers hold in one run, and the test set that all share."""
 
     train: Queries
@@ -47,12 +73,14 @@ class TaskData(NamedTuple):
     test: Queries
     """One set for all, W = 1."""
     demonstrations: Demonstrations
-    latent: Latent
-    """What the surrogate knows of the task beyond its data."""
+    source: Source
+    """What the black box knows of the task beyond these numbers."""
 
 
 class Task(Part):
     """A classification task: its sizes, and how its data are drawn."""
+
+    gives: ClassVar[Form] = "features"
 
     n_words: int = Field(default=75, ge=1)
     """M, words in the prompt fragment."""
@@ -81,7 +109,7 @@ class Task(Part):
     @abstractmethod
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
-    ) -> TaskData:
+    ) -> TaskData[Any]:
         """Draw the data of one run.
 
         Each client's data have addresses of their own: adding a client changes nobody else's.

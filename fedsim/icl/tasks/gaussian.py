@@ -88,7 +88,7 @@ def draw_data(
     n_workers: int,
     pooled: int = 1,
     dirichlet_alpha: float | None = None,
-) -> TaskData:
+) -> TaskData[Latent]:
     """Draw the data of one run; see `Task.draw`.
 
     Source: the non-iid split is that of Hsu, Qi, Brown, "Measuring the effects of non-identical data
@@ -122,7 +122,7 @@ def draw_data(
         validation=_merged(validation, n_workers),
         test=_draw_test(task.class_counts, means, streams),
         demonstrations=Demonstrations(pool_x + means[slots_y], shown_y, bias),
-        latent=latent,
+        source=latent,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedsim.icl.tasks.base import Task, TaskData
-from fedsim.icl.tasks.gaussian import SurrogateParameters, draw_data, draw_latent
+from fedsim.icl.tasks.gaussian import Latent, SurrogateParameters, draw_data, draw_latent
 from fedsim.streams import Streams
 
 
@@ -31,6 +31,6 @@ class Synthetic(Task):
 
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
-    ) -> TaskData:
+    ) -> TaskData[Latent]:
         latent = draw_latent(self.parameters, self.n_classes, self.n_candidates, self.task_seed)
         return draw_data(self, latent, streams, n_workers, pooled, dirichlet_alpha)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from fedsim.icl.tasks.base import Task, TaskData
-from fedsim.icl.tasks.gaussian import SurrogateParameters, draw_data, draw_latent
+from fedsim.icl.tasks.gaussian import Latent, SurrogateParameters, draw_data, draw_latent
 from fedsim.streams import Streams
 
 FOLDER = Path(__file__).parent
@@ -58,7 +58,7 @@ class Calibrated(Task):
 
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
-    ) -> TaskData:
+    ) -> TaskData[Latent]:
         # The number of the task is its seed: each task has candidate words of its own.
         latent = draw_latent(parameters()[self.name], 2, self.n_candidates, NAMES.index(self.name))
         return draw_data(self, latent, streams, n_workers, pooled, dirichlet_alpha)

@@ -61,8 +61,8 @@ def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[Estimate, Esti
     of q alone works towards.
     """
     data = task.draw(Streams(seed), n_draws)
-    base = data.latent.base
-    steps = demonstration_steps(data.latent, data.demonstrations).numpy()
+    base = data.source.base
+    steps = demonstration_steps(data.source, data.demonstrations).numpy()
     features = np.append(data.train.x, np.ones((*data.train.x.shape[:2], 1)), axis=-1)
     sign = 2.0 * data.train.y - 1
     random, best = np.empty(n_draws), np.empty(n_draws)

@@ -1,0 +1,103 @@
+"""The interface of a language model: the probabilities of label words after a prompt's text."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+
+from fedsim.icl.models.base import BlackBox, Scorer
+from fedsim.icl.tasks.base import Form
+
+if TYPE_CHECKING:
+    from fedsim.icl.tasks.base import TaskData, Texts
+
+Correction = Literal["none", "content_free"]
+
+
+class Answer(NamedTuple):
+    """What a model says of one prompt, and what the call cost. Holds no text."""
+
+    logprobs: tuple[float, ...]
+    """Natural logarithm of the probability of each label word, not normalised over the labels."""
+    tokens_in: int
+    tokens_out: int
+    ttft_s: float
+    """Measured seconds to the first token."""
+    end_to_end_s: float
+    rule: str = "listed"
+    """How the label words were scored: "listed", or the rule for a label word the model did not list."""
+
+
+class Writing(NamedTuple):
+    """A text that a model wrote, and what the call cost."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    ttft_s: float
+    end_to_end_s: float
+
+
+class Session(Protocol):
+    """A model that is ready to answer. Opening one may load weights or connect to a server."""
+
+    def ask(
+        self, prompts: Sequence[str], labels: tuple[str, ...], done: Callable[[int, Answer], None]
+    ) -> None:
+        """Score the label words after each prompt.
+
+        Args:
+            prompts: the exact texts, all different; neighbours share long beginnings.
+            labels: the label words, without a leading space.
+            done: called with a prompt's place and its answer as soon as that is known, in any order and
+                always from the calling thread, so that an answer is kept even when a later one fails.
+
+        Raises:
+            ModelError: a prompt could not be answered, or the budget is used up.
+        """
+        ...
+
+    def write(self, prompts: Sequence[str], max_tokens: int, done: Callable[[int, Writing], None]) -> None:
+        """Continue each prompt greedily for at most `max_tokens`; otherwise as `ask`."""
+        ...
+
+    def close(self) -> None:
+        """Free the weights or connections."""
+        ...
+
+
+class LanguageModel(BlackBox):
+    """The settings of a language model that reads text."""
+
+    reads: ClassVar[Form] = "text"
+
+    correction: Correction = "none"
+    """Whether the label bias is removed: "content_free" divides the label probabilities by those after the
+    same prompt with "N/A" as the query, and normalises; one more call a prompt.
+
+    Source: Zhao et al., "Calibrate before use", ICML 2021, section 4."""
+    cache: bool = True
+    """Whether answers are kept on disk and looked up there; see `fedsim.icl.models.cache`."""
+
+    @property
+    def calls_per_prompt(self) -> int:
+        return int(self.correction == "content_free")
+
+    @property
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What an answer depends on besides the prompt and the labels: model and decoding settings.
+
+        Part of the address of a cached answer: holds no key, no address of a server that could be private,
+        and no setting that does not change answers (concurrency, time-outs, budgets).
+        """
+
+    @abstractmethod
+    def connect(self) -> Session:
+        """Return a session; called when the first answer is needed that no cache holds."""
+
+    def attach(self, data: TaskData[Texts]) -> Scorer:
+        from fedsim.icl.models.text_scorer import TextScorer
+
+        return TextScorer(self, data)
