@@ -93,8 +93,10 @@ def write(run: Run, out: Path, duration_s: float) -> Path:
         run.workers.to_parquet(partial / "workers.parquet", index=False)
         if run.spans is not None:
             run.spans.to_parquet(partial / "spans.parquet", index=False)
+        if run.answers is not None:
+            (partial / "answers.jsonl").write_text(run.answers, encoding="utf-8")
         _write_json(partial / "summary.json", run.summary)
-        _write_json(partial / "provenance.json", provenance(run.scenario, duration_s))
+        _write_json(partial / "provenance.json", provenance(run, duration_s))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
@@ -110,17 +112,18 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".partial")
 
 
-def provenance(scenario: Scenario, duration_s: float) -> dict[str, Any]:
-    """Return where results come from: versions, machine, seed, command, duration."""
+def provenance(run: Run, duration_s: float) -> dict[str, Any]:
+    """Return where results come from: versions, machine, seed, command, duration, a real model's work."""
     return {
         "format": FORMAT,
         "versions": {package: version(package) for package in PACKAGES}
         | {"python": platform.python_version()},
         "platform": platform.platform(),
-        "seed": scenario.seed,
+        "seed": run.scenario.seed,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "duration_s": round(duration_s, 3),
+        "model": run.usage,
     }
 
 

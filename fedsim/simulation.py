@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import DivergedError, StalledError
@@ -17,6 +18,7 @@ from fedsim.timing.loop import Ending, Timeline, run_timeline
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fedsim.learning.oracle import Questions
     from fedsim.learning.tuner import Tuner
 
 Progress = Callable[[StepReport, dict[str, float]], None]
@@ -35,6 +37,10 @@ class Run:
     steps: pd.DataFrame
     workers: pd.DataFrame
     spans: pd.DataFrame | None = None
+    usage: dict[str, Any] | None = None
+    """What a real model was asked: part of where results come from, not of the results."""
+    answers: str | None = None
+    """The answers of a real model, as `Replay` reads them, when the scenario asks to record them."""
 
     def __repr__(self) -> str:
         numbers = ", ".join(
@@ -74,12 +80,32 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            recorder = Recorder(scenario, _tuner(scenario, streams), progress)
-            ending = run_timeline(timeline(scenario), recorder, streams)
-            recorder.measure_end()
+            tuner = _tuner(scenario, streams)
+            with _closed_at_the_end(tuner.questions):
+                recorder = Recorder(scenario, tuner, progress)
+                ending = run_timeline(timeline(scenario), recorder, streams)
+                recorder.measure_end()
+                finished = _finished(scenario, recorder, ending)
+                return replace(finished, **_asked(tuner.questions, scenario.record.answers))
     finally:
         torch.set_num_threads(threads)
-    return _finished(scenario, recorder, ending)
+
+
+@contextmanager
+def _closed_at_the_end(questions: Questions | None) -> Iterator[None]:
+    """Free the real model that a run may hold, however the run ends."""
+    try:
+        yield
+    finally:
+        if questions is not None:
+            questions.close()
+
+
+def _asked(questions: Questions | None, keep_answers: bool) -> dict[str, Any]:
+    """Return what a run tells of its real model."""
+    if questions is None:
+        return {}
+    return {"usage": questions.usage(), "answers": questions.recording() if keep_answers else None}
 
 
 def computing_workers(scenario: Scenario) -> tuple[int, int]:

@@ -38,6 +38,7 @@ class IclOracle:
         self.streams = streams
         self.data = task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
         self.scorer = problem.model.attach(self.data)
+        self.questions = self.scorer.questions
         self.start_p = torch.full(
             (task.n_words, task.n_candidates), 1 / task.n_candidates, dtype=torch.float64
         )

@@ -7,7 +7,7 @@ Letters as in the AsynDBT paper: `P` holds the lower-level variables p (word dis
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fedsim.catalog import Part
 from fedsim.messages import JobCost
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 RealisationRule = Literal["modal", "sampled", "fixed"]
 """Where the demonstrations of the lower problem come from: the likeliest, fresh draws at each polyhedron
 update, or one draw for the whole run."""
+
+
+class Questions(Protocol):
+    """The questions put to a real model during a run."""
+
+    def usage(self) -> dict[str, Any]:
+        """Return how many were asked, how many a cache answered, and what that took."""
+        ...
+
+    def recording(self) -> str:
+        """Return all answers that the run used, in the form that a replay reads."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
 
 
 class Oracle(Protocol):
@@ -35,6 +51,8 @@ class Oracle(Protocol):
     """Starting point of every worker's q, (U, V)."""
     on_simplex: bool
     """Whether rows of p and q are distributions (projected on the simplex) or free."""
+    questions: Questions | None
+    """What a real model was asked; none where answers are computed."""
 
     def upper(self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
         """Return estimates of the gradients of f_v by p, (J, M, N), and by q, (J, U, V), at (P, Q)."""

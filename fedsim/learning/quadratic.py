@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedsim.learning.oracle import Oracle, Problem, RealisationRule
+from fedsim.learning.oracle import Oracle, Problem, Questions, RealisationRule
 from fedsim.messages import JobCost
 from fedsim.streams import Stream, Streams
 
@@ -70,6 +70,7 @@ class Bilevel:
     """The quadratic problem with its data in place."""
 
     on_simplex = False
+    questions: Questions | None = None
 
     def __init__(self, settings: Quadratic, streams: Streams, n_workers: int, pooled: int) -> None:
         import torch

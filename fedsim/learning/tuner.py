@@ -71,6 +71,7 @@ class Tuner:
         self.steps = 0
         self.cut_updates = 0
         self.alive = dict.fromkeys(range(n_workers))
+        self.questions = oracle.questions
         self._oracle = oracle
         self._pending = Pending()
         self._project = projector(oracle.on_simplex)

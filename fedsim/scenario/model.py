@@ -73,6 +73,8 @@ class Record(Strict):
 
     spans: bool = False
     """Keep every stretch of every activity (`spans.parquet`), for timelines."""
+    answers: bool = False
+    """Keep every answer of a real model (`answers.jsonl`): numbers under hashed prompts, for a replay."""
 
 
 class Scenario(Strict):

@@ -146,6 +146,7 @@ class Slope:
     """An oracle whose gradients are constant: p by (3, 0, 0), q by (0, -1)."""
 
     on_simplex = True
+    questions = None
     start_p = torch.full((1, 3), 1 / 3, dtype=torch.float64)
     start_q = torch.full((1, 2), 1 / 2, dtype=torch.float64)
 

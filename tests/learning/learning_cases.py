@@ -40,6 +40,7 @@ class ToyOracle:
     """
 
     on_simplex = True
+    questions = None
 
     def __init__(self, n_workers: int = 3, seed: int = 0, own: float = 0.3, pooled: bool = False) -> None:
         common = np.random.default_rng(seed).random((3, 3, 2, 2))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fedsim.icl.tasks.base import TaskData
+    from fedsim.learning.oracle import Questions
 
 Split = Literal["train", "validation", "test"]
 
@@ -36,6 +37,9 @@ class Prompts(NamedTuple):
 
 class Scorer(Protocol):
     """A black box with a task's data in place."""
+
+    questions: Questions | None
+    """What a real model was asked; none where answers are computed."""
 
     def scores(self, prompts: Prompts) -> Tensor:
         """Return the probabilities of the label words, (J, I, U, b): over U they sum to one."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData
 from fedsim.icl.tasks.gaussian import Latent
+from fedsim.learning.oracle import Questions
 
 
 class LinearAttention:
@@ -17,6 +18,8 @@ class LinearAttention:
     Every classifier is one row of U * (d + 1) numbers. What each demonstration and each word adds is computed
     once, so that a prompt costs a few gathered rows and small products.
     """
+
+    questions: Questions | None = None
 
     def __init__(self, data: TaskData[Latent]) -> None:
         self._n_classes = len(data.source.base)
