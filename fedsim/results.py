@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import tomllib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,17 +34,39 @@ TIMING_ONLY = "timing-only"
 KEYS = ("scenario", "variant", "seed")
 """What tells the runs of a table apart, besides their address."""
 
+MODEL = ("kind", "model", "weights", "file")
+METHOD = ("kind", "encoder.kind", "encoder.model")
+ALWAYS = (
+    "problem.kind",
+    *(f"problem.model.{key}" for key in MODEL),
+    *(f"problem.method.{key}" for key in METHOD),
+)
+"""Settings that have a column even where they do not vary: who answered belongs beside any accuracy."""
+
 TABLES = ("runs", "steps", "workers", "spans")
 PACKAGES = ("fedsim-icl", "numpy", "scipy", "simpy", "torch", "pydantic", "pandas")
 
 
 def run_id(scenario: Scenario) -> str:
     """Return the address of a run: a hash of the resolved scenario, its seed included."""
-    return _address(dump(scenario).encode())
+    return _address(dump(scenario))
 
 
-def _address(resolved: bytes) -> str:
-    return hashlib.sha256(resolved).hexdigest()[:12]
+def _address(resolved: str) -> str:
+    """Return the address of a resolved scenario, wherever the files lie whose content it states."""
+    import tomli_w
+
+    placeless = tomli_w.dumps(_without_places(tomllib.loads(resolved)))
+    return hashlib.sha256(placeless.encode()).hexdigest()[:12]
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_places(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    places = {"file", "folder"} if "sha256" in value else set()
+    return {key: _without_places(part) for key, part in value.items() if key not in places}
 
 
 def folder_of(scenario: Scenario, out: Path) -> Path:
@@ -58,9 +81,9 @@ def is_finished(folder: Path) -> bool:
         read_summary(folder)
         read_table(folder, "steps")
         read_table(folder, "workers")
-    except (ResultsError, KeyError, TypeError):
+        address = _address((folder / "scenario.toml").read_text(encoding="utf-8"))
+    except (ResultsError, KeyError, TypeError, ValueError, OSError):
         return False
-    address = _address((folder / "scenario.toml").read_bytes())
     return bool(made_by == version("fedsim-icl") and address == folder.name)
 
 
@@ -133,7 +156,7 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
     Args:
         path: a run folder, or any folder above some.
         table: ``runs`` (a row a run: headline numbers, and a column for every setting that varies between the
-            runs), ``steps``, ``workers`` or ``spans`` (their tables, with scenario, variant, seed, run_id).
+            runs, and for who answered), ``steps``, ``workers`` or ``spans`` (their tables, with scenario, variant, seed, run_id).
 
     Raises:
         ResultsError: nothing there, or a folder is damaged or of another format.
@@ -216,8 +239,6 @@ def read_table(folder: Path, table: str) -> pd.DataFrame:
 
 
 def _runs(summaries: dict[Path, dict[str, Any]]) -> pd.DataFrame:
-    import tomllib
-
     import pandas as pd
 
     rows, settings = [], []
@@ -236,7 +257,11 @@ def _runs(summaries: dict[Path, dict[str, Any]]) -> pd.DataFrame:
         table[column] = table[column].astype(float) if column in table else float("nan")
     varied = pd.DataFrame(settings)
     skip = {*KEYS, "name", "description"}
-    keep = [key for key in varied if key not in skip and varied[key].astype(str).nunique(dropna=False) > 1]
+    keep = [
+        key
+        for key in varied
+        if key not in skip and (key in ALWAYS or varied[key].astype(str).nunique(dropna=False) > 1)
+    ]
     # `cuts` is the number of live cuts among the measurements, and a switch among the settings.
     names = {key: f"{key} (setting)" if key in table else key for key in keep}
     return pd.concat([table, varied[keep].rename(columns=names)], axis=1)

@@ -209,7 +209,7 @@ class Recorder:
     def _measure(self, row: dict[str, Any]) -> None:
         tuner, scenario = self._tuner, self._scenario
         assert tuner is not None
-        workers = list(tuner.alive)[: scenario.evaluation.max_workers]
+        workers = self._watched(list(tuner.alive))[: scenario.evaluation.max_workers]
         if not workers:
             return
         metrics = self._last = tuner.evaluate(workers)
@@ -223,6 +223,13 @@ class Recorder:
                 self._stop("target")
         if scenario.evaluation.patience is not None:
             self._watch(metrics.get("validation_loss", metrics["loss"]), scenario.evaluation.patience)
+
+    def _watched(self, alive: list[int]) -> list[int]:
+        """Return the honest among the workers; in the centralised form one machine holds everybody's data."""
+        malicious = self._scenario.problem.malicious
+        if self._scenario.algorithm.centralised:
+            return alive
+        return [worker for worker in alive if worker not in malicious]
 
     def _watch(self, loss: float, patience: int) -> None:
         """Early stopping."""

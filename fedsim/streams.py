@@ -30,6 +30,8 @@ class Stream(IntEnum):
     REALISATION = 11
     EVALUATION = 12
     NOISE = 13
+    POISON = 14
+    BASELINE = 15
 
 
 class Streams:

@@ -34,14 +34,15 @@ def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
     """Return a row a worker: its group, jobs, and seconds by activity."""
     n_workers = len(ending.jobs)
     if scenario.algorithm.centralised:
-        names = [scenario.workers[0].name]
+        names, malicious = [scenario.workers[0].name], [False]
     else:
+        malicious = [worker in scenario.problem.malicious for worker in range(n_workers)]
         names = [group.name for group in scenario.workers for _ in range(group.count)]
     table = pd.DataFrame(
         {
             "worker": np.arange(n_workers),
             "group": names,
-            "malicious": False,
+            "malicious": malicious,
             "jobs": ending.jobs,
             "evicted_s": [ending.evicted.get(worker, math.nan) for worker in range(n_workers)],
         }

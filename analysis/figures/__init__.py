@@ -33,6 +33,9 @@ FIGURES = {
     "curves": Entry("analysis.figures.curves", "accuracy and cross-entropy against iterations and time"),
     "timeline": Entry("analysis.figures.timeline", "what server and workers did when, as a Gantt picture"),
     "sensitivity": Entry("analysis.figures.sensitivity", "where AsynDBT saves time and where it loses"),
+    "surrogate_validation": Entry(
+        "analysis.figures.surrogate_validation", "a fitted surrogate beside the real model (a study's tables)"
+    ),
 }
 
 SUFFIXES = (".pdf", ".png", ".csv")

@@ -35,6 +35,27 @@ def make(name: str, runs: pd.DataFrame) -> Made:
     return TABLES[name].make(runs)
 
 
+def latex(name: str, rows: pd.DataFrame) -> str:
+    """Return a table that `make` gave for LaTeX, in the style of the package booktabs."""
+    from analysis.tables import accuracy_text, booktabs
+
+    return accuracy_text.to_latex(rows) if name in ("table3", "table4") else booktabs.of_frame(rows)
+
+
+def _table3(runs: pd.DataFrame) -> Made:
+    from analysis.tables import table3
+
+    rows = table3.table(runs)
+    return rows, table3.render(rows)
+
+
+def _table4(runs: pd.DataFrame) -> Made:
+    from analysis.tables import table4
+
+    rows = table4.table(runs)
+    return rows, table4.render(rows)
+
+
 def _figure1(runs: pd.DataFrame) -> Made:
     from analysis.tables import figure1
 
@@ -54,6 +75,8 @@ def _calibration(runs: pd.DataFrame) -> Made:
 
 
 TABLES = {
+    "table3": Entry(_table3, "Table 3: accuracy of all methods beside the paper's, and who answered"),
+    "table4": Entry(_table4, "Table 4: accuracy without parts of the prompt beside the paper's"),
     "figure1": Entry(_figure1, "Figure 1 in numbers: time, work and accuracy per task and method"),
     "calibration": Entry(_calibration, "fitted and predicted accuracies beside the paper's"),
 }

@@ -37,6 +37,8 @@ class IclOracle:
         self.pooled = pooled
         self.streams = streams
         self.data = task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
+        for poison in problem.poison:
+            self.data = poison.apply(self.data, streams, pooled)
         self.scorer = problem.model.attach(self.data)
         self.questions = self.scorer.questions
         self.start_p = torch.full(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from fedsim.catalog import Strict
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.surrogate import Surrogate
+from fedsim.icl.poison import AnyPoison
 from fedsim.icl.tasks import AnyTask
 from fedsim.learning.oracle import Oracle, Problem
 from fedsim.messages import JobCost
@@ -69,9 +70,13 @@ class IclProblem(Problem):
     """What to measure besides the workers' own prompts on the test set: the consensus words there, and the
     own prompts on the workers' validation queries. A surrogate answers for nothing; a real model is asked."""
     tokens: Tokens = Tokens()
+    poison: tuple[AnyPoison, ...] = ()
+    """What malicious workers do to their demonstrations, one after the other: `[[problem.poison]]` tables."""
 
     @model_validator(mode="after")
     def _check_form(self) -> IclProblem:
+        for poison in self.poison:
+            poison.check(self.task)
         if self.model.reads != self.task.gives:
             raise ValueError(
                 f"model {self.model.kind!r} reads {self.model.reads}, but task {self.task.kind!r} gives "
@@ -97,6 +102,10 @@ class IclProblem(Problem):
     @property
     def tunes_p(self) -> bool:
         return self.use_fragment
+
+    @property
+    def malicious(self) -> frozenset[int]:
+        return frozenset(worker for poison in self.poison for worker in poison.workers)
 
     def cost(self, pooled: int = 1) -> JobCost:
         """Return what one job costs: a call per sampled prompt and query, and p sent both ways."""

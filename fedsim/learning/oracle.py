@@ -82,6 +82,11 @@ class Problem(Part):
     def tunes_p(self) -> bool:
         """Whether there is a lower level at all; without one no polyhedron update is ever due."""
 
+    @property
+    def malicious(self) -> frozenset[int]:
+        """The numbers of the workers that poison what they hold."""
+        return frozenset()
+
     @abstractmethod
     def cost(self, pooled: int = 1) -> JobCost:
         """Return what one job, outer or inner, costs a worker that holds the data of `pooled` workers."""

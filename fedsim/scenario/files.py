@@ -145,8 +145,9 @@ def _check_variants(table: Table, path: Path) -> None:
 def _locate_files(value: Any, folder: Path) -> None:
     """Make the files that parts read relative to the scenario that names them."""
     if isinstance(value, dict):
-        if isinstance(value.get("file"), str):
-            value["file"] = str(folder / value["file"])
+        for key in ("file", "folder"):
+            if isinstance(value.get(key), str):
+                value[key] = str(folder / value[key])
         value = list(value.values())
     if isinstance(value, list):
         for part in value:

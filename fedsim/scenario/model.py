@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fedsim.catalog import Family, Strict
+from fedsim.icl.baseline_problem import BaselineProblem
 from fedsim.icl.problem import IclProblem
 from fedsim.learning.algorithms import AnyAlgorithm
 from fedsim.learning.oracle import Problem
@@ -16,7 +17,7 @@ from fedsim.timing.llm_service import AnyLlmService
 from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
-PROBLEMS = Family("problems", Problem, IclProblem, Quadratic)
+PROBLEMS = Family("problems", Problem, IclProblem, BaselineProblem, Quadratic)
 AnyProblem = Annotated[Problem, PROBLEMS]
 
 
@@ -114,7 +115,17 @@ class Scenario(Strict):
         if wait_for > self.n_workers:
             most = f"at most {self.n_workers}, the number of workers"
             raise ValueError(f"algorithm.wait_for: found {wait_for}, expected {most}")
+        if self.problem.malicious >= set(range(self.n_workers)):
+            raise ValueError("problem.poison: all workers are malicious, expected an honest one")
+        if strangers := sorted(self.problem.malicious - set(range(self.n_workers))):
+            raise ValueError(
+                f"problem.poison: found worker {strangers[0]}, expected 0 to {self.n_workers - 1}"
+            )
         return self
+
+    def __hash__(self) -> int:
+        # Not by its fields: a part may hold a table of somebody else's settings.
+        return hash(self.model_dump_json())
 
     @property
     def label(self) -> str:

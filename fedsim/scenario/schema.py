@@ -8,7 +8,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from fedsim.catalog import FAMILY_MARK, Family, Part
+from fedsim.icl.baselines import BASELINES
+from fedsim.icl.encoders import ENCODERS
 from fedsim.icl.models import MODELS
+from fedsim.icl.poison import POISONS
 from fedsim.icl.tasks import TASKS
 from fedsim.learning.algorithms import ALGORITHMS
 from fedsim.learning.optimizers import OPTIMIZERS
@@ -17,7 +20,19 @@ from fedsim.timing.delays import DELAYS
 from fedsim.timing.llm_service import LLM_SERVICES
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (ALGORITHMS, PROBLEMS, TASKS, MODELS, OPTIMIZERS, DELAYS, LLM_SERVICES)
+    family.name: family
+    for family in (
+        ALGORITHMS,
+        PROBLEMS,
+        TASKS,
+        MODELS,
+        BASELINES,
+        ENCODERS,
+        POISONS,
+        OPTIMIZERS,
+        DELAYS,
+        LLM_SERVICES,
+    )
 }
 """Everything interchangeable, by the name that `fedsim list` takes."""
 

@@ -1,4 +1,4 @@
-"""Black boxes, one a file: who answers a prompt."""
+"""Black boxes, one a file or folder: who answers a prompt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Annotated
 
 from fedsim.catalog import Family
 from fedsim.icl.models.base import BlackBox
+from fedsim.icl.models.endpoint import Endpoint
+from fedsim.icl.models.fitted import Fitted
+from fedsim.icl.models.local import Local
+from fedsim.icl.models.replay import Replay
 from fedsim.icl.models.surrogate import Surrogate
 
-MODELS = Family("models", BlackBox, Surrogate)
+MODELS = Family("models", BlackBox, Surrogate, Local, Endpoint, Replay, Fitted)
 AnyModel = Annotated[BlackBox, MODELS]
 
 __all__ = ["MODELS", "AnyModel", "BlackBox"]

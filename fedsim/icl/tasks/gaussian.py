@@ -9,11 +9,9 @@ from pydantic import Field
 
 from fedsim.catalog import Strict
 from fedsim.errors import InputError
-from fedsim.icl.tasks.base import Demonstrations, Floats, Longs, Queries, Task, TaskData
+from fedsim.icl.tasks.base import Demonstrations, Floats, Queries, Task, TaskData
+from fedsim.icl.tasks.split import POOL, TRAIN, VALIDATION, draw_classes, merged
 from fedsim.streams import Stream, Streams
-
-TRAIN, VALIDATION, POOL = range(3)
-"""The last part of an address of `Stream.DATA`: what a client's draw is for. Never renumber."""
 
 
 class SurrogateParameters(Strict):
@@ -89,17 +87,14 @@ def draw_data(
     pooled: int = 1,
     dirichlet_alpha: float | None = None,
 ) -> TaskData[Latent]:
-    """Draw the data of one run; see `Task.draw`.
+    """Draw the data of one run; see `Task.draw` and, for the non-iid split, `draw_classes`.
 
-    Source: the non-iid split is that of Hsu, Qi, Brown, "Measuring the effects of non-identical data
-    distribution for federated visual classification", 2019, section 3: a client's class proportions are
-    Dirichlet(alpha * prior), with equal classes as the prior here, and its classes are drawn from them.
     Pools keep V candidates a class, because a prompt has a slot for each class.
     """
     means = class_means(latent.parameters, task.n_classes)
     demo_noise = latent.parameters.demo_noise
     n_clients = n_workers * pooled
-    train_y, validation_y = _draw_classes(task, streams, n_clients, dirichlet_alpha)
+    train_y, validation_y = draw_classes(task, streams, n_clients, dirichlet_alpha)
     # Slot u, candidate k of a pooled worker belongs to its client number k mod pooled.
     slots_y = np.broadcast_to(np.arange(task.n_classes)[:, None], (task.n_classes, task.n_demonstrations))
     pool_x = np.empty((n_workers, *slots_y.shape, means.shape[1]))
@@ -118,38 +113,15 @@ def draw_data(
     validation = Queries(validation_x + means[validation_y], validation_y)
     shown_y = np.broadcast_to(slots_y, pool_x.shape[:-1]).copy()
     return TaskData(
-        train=_merged(train, n_workers),
-        validation=_merged(validation, n_workers),
+        train=merged(train, n_workers),
+        validation=merged(validation, n_workers),
         test=_draw_test(task.class_counts, means, streams),
         demonstrations=Demonstrations(pool_x + means[slots_y], shown_y, bias),
         source=latent,
     )
 
 
-def _draw_classes(
-    task: Task, streams: Streams, n_clients: int, dirichlet_alpha: float | None
-) -> tuple[Longs, Longs]:
-    """Return the classes of every client's training and validation queries, each in rising order."""
-    n_classes = task.n_classes
-    sizes = (n_classes * task.train_per_class, n_classes * task.validation_per_class)
-    if dirichlet_alpha is None:
-        equal = [np.repeat(np.arange(n_classes), size // n_classes) for size in sizes]
-        return np.tile(equal[0], (n_clients, 1)), np.tile(equal[1], (n_clients, 1))
-    train, validation = (np.empty((n_clients, size), dtype=np.int64) for size in sizes)
-    for client in range(n_clients):
-        generator = streams.seat(Stream.SPLIT, client)
-        proportions = generator.dirichlet(np.full(n_classes, dirichlet_alpha / n_classes))
-        for classes, size in zip((train, validation), sizes, strict=True):
-            classes[client] = np.repeat(np.arange(n_classes), generator.multinomial(size, proportions))
-    return train, validation
-
-
 def _draw_test(class_counts: tuple[int, ...], means: Floats, streams: Streams) -> Queries:
     y = np.repeat(np.arange(len(class_counts)), class_counts)[None]
     noise = streams.generator(Stream.TASK).standard_normal((*y.shape, means.shape[1]))
     return Queries(noise + means[y], y)
-
-
-def _merged(queries: Queries, n_workers: int) -> Queries:
-    """Give each worker the queries of its clients, one client after the other."""
-    return Queries(queries.x.reshape(n_workers, -1, queries.x.shape[-1]), queries.y.reshape(n_workers, -1))

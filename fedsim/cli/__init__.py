@@ -1,0 +1,93 @@
+"""The command line. Thin: it reads options, calls the library, and turns errors into sentences."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedsim.cli import listing, reading, running
+from fedsim.errors import FedsimError, InputError
+
+STOPPED = 130
+"""The exit code after Ctrl-C."""
+
+# The class of every wrong use: typer carries it along since 0.20 or so and took it from click before.
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Simulate federated in-context learning: real algorithms under a simulated clock.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from fedsim import __version__
+
+        typer.echo(f"fedsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the stack trace of an error; may stand anywhere.")
+    ] = False,
+) -> None:
+    """Declare the options of every command; `main` itself reads --debug."""
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": running.run,
+    "check": running.check,
+    "prompt": running.prompt,
+    "figure": reading.figure,
+    "table": reading.table,
+    "verify": reading.verify,
+    "latencies": reading.latencies,
+    "list": listing.list_parts,
+    "schema": listing.schema,
+}
+"""In the order of the help."""
+
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; an error becomes a sentence."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # A stranger's part may lie in the folder where the person works; what is installed goes before it.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        return _called([word for word in given if word != "--debug"] or ["--help"])
+    except FedsimError as error:
+        if "--debug" in given:
+            raise
+        for sentence in str(error).splitlines():
+            typer.echo(f"fedsim: {sentence}", err=True)
+        return error.exit_code
+
+
+def _called(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="fedsim", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):  # Ctrl-C in an older typer; a newer one returns the code itself
+        code = STOPPED
+    except USAGE_ERROR as error:
+        message = error.format_message().rstrip(".").replace(". Did you", "; did you")
+        raise InputError(f"{message[0].lower()}{message[1:]} (`fedsim --help` tells more)") from error
+    if code == STOPPED:
+        typer.echo("fedsim: stopped; finished runs are kept and will not be run again", err=True)
+    return code or 0

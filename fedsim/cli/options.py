@@ -1,0 +1,24 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Files = Annotated[list[Path], typer.Argument(help="Scenario files (TOML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key of the scenario."),
+]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", metavar="VARIANT", help="Run this variant of the file only.")
+]
+
+
+def scenarios_of(files: list[Path], overrides: list[str] | None, only: list[str] | None) -> list[Any]:
+    """Return the scenarios of files, each variant one."""
+    from fedsim.scenario import load_variants
+
+    return [scenario for file in files for scenario in load_variants(file, overrides or [], only or [])]

@@ -1,0 +1,85 @@
+"""Commands that read results: figures, tables, checks, measured latencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedsim.errors import InputError
+
+
+def figure(
+    name: Annotated[str, typer.Argument(help="Which figure; `fedsim list figures` tells them.")],
+    results: Annotated[Path, typer.Argument(help="A folder of results.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="PDF to write; PNG and CSV beside.")
+    ] = None,
+) -> None:
+    """Draw a figure from results: PDF, PNG, and the table behind it as CSV."""
+    from analysis import figures
+    from fedsim.results import load_results
+
+    written = figures.draw(name, lambda table: load_results(results, table), output or Path(f"{name}.pdf"))
+    for file in written:
+        typer.echo(file)
+
+
+def table(
+    name: Annotated[str, typer.Argument(help="Which table; `fedsim list tables` tells them.")],
+    results: Annotated[list[Path], typer.Argument(help="Folders of results.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write as well: .csv, or .tex for LaTeX.")
+    ] = None,
+) -> None:
+    """Print a table of simulated numbers beside the paper's."""
+    import pandas as pd
+
+    from analysis import tables
+    from fedsim import console
+    from fedsim.results import load_results
+
+    runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
+    rows, rendered = tables.make(name, runs)
+    console.output().print(rendered)
+    if output is not None:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            if output.suffix == ".tex":
+                output.write_text(tables.latex(name, rows), encoding="utf-8")
+            else:
+                rows.to_csv(output, index=False)
+        except OSError as error:
+            raise InputError(f"cannot write {output}: {error.strerror or error}") from error
+        typer.echo(output)
+
+
+def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders above some.")]) -> None:
+    """Check the invariants of finished runs."""
+    from fedsim.results import find_runs
+    from fedsim.verify import verify as verify_folder
+
+    broken = 0
+    for folder in [found for path in runs for found in find_runs(path)]:
+        checks = verify_folder(folder)
+        wrong = [check for check in checks if check.violation]
+        broken += bool(wrong)
+        typer.echo(f"{folder}: " + ("broken" if wrong else f"all {len(checks)} invariants hold"))
+        for check in wrong:
+            typer.echo(f"  {check.invariant}: {check.violation}")
+    if broken:
+        raise typer.Exit(1)
+
+
+def latencies(
+    recording: Annotated[Path, typer.Argument(help="A run folder with recorded answers, or a recording.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV to write.")] = Path("latency.csv"),
+) -> None:
+    """Turn the measured latencies of a real model's answers into a delay model."""
+    from fedsim.icl.models.recording import save_latencies
+
+    file = recording / "answers.jsonl" if recording.is_dir() else recording
+    n_calls = save_latencies(file, output)
+    typer.echo(f"{output}: {n_calls} calls; in the scenario:")
+    typer.echo(f'latency = {{ kind = "empirical", file = "{output}", column = "end_to_end_s" }}')

@@ -1,0 +1,78 @@
+"""Commands that run scenarios, or look at what a run would do."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedsim.cli.options import Files, Only, Overrides, scenarios_of
+
+
+def run(
+    files: Files,
+    overrides: Overrides = None,
+    only: Only = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The first seed; replaces the file's.")] = None,
+    replicates: Annotated[int, typer.Option(min=1, help="Runs of each scenario, seeds counting up.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results"),
+    timing_only: Annotated[bool, typer.Option("--timing-only", help="Run the clock; learn nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run even what is finished already.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print summaries as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Run scenarios and write their results."""
+    scenarios = scenarios_of(files, overrides, only)
+    from fedsim import console, sweep
+
+    if seed is not None:
+        scenarios = [scenario.model_copy(update={"seed": seed}) for scenario in scenarios]
+    scenarios = sweep.replicates(scenarios, replicates)
+    outcomes = []
+    if len(scenarios) == 1:
+        with console.watch(scenarios[0]) as on_step:
+            outcomes.append(sweep.run_one(scenarios[0], out, timing_only, again, on_step))
+    else:
+        running = sweep.run_all(scenarios, out, jobs, timing_only, again)
+        with closing(running), console.bar(len(scenarios), "runs") as (progress, task):
+            for outcome in running:
+                outcomes.append(outcome)
+                progress.update(task, advance=1, note=outcome.scenario.name)
+    places = {scenario: place for place, scenario in enumerate(scenarios)}
+    outcomes.sort(key=lambda outcome: places[outcome.scenario])
+    if as_json:
+        summaries = [outcome.summary for outcome in outcomes]
+        typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+    else:
+        console.show_outcomes(outcomes)
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    for failure in failures:
+        typer.echo(f"fedsim: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
+    """Check scenario files without running them."""
+    for scenario in scenarios_of(files, overrides, only):
+        typer.echo(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
+
+
+def prompt(
+    file: Annotated[Path, typer.Argument(help="Scenario file (TOML).", show_default=False)],
+    overrides: Overrides = None,
+    only: Only = None,
+    worker: Annotated[int, typer.Option(min=0, help="Whose call.")] = 0,
+    query: Annotated[int, typer.Option(min=0, help="Which of its queries.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Which of the first job's sampled prompts.")] = 0,
+) -> None:
+    """Print the exact text that a call would send."""
+    from fedsim.icl.show_prompt import exact_prompt
+
+    scenario = scenarios_of([file], overrides, only)[0]
+    typer.echo(exact_prompt(scenario, worker=worker, query=query, sample=sample))

@@ -1,0 +1,157 @@
+"""A baseline as a problem: results, tables, sweeps and seeds work as for the tuned methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from fedsim.icl.baselines import AnyBaseline
+from fedsim.icl.models import AnyModel
+from fedsim.icl.models.language import LanguageModel
+from fedsim.icl.poison import AnyPoison
+from fedsim.icl.problem import Tokens
+from fedsim.icl.tasks import AnyTask
+from fedsim.learning.oracle import Oracle, Problem, Questions, RealisationRule
+from fedsim.messages import JobCost
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedsim.icl.baselines.base import Desk
+    from fedsim.icl.tasks.base import TaskData, Texts
+    from fedsim.streams import Streams
+
+
+class BaselineProblem(Problem):
+    """Answer the test queries by a method that tunes no prompt: a job is its preparation.
+
+    Federated (algorithm ``sdbt``): every worker prepares on its own pool and training queries, and the
+    accuracy is the mean over workers. Centralised (``cendbt``): once, on what all of them hold together.
+    Either way ``budget.server_steps = 1``: a worker's only job makes the calls that the preparation needs,
+    none for a method that only looks up texts. Test queries are measured from outside, as for all problems.
+
+    Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026), section 4 and Table 3.
+    """
+
+    kind: Literal["baseline"] = "baseline"
+    task: AnyTask
+    model: AnyModel
+    method: AnyBaseline
+    dirichlet_alpha: float | None = Field(default=None, gt=0)
+    """Concentration of the workers' class proportions; None for equal classes at every worker."""
+    poison: tuple[AnyPoison, ...] = ()
+    """What malicious workers do to their demonstrations, as in the problem `icl`."""
+    loss_floor: float = Field(default=1e-2, gt=0, lt=1)
+    tokens: Tokens = Tokens()
+
+    @model_validator(mode="after")
+    def _check_form(self) -> BaselineProblem:
+        if self.task.gives != "text":
+            raise ValueError(
+                f"a baseline needs a task of texts; task {self.task.kind!r} gives {self.task.gives}"
+            )
+        if not isinstance(self.model, LanguageModel):
+            raise ValueError(f"a baseline asks a language model; model {self.model.kind!r} is none")
+        self.method.check(self.task.n_classes, self.task.n_demonstrations)
+        for poison in self.poison:
+            poison.check(self.task)
+        return self
+
+    @property
+    def tunes_p(self) -> bool:
+        return False
+
+    @property
+    def malicious(self) -> frozenset[int]:
+        return frozenset(worker for poison in self.poison for worker in poison.workers)
+
+    def cost(self, pooled: int = 1) -> JobCost:
+        """Return what the preparation costs a worker; pooled pools keep their size, so they cost the same.
+
+        A question that is asked again, word for word, counts again, as in the problem `icl`.
+        """
+        counts, tokens_in = 0, 0
+        for calls in self.method.preparation(self.task.n_classes * self.task.n_demonstrations):
+            count = calls.queries + calls.heads * self.model.calls_per_prompt
+            counts += count
+            tokens_in += count * self.tokens.tokens_in(0, calls.n_demonstrations)
+        return JobCost(counts, tokens_in, counts * self.tokens.tokens_out, 0, 0)
+
+    def prepare(self, streams: Streams, n_workers: int, pooled: int = 1) -> Oracle:
+        return BaselineOracle(self, streams, n_workers, pooled)
+
+
+class BaselineOracle:
+    """A baseline with its data in place; see `fedsim.learning.oracle.Oracle`. There is nothing to tune."""
+
+    on_simplex = True
+
+    def __init__(self, problem: BaselineProblem, streams: Streams, n_workers: int, pooled: int) -> None:
+        import torch
+
+        from fedsim.icl.models.asking import Asking
+
+        assert isinstance(problem.model, LanguageModel)
+        self.problem = problem
+        self.data: TaskData[Texts] = problem.task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
+        for poison in problem.poison:
+            self.data = poison.apply(self.data, streams, pooled)
+        self._asking = Asking(problem.model)
+        self.questions: Questions | None = self._asking
+        self._model = problem.model
+        # One word, one demonstration: distributions that no step can move.
+        self.start_p = torch.ones(1, 1, dtype=torch.float64)
+        self.start_q = torch.ones(1, 1, dtype=torch.float64)
+        self._streams = streams
+        self._prepared: dict[int, Any] = {}
+        self._measured: dict[int, tuple[float, float]] = {}
+
+    def upper(self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Prepare the workers that are not yet, and return gradients of zero."""
+        import torch
+
+        for worker in workers:
+            self._prepare(worker)
+        return torch.zeros_like(P), torch.zeros_like(Q)
+
+    def lower(self, workers: list[int], jobs: list[int], P: Tensor, realised: Tensor) -> Tensor:
+        import torch
+
+        return torch.zeros_like(P)
+
+    def realise(self, workers: list[int], Q: Tensor, rule: RealisationRule, update: int) -> Tensor:
+        return Q.argmax(-1)
+
+    def evaluate(self, workers: list[int], P: Tensor, Q: Tensor, z: Tensor) -> dict[str, float]:
+        """Measure test loss and accuracy, averaged over `workers`.
+
+        They are the same at each measurement: what is not prepared yet is prepared now, and kept.
+        """
+        found = [self._measure(worker) for worker in workers]
+        losses, accuracies = zip(*found, strict=True)
+        return {"loss": sum(losses) / len(found), "accuracy": sum(accuracies) / len(found)}
+
+    def _measure(self, worker: int) -> tuple[float, float]:
+        import torch
+
+        from fedsim.icl.loss import accuracy, cross_entropy
+
+        if worker not in self._measured:
+            answered = self.problem.method.answer(self._desk(worker), self._prepare(worker))
+            scores = answered.T[None, None]
+            labels = torch.from_numpy(self.data.test.y)
+            loss = cross_entropy(scores, labels, self.problem.loss_floor)
+            self._measured[worker] = float(loss), float(accuracy(scores, labels))
+        return self._measured[worker]
+
+    def _prepare(self, worker: int) -> Any:
+        if worker not in self._prepared:
+            self._prepared[worker] = self.problem.method.prepare(self._desk(worker))
+        return self._prepared[worker]
+
+    def _desk(self, worker: int) -> Desk:
+        from fedsim.icl.baselines.base import Desk
+
+        corrected = self._model.correction == "content_free"
+        return Desk(worker, self.data, self._asking, corrected, self._streams)

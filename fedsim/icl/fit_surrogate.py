@@ -1,0 +1,181 @@
+"""Fit the closed form of `Fitted` to a real model's answers, and set prompts aside to judge it by.
+
+Random prompts are drawn from one run's data: words and demonstrations uniformly, workers too. The model is
+asked each prompt about some training queries of the prompt's worker and some test queries. The answers decide
+everything that `Fitted` lists, by cross entropy against the model's own label probabilities; true answers of
+the task never enter. The ridge that keeps effects near zero is chosen by cross-validation over prompts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsim.errors import InputError
+from fedsim.icl.encoders import Encoder, WordLlama
+from fedsim.icl.models.base import Prompts, Split
+from fedsim.icl.models.fitted_estimation import FOLDS, Asked, estimate, query_labels, query_rows
+from fedsim.icl.models.fitted_math import FittedScorer
+from fedsim.icl.models.fitted_parameters import FittedParameters
+from fedsim.icl.oracle import IclOracle
+from fedsim.streams import Stream, Streams
+
+if TYPE_CHECKING:
+    from fedsim.icl.models.base import Scorer
+    from fedsim.icl.problem import IclProblem
+    from fedsim.icl.tasks.base import TaskData, Texts
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+FIT_SEED = 1_000
+"""Apart from the seeds of runs, so that prompts are not those that a run samples."""
+
+
+class HeldOut(NamedTuple):
+    """Prompts that the fit has not seen, about queries of one split; all of a worker share their queries."""
+
+    split: Split
+    workers: Tensor
+    """(P,)."""
+    labels: Tensor
+    """True classes of the queries, (P, b)."""
+    real: Tensor
+    """The model's label probabilities, (P, U, b)."""
+    predicted: dict[str, Tensor]
+    """The same by each predictor: ``fitted``; ``query_mean``, the mean of the answers about the same query
+    that the fit saw; ``zero_shot``, the model's own answer to the query alone; ``constant``, the mean of all
+    answers that the fit saw."""
+
+
+class Fit(NamedTuple):
+    """Parameters, and what to judge them by."""
+
+    parameters: FittedParameters
+    held_out: tuple[HeldOut, ...]
+
+
+def fit(
+    problem: IclProblem,
+    data_seed: int,
+    n_workers: int,
+    n_prompts: int = 200,
+    held_out: int = 100,
+    n_queries: int = 8,
+    n_features: int = 16,
+    seed: int = FIT_SEED,
+    encoder: Encoder | None = None,
+) -> Fit:
+    """Fit to the model of a problem and compare on held-out prompts.
+
+    Args:
+        problem: its task gives texts, its model answers.
+        data_seed: seed of the run whose data are drawn.
+        n_workers: W, workers of that run.
+        n_prompts: prompts to fit to.
+        held_out: prompts to compare on.
+        n_queries: b, training queries and as many test queries that each prompt is completed with.
+        n_features: d, principal components of the embeddings.
+        seed: of the prompts.
+        encoder: of texts; None for `WordLlama`.
+
+    Raises:
+        InputError: the task gives no texts, or there are too few prompts for the cross-validation.
+        ModelError: the model did not answer; its answers so far are in the cache.
+    """
+    if problem.task.gives != "text":
+        raise InputError(f"a fit needs a task of texts, but task {problem.task.kind!r} gives features")
+    if n_prompts < FOLDS:
+        raise InputError(f"a fit needs at least {FOLDS} prompts, got {n_prompts}")
+    oracle = IclOracle(problem, Streams(data_seed), n_workers, 1)
+    data, streams = oracle.data, Streams(seed)
+    fitted_to = random_prompts(problem, data, streams, 0, n_prompts, n_queries)
+    judged_by = random_prompts(problem, data, streams, 1, held_out, n_queries, shared=True)
+    try:
+        seen, unseen = ([_ask(oracle.scorer, some) for some in prompts] for prompts in (fitted_to, judged_by))
+        alone = [_ask(oracle.scorer, some._replace(words=None, demonstrations=None)) for some in judged_by]
+    finally:
+        if oracle.questions is not None:
+            oracle.questions.close()
+    said = {
+        "model": getattr(problem.model, "identity", {"kind": problem.model.kind}),
+        "prompts": n_prompts,
+        "queries_a_prompt": sum(some.answers.shape[-1] for some in seen),
+        "seed": seed,
+    }
+    parameters = estimate(seen, data, encoder or WordLlama(), n_features, said=said)
+    scorer = FittedScorer(parameters, data)
+    judged = (
+        HeldOut(
+            asked.prompts.split,
+            asked.prompts.workers,
+            torch.from_numpy(query_labels(asked.prompts, data)),
+            asked.answers,
+            {
+                "fitted": scorer.scores(asked.prompts)[:, 0],
+                "query_mean": _means_by_query(asked.prompts, known, data),
+                "zero_shot": bare.answers,
+                "constant": known.answers.mean((0, 2))[:, None].expand_as(asked.answers),
+            },
+        )
+        for asked, known, bare in zip(unseen, seen, alone, strict=True)
+    )
+    return Fit(parameters, tuple(judged))
+
+
+def random_prompts(
+    problem: IclProblem,
+    data: TaskData[Texts],
+    streams: Streams,
+    number: int,
+    count: int,
+    n_queries: int,
+    shared: bool = False,
+) -> list[Prompts]:
+    """Return `count` random prompts, once for training queries and once for test queries.
+
+    Args:
+        problem: says which parts a prompt has.
+        data: whose words, demonstrations and queries.
+        streams: the randomness.
+        number: of this draw; part of its address.
+        count: P.
+        n_queries: b, or all queries of a split that has fewer.
+        shared: whether all prompts of a worker are asked about the same queries.
+    """
+    generator = streams.generator(Stream.PROMPTS, number)
+    n_workers, n_slots, n_candidates = data.demonstrations.x.shape
+    workers = generator.integers(n_workers, size=count)
+    shown = torch.from_numpy(generator.integers(n_candidates, size=(count, n_slots, 1)))
+    words = torch.from_numpy(
+        generator.integers(len(data.source.words), size=(count, problem.task.n_words, 1))
+    )
+    drawn = []
+    for split in SPLITS:
+        n_held, n_all = getattr(data, split).x.shape
+        order = generator.random((n_held if shared else count, n_all)).argsort(-1)[:, :n_queries]
+        rows = order[np.minimum(workers, n_held - 1)] if shared else order  # one test set for all
+        drawn.append(
+            Prompts(
+                torch.from_numpy(workers),
+                words if problem.use_fragment else None,
+                shown if problem.use_demonstrations else None,
+                split,
+                torch.from_numpy(rows),
+            )
+        )
+    return drawn
+
+
+def _ask(scorer: Scorer, prompts: Prompts) -> Asked:
+    return Asked(prompts, scorer.scores(prompts)[:, 0])
+
+
+def _means_by_query(prompts: Prompts, known: Asked, data: TaskData[Texts]) -> Tensor:
+    """Return the mean of the known answers about each query, of all known answers where there are none."""
+    rows, known_rows = query_rows(prompts, data), query_rows(known.prompts, data)
+    answers = known.answers.transpose(1, 2)
+    by_row = {row: answers[torch.from_numpy(known_rows == row)].mean(0) for row in np.unique(known_rows)}
+    means = torch.stack([by_row.get(row, answers.mean((0, 1))) for row in rows.ravel()])
+    return means.view(*rows.shape, -1).transpose(1, 2)

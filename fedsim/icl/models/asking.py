@@ -1,0 +1,169 @@
+"""Putting prompts to a language model: each one once, looked up first, kept at once."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import ModelError
+from fedsim.icl.models.kept_answers import Kept, Question, addresses, scoring, writing
+from fedsim.icl.models.language import Answer, LanguageModel, Session, Writing
+from fedsim.icl.models.recording import Recording, text_of
+
+if TYPE_CHECKING:
+    from fedsim.icl.models.cache import AnswerCache
+
+Done = Callable[[int, Any], None]
+Put = Callable[[Session, list[str], Done], None]
+"""Hands prompts to a session, with what to call for each answer."""
+
+
+class Asking:
+    """The questions that one run puts to a language model.
+
+    An answer comes from memory, from the cache on disk, or from the model; the model is not even connected
+    before something is missing. Not for use by several threads at once.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._session: Session | None = None
+        self._used: dict[str, Kept] = {}
+        self._counts = Counter[str]()
+        self._seconds = 0.0
+
+    def ask(self, prompts: Sequence[str], labels: tuple[str, ...]) -> list[Answer]:
+        """Return the answer to each prompt, in their order.
+
+        Raises:
+            ModelError: the model, its budget or the disk gave out; answers had by then are kept.
+        """
+
+        def put(session: Session, missing: list[str], done: Done) -> None:
+            session.ask(missing, labels, lambda place, answer: done(place, _checked(answer, labels)))
+
+        return self._answers(prompts, scoring(labels), put)
+
+    def write(self, prompts: Sequence[str], max_tokens: int) -> list[Writing]:
+        """Return how the model continues each prompt, in their order; otherwise as `ask`."""
+
+        def put(session: Session, missing: list[str], done: Done) -> None:
+            session.write(missing, max_tokens, done)
+
+        return self._answers(prompts, writing(max_tokens), put)
+
+    def usage(self) -> dict[str, Any]:
+        """Return what was asked, doubles included, who answered, and what the model's answers cost.
+
+        ``tokens_in``, ``tokens_out`` and ``seconds`` (the sum over calls) are those of answers that came from
+        the model in this run; ``rules`` counts the distinct scored answers used, by their `Answer.rule`.
+        """
+        names = ("asked", "from_memory", "from_cache", "from_model", "tokens_in", "tokens_out")
+        rules = Counter(kept.rule for kept in self._used.values() if isinstance(kept, Answer))
+        return {name: self._counts[name] for name in names} | {
+            "seconds": self._seconds,
+            "damaged_in_cache": self._cache.damaged if "_cache" in vars(self) and self._cache else 0,
+            "rules": dict(sorted(rules.items())),
+        }
+
+    def recording(self) -> str:
+        """Return all answers used so far as the text of a recording; see `fedsim.icl.models.recording`."""
+        return text_of(Recording(self._identity, self._model.correction, self._used))
+
+    def close(self) -> None:
+        """Free the model and close the cache; both come back when needed."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        if "_cache" in vars(self) and self._cache is not None:
+            self._cache.close()
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        return self._model.identity
+
+    @cached_property
+    def _cache(self) -> AnswerCache | None:
+        if not self._model.cache:
+            return None
+        from fedsim.icl.models.cache import AnswerCache
+
+        return AnswerCache()
+
+    def _answers(self, prompts: Sequence[str], question: Question, put: Put) -> list[Any]:
+        distinct = list(dict.fromkeys(prompts))
+        place = dict(zip(distinct, addresses(self._identity, question, distinct), strict=True))
+        missing = {address: prompt for prompt, address in place.items() if not self._known(address)}
+        self._counts["asked"] += len(prompts)
+        self._counts["from_memory"] += len(prompts) - len(distinct)
+        if missing:
+            self._ask_model(missing, put)
+        return [self._used[place[prompt]] for prompt in prompts]
+
+    def _known(self, address: str) -> bool:
+        """Whether an answer is in memory, where one that is only on disk is brought."""
+        if address in self._used:
+            self._counts["from_memory"] += 1
+            return True
+        kept = self._cache.get(address) if self._cache is not None else None
+        if kept is None:
+            return False
+        self._counts["from_cache"] += 1
+        self._used[address] = kept
+        return True
+
+    def _ask_model(self, missing: dict[str, str], put: Put) -> None:
+        """Ask the model for what is missing, and keep every answer the moment it is there."""
+        # In the order of their texts, prompts with the same beginning are neighbours.
+        ordered = sorted(missing.items(), key=itemgetter(1))
+        unstored: dict[str, Kept] = {}
+
+        def done(place: int, kept: Kept) -> None:
+            address = ordered[place][0]
+            self._used[address] = unstored[address] = kept
+            self._count(kept)
+            self._store(unstored)
+
+        if self._session is None:
+            self._session = self._model.connect()
+        try:
+            put(self._session, [prompt for _, prompt in ordered], done)
+        except BaseException:
+            # An interruption may have come between an answer and the disk; what stopped us is what counts.
+            with suppress(ModelError):
+                self._store(unstored)
+            raise
+        if unanswered := sum(address not in self._used for address in missing):
+            raise ModelError(
+                f"model {self._model.kind!r} left {unanswered} of {len(missing)} prompts unanswered"
+            )
+
+    def _store(self, unstored: dict[str, Kept]) -> None:
+        """Move answers to the disk."""
+        for address, kept in list(unstored.items()):
+            if self._cache is not None:
+                self._used[address] = self._cache.add(address, kept)
+            del unstored[address]
+
+    def _count(self, kept: Kept) -> None:
+        self._counts.update(from_model=1, tokens_in=kept.tokens_in, tokens_out=kept.tokens_out)
+        self._seconds += kept.end_to_end_s
+
+
+def _checked(answer: Answer, labels: tuple[str, ...]) -> Answer:
+    """Return an answer that can be what it says.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    good = sum(not math.isnan(value) and value < math.inf for value in answer.logprobs)
+    if good != len(labels) or good != len(answer.logprobs):
+        raise ModelError(
+            f"expected a log-probability for each of {len(labels)} labels, got {answer.logprobs}"
+        )
+    return answer

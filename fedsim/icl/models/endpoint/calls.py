@@ -1,0 +1,64 @@
+"""One call to a server, in either layout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from openai import AsyncOpenAI, OpenAIError
+
+from fedsim.icl.models.endpoint.budget import Use, most
+from fedsim.icl.models.endpoint.errors import CallError, explain
+from fedsim.icl.models.endpoint.replies import Reply, Usage, read
+
+if TYPE_CHECKING:
+    from fedsim.icl.models.endpoint.part import Endpoint
+
+
+class Call(NamedTuple):
+    """A call that succeeded."""
+
+    reply: Reply
+    seconds: float
+    """From the last try's request to the end of its answer."""
+    most: Use
+
+    @property
+    def tokens(self) -> Usage:
+        """Tokens as the server reports them; none where it reports nothing."""
+        return self.reply.usage or Usage()
+
+    @property
+    def use(self) -> Use:
+        """What the budget counts: the most that is possible where the server reports nothing."""
+        usage = self.reply.usage
+        return Use(1, usage.prompt_tokens, usage.completion_tokens) if usage else self.most
+
+
+class Caller:
+    """Calls a server with greedy decoding and the settings' fields."""
+
+    def __init__(self, settings: Endpoint, client: AsyncOpenAI) -> None:
+        self.settings = settings
+        self._client = client
+
+    async def __call__(self, prompt: str, max_tokens: int, **fields: Any) -> Call:
+        """Ask for at most `max_tokens` after a prompt; the client tries again where that may help.
+
+        Raises:
+            CallError: the call failed, or what came is no answer.
+        """
+        settings = self.settings
+        fields |= {"model": settings.model, "max_tokens": max_tokens, "temperature": 0}
+        fields |= {"extra_body": settings.extra_body} if settings.extra_body else {}
+        if settings.seed is not None:
+            fields["seed"] = settings.seed
+        try:
+            if settings.layout == "chat":
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    messages=[{"role": "user", "content": prompt}], **fields
+                )
+            else:
+                raw = await self._client.completions.with_raw_response.create(prompt=prompt, **fields)
+        except OpenAIError as error:
+            raise CallError(explain(error, settings)) from None
+        return Call(read(raw.text), raw.elapsed.total_seconds(), most(prompt, 1, max_tokens))

@@ -1,0 +1,70 @@
+"""From a failed call to a sentence. Nothing that a server sent is passed on: it may quote a prompt or key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+
+if TYPE_CHECKING:
+    from fedsim.icl.models.endpoint.part import Endpoint
+
+TOO_LONG = ("context length", "context size", "context window", "maximum context", "too long")
+"""How servers say in words that a prompt does not fit."""
+
+ASKED_FOR = ("logprobs", "top_logprobs", "seed", "logit_bias", "echo", "max_tokens", "temperature")
+"""Fields of a request that a server may dislike, and that may be named."""
+
+
+class CallError(Exception):
+    """A call that gave no usable answer, or that must not be made; its text is what happened and a remedy."""
+
+
+def explain(error: OpenAIError, settings: Endpoint) -> str:
+    """Return what happened and what to do about it, from the kind of error alone."""
+    tried = f"in {settings.retries + 1} tries" if settings.retries else "in the only try (retries = 0)"
+    if isinstance(error, APITimeoutError):
+        return f"no answer within timeout_s = {settings.timeout_s:g} s {tried}"
+    if isinstance(error, APIConnectionError):
+        return f"the server at base_url could not be reached, or hung up, {tried}: is it running?"
+    if isinstance(error, APIStatusError):
+        return _status(error, settings, tried)
+    return f"the client failed ({type(error).__name__})"
+
+
+def _status(error: APIStatusError, settings: Endpoint, tried: str) -> str:
+    status, key = error.status_code, settings.api_key_env
+    if status == 401:
+        if not key:
+            return "the server wants a key (401): name the environment variable that holds it in api_key_env"
+        return f"the server refuses the key in the environment variable {key} (401)"
+    if status == 403:
+        return f"the server forbids the use of this model (403){f' with the key in {key}' if key else ''}"
+    if status == 404:
+        return "the server does not know this model or route (404): look at model, base_url and layout"
+    if status == 429:
+        return _limited(error, tried)
+    if status >= 500:
+        return f"the server failed with status {status} {tried}"
+    if status == 413 or _is_too_long(error):
+        return (
+            f"a prompt is longer than the model's context ({status}): reduce n_words, or show fewer or "
+            "shorter demonstrations"
+        )
+    field = error.param if error.param in ASKED_FOR else None
+    because = f" because of the field {field!r}" if field else ""
+    return f"the server rejects the request{because} ({status}): look at top_logprobs, seed and extra_body"
+
+
+def _limited(error: APIStatusError, tried: str) -> str:
+    if error.code == "insufficient_quota":
+        return "the account has no quota left (429)"
+    wait = error.response.headers.get("retry-after", "")
+    asked = f", asking for a wait of {wait} s" if wait.isdigit() else ""
+    return f"the server refused for the rate of requests (429) {tried}{asked}: lower concurrency, or wait"
+
+
+def _is_too_long(error: APIStatusError) -> bool:
+    if "context" in f"{error.code} {error.type}":
+        return True
+    return any(words in error.message.lower() for words in TOO_LONG)

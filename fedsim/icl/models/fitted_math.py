@@ -1,0 +1,131 @@
+"""The arithmetic of a black box that was fitted to a real model's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fedsim.errors import InputError
+from fedsim.icl.models.base import Prompts
+from fedsim.icl.models.fitted_parameters import FittedParameters, address, joined
+
+if TYPE_CHECKING:
+    from fedsim.icl.encoders import Encoder
+    from fedsim.icl.tasks.base import Longs, TaskData, Text, Texts
+    from fedsim.learning.oracle import Questions
+
+
+def logits(
+    base: Tensor,
+    step: Tensor,
+    queries: Tensor,
+    own: Tensor,
+    demonstrations: Tensor | None,
+    errors: Tensor | None,
+    shift: Tensor,
+) -> Tensor:
+    """Return the label scores of b queries under a prompt with S demonstrations, (..., b, U).
+
+    Args:
+        base: W0, (U, d + 1).
+        step: size of the implicit gradient step, ().
+        queries: ``[x; 1]``, (..., b, d + 1).
+        own: each query's own scores, (..., b, U).
+        demonstrations: ``[x; 1]``, (..., S, d + 1); None for a prompt without.
+        errors: `errors_of` these demonstrations, (..., S, U).
+        shift: scores that the prompt adds whatever the query is, (..., U).
+    """
+    scores = queries @ base.mT + own + shift[..., None, :]
+    if demonstrations is None or errors is None:
+        return scores
+    return scores + step * (queries @ demonstrations.mT) @ errors
+
+
+def errors_of(base: Tensor, demonstrations: Tensor, labels: Tensor) -> Tensor:
+    """Return ``onehot(y) - softmax(W0 [x; 1])`` of demonstrations and the labels they show, (..., S, U)."""
+    return functional.one_hot(labels, len(base)) - (demonstrations @ base.mT).softmax(-1)
+
+
+class FittedScorer:
+    """`Fitted` with a task's data in place."""
+
+    questions: Questions | None = None
+
+    def __init__(self, parameters: FittedParameters, data: TaskData[Texts]) -> None:
+        rows, template, words = data.source
+        if template.labels != parameters.labels:
+            raise InputError(
+                f"the fitted model knows the labels {', '.join(parameters.labels)}, but the prompt has "
+                f"{', '.join(template.labels)}"
+            )
+        self._base = torch.tensor(parameters.base, dtype=torch.float64)
+        self._step = torch.tensor(parameters.step, dtype=torch.float64)
+        used = rows_used(data)
+        texts = [rows[row] for row in used]
+        projection = np.array(parameters.projection)
+        points = features(parameters.encoder, np.array(parameters.centre), projection, texts)
+        own = self._effects(parameters.queries, texts)
+        self._queries = {}
+        for split in ("train", "validation", "test"):
+            places = torch.from_numpy(np.searchsorted(used, getattr(data, split).x))
+            self._queries[split] = points[places], own[places]
+        places = torch.from_numpy(np.searchsorted(used, data.demonstrations.x))
+        self._pools = points[places]
+        self._errors = errors_of(self._base, self._pools, torch.from_numpy(data.demonstrations.y))
+        self._pool_effects = self._effects(parameters.demonstrations, texts)[places]
+        self._words = self._effects(parameters.words, words)
+
+    def scores(self, prompts: Prompts) -> Tensor:
+        queries, own = self._asked(prompts)
+        shift = self._base.new_zeros(len(prompts.workers), 1, len(self._base))
+        demonstrations = errors = None
+        if prompts.demonstrations is not None:
+            chosen = self._chosen(prompts.workers, prompts.demonstrations)
+            demonstrations, errors = self._pools[chosen], self._errors[chosen]
+            shift = shift + self._pool_effects[chosen].sum(2)
+        if prompts.words is not None:
+            shift = shift + self._words[prompts.words].mean(1)
+        found = logits(self._base, self._step, queries, own, demonstrations, errors, shift)
+        return found.softmax(-1).transpose(2, 3)
+
+    def _chosen(self, workers: Tensor, demonstrations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where the demonstrations of each prompt stand in the pools, (J, I, S) together."""
+        slots = torch.arange(self._pools.shape[1])
+        return workers[:, None, None], slots, demonstrations.transpose(1, 2)
+
+    def _asked(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Return the queries' points, (J or 1, 1, b, d + 1), and their own scores, (J or 1, 1, b, U)."""
+        points, own = self._queries[prompts.split]
+        if prompts.split != "test":
+            points, own = points[prompts.workers], own[prompts.workers]
+        if prompts.queries is not None:
+            jobs = torch.arange(len(points))[:, None]  # one row for all jobs where there is one test set
+            points, own = points[jobs, prompts.queries], own[jobs, prompts.queries]
+        return points[:, None], own[:, None]
+
+    def _effects(self, table: Mapping[str, Sequence[float]], texts: Sequence[Text | str]) -> Tensor:
+        """Return the fitted effect of each text or word, (n, U); zero for one that the fit never saw."""
+        nothing = (0.0,) * len(self._base)
+        return torch.tensor([table.get(address(text), nothing) for text in texts], dtype=torch.float64)
+
+
+def rows_used(data: TaskData[Texts]) -> Longs:
+    """Return the numbers of all texts that are a query or demonstration of the run, rising."""
+    tables = (data.train.x, data.validation.x, data.test.x, data.demonstrations.x)
+    return np.unique(np.concatenate([table.ravel() for table in tables]))
+
+
+def features(
+    encoder: Encoder,
+    centre: np.ndarray[tuple[int], np.dtype[np.float64]],
+    projection: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    texts: Sequence[Text],
+) -> Tensor:
+    """Return the points ``[x; 1]`` of texts, (n, d + 1)."""
+    points = (encoder.encode([joined(text) for text in texts]) - centre) @ projection
+    return functional.pad(torch.from_numpy(points), (0, 1), value=1.0)

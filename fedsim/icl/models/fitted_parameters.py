@@ -1,0 +1,110 @@
+"""What was fitted to a real model's answers, as a file that holds no text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from fedsim.catalog import Strict
+from fedsim.errors import InputError
+from fedsim.icl.encoders import AnyEncoder, WordLlama
+from fedsim.icl.tasks.base import Text
+
+Row = tuple[float, ...]
+
+
+class FittedParameters(Strict):
+    """The numbers of the closed form in `Fitted`, and what they were fitted to.
+
+    Texts and words appear as hashes. That hides a sentence; a single common word can be found by trying.
+    """
+
+    labels: tuple[str, ...]
+    """The label word of each of the U classes."""
+    encoder: AnyEncoder = WordLlama()
+    centre: Row
+    """Subtracted from an embedding, (D,)."""
+    projection: tuple[Row, ...]
+    """An embedding to d features, (D, d)."""
+    base: tuple[Row, ...]
+    """W0, (U, d + 1)."""
+    step: float
+    queries: dict[str, Row]
+    """Each query's own scores, by its `address`, (U,)."""
+    demonstrations: dict[str, Row]
+    """Scores by which a demonstration favours each label whatever the query is, (U,)."""
+    words: dict[str, Row]
+    """Each word's scores, which a prompt takes the mean of over its positions, (U,)."""
+    fitted_to: dict[str, Any] = Field(default_factory=dict)
+    """The model's identity, numbers of prompts and queries, ridge and seed: for readers, not for answers."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> FittedParameters:
+        n_classes, n_features = len(self.labels), len(self.projection[0]) if self.projection else 0
+        rows = [*self.queries.values(), *self.demonstrations.values(), *self.words.values()]
+        fits = (
+            n_classes >= 2
+            and len(self.projection) == len(self.centre)
+            and {len(row) for row in self.projection} <= {n_features}
+            and [len(row) for row in self.base] == [n_features + 1] * n_classes
+            and {len(row) for row in rows} <= {n_classes}
+        )
+        if not fits:
+            raise ValueError("the sizes of labels, centre, projection, base and effects do not fit together")
+        return self
+
+
+def address(text: Text | str) -> str:
+    """Return the name of a text or word in a file of parameters: a hash, since texts are private."""
+    return hashlib.sha256(json.dumps(text).encode()).hexdigest()[:16]
+
+
+def joined(text: Text) -> str:
+    """Return a text in one piece, as encoders take it."""
+    return " ".join(part for part in text if part)
+
+
+def write(parameters: FittedParameters, file: Path) -> None:
+    """Write a file of parameters, whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(parameters.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(file: Path) -> FittedParameters:
+    """Return the parameters in a file.
+
+    Raises:
+        InputError: there are none.
+    """
+    try:
+        return FittedParameters.model_validate(_frozen(json.loads(file.read_bytes())))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise InputError(f"{file} is not a file of fitted parameters: {where}{first['msg']}") from error
+    except ValueError as error:  # JSON's own, or bytes that are no text
+        raise InputError(f"{file} is not a file of fitted parameters: not JSON in UTF-8") from error
+
+
+def _frozen(value: Any) -> Any:
+    """Return what JSON holds with tuples for arrays, at any depth."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return {key: _frozen(part) for key, part in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,27 @@
+"""Demonstrations that show a wrong label."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.icl.poison.base import Poison
+from fedsim.icl.tasks.base import Longs, TaskData
+
+
+class FlippedLabels(Poison):
+    """Each poisoned demonstration shows the label of the next class, the last class's that of the first.
+
+    Source: label flipping, Biggio, Nelson, Laskov, "Support vector machines under adversarial label noise",
+    ACML 2011; wrong labels of demonstrations, Min et al., "Rethinking the role of demonstrations: what makes
+    in-context learning work?", EMNLP 2022, section 4.
+    """
+
+    kind: Literal["flipped_labels"] = "flipped_labels"
+
+    def _poisoned(self, data: TaskData[Any], chosen: NDArray[np.bool_], numbers: Longs) -> TaskData[Any]:
+        y = data.demonstrations.y
+        flipped = np.where(chosen, (y + 1) % y.shape[1], y)
+        return data._replace(demonstrations=data.demonstrations._replace(y=flipped))

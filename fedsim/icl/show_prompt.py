@@ -1,0 +1,118 @@
+"""The exact text of a call that a scenario would make, before anything is run or asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from fedsim.errors import InputError
+from fedsim.icl import measure
+from fedsim.icl.models.text_scorer import texts_of
+from fedsim.icl.oracle import IclOracle
+from fedsim.icl.problem import IclProblem
+from fedsim.streams import Streams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedsim.icl.models.base import Prompts, Split
+    from fedsim.learning.algorithms import Algorithm
+    from fedsim.learning.oracle import Problem, Questions
+
+FIRST_JOB = 0
+"""Number of the job that every worker starts with, at the uniform start."""
+
+
+class Scenario(Protocol):
+    """What has to be known of a scenario."""
+
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def algorithm(self) -> Algorithm: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def n_workers(self) -> int: ...
+
+
+def exact_prompt(
+    scenario: Scenario,
+    worker: int = 0,
+    query: int = 0,
+    split: Split = "train",
+    sample: int = 0,
+    seed: int | None = None,
+) -> str:
+    """Return the exact text of one call.
+
+    A model in chat layout wraps this text in its own marks; the content-free correction asks it once more
+    with "N/A" for the query.
+
+    Args:
+        scenario: a scenario whose task gives texts.
+        worker: whose call; the centralised form has worker 0 alone.
+        query: place among the queries that the call's prompt is completed with.
+        split: "train": a call of the worker's first job, with sampled words and demonstrations; "validation"
+            and "test": a call of the first measurement, before the first step.
+        sample: which of the prompts that are drawn.
+        seed: instead of the scenario's.
+
+    Raises:
+        InputError: the task has no texts, or there is no such worker, query or sample.
+    """
+    problem = scenario.problem
+    if not isinstance(problem, IclProblem) or problem.task.gives != "text":
+        kind = problem.task.kind if isinstance(problem, IclProblem) else problem.kind
+        raise InputError(
+            f'{kind!r} sends no text; expected problem.kind = "icl" and problem.task.kind = "text"'
+        )
+    centralised, clients = scenario.algorithm.centralised, scenario.n_workers
+    n_workers, pooled = (1, clients) if centralised else (clients, 1)
+    _check("worker", worker, n_workers)
+    streams = Streams(scenario.seed if seed is None else seed)
+    oracle = IclOracle(problem, streams, n_workers, pooled)
+    P, Q = oracle.start_p[None], oracle.start_q[None]
+    with torch.no_grad():
+        if split == "train":
+            prompts = _of_first_job(oracle, worker, P, Q)
+        else:
+            prompts = measure.prompts(oracle, [worker], P, Q, split)
+    drawn = list(texts_of(prompts, oracle.data))
+    _check("sample", sample, len(drawn))
+    head, tails, _ = drawn[sample]
+    _check("query", query, len(tails))
+    return head + tails[query]
+
+
+def _of_first_job(oracle: IclOracle, worker: int, P: Tensor, Q: Tensor) -> Prompts:
+    """Return the prompts of the worker's first job, as its gradient estimate asks them."""
+    listener = _Listener(oracle.problem.task.n_classes, oracle.data.train.y.shape[1])
+    oracle.scorer = listener
+    oracle.upper([worker], [FIRST_JOB], P, Q)
+    return listener.heard
+
+
+class _Listener:
+    """A black box that keeps what it is asked and answers that nothing is known."""
+
+    heard: Prompts
+    questions: Questions | None = None
+
+    def __init__(self, n_classes: int, n_queries: int) -> None:
+        self._n_classes = n_classes
+        self._n_queries = n_queries
+
+    def scores(self, prompts: Prompts) -> Tensor:
+        self.heard = prompts
+        drawn = prompts.words if prompts.words is not None else prompts.demonstrations
+        n_samples = 1 if drawn is None else drawn.shape[-1]
+        n_queries = self._n_queries if prompts.queries is None else prompts.queries.shape[1]
+        shape = (len(prompts.workers), n_samples, self._n_classes, n_queries)
+        return torch.full(shape, 1 / self._n_classes, dtype=torch.float64)
+
+
+def _check(name: str, found: int, count: int) -> None:
+    if not 0 <= found < count:
+        raise InputError(f"{name}: found {found}, expected 0 to {count - 1}")

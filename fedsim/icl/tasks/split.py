@@ -1,0 +1,97 @@
+"""How clients share out data: the addresses of their draws, their class proportions, merged clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fedsim.icl.tasks.base import Longs, Queries, Task
+from fedsim.streams import Stream, Streams
+
+TRAIN, VALIDATION, POOL, ROWS, TEST, OWN_ROWS = range(6)
+"""The last part of an address of `Stream.DATA`: what a client's draw is for. Never renumber, only append."""
+
+
+def draw_classes(
+    task: Task, streams: Streams, n_clients: int, dirichlet_alpha: float | None
+) -> tuple[Longs, Longs]:
+    """Return the classes of every client's training and validation queries, each in rising order.
+
+    Source: the non-iid split is that of Hsu, Qi, Brown, "Measuring the effects of non-identical data
+    distribution for federated visual classification", 2019, section 3: a client's class proportions are
+    Dirichlet(alpha * prior), with equal classes as the prior here, and its classes are drawn from them.
+    """
+    n_classes = task.n_classes
+    sizes = (n_classes * task.train_per_class, n_classes * task.validation_per_class)
+    if dirichlet_alpha is None:
+        equal = [np.repeat(np.arange(n_classes), size // n_classes) for size in sizes]
+        return np.tile(equal[0], (n_clients, 1)), np.tile(equal[1], (n_clients, 1))
+    train, validation = (np.empty((n_clients, size), dtype=np.int64) for size in sizes)
+    for client in range(n_clients):
+        generator = streams.seat(Stream.SPLIT, client)
+        proportions = generator.dirichlet(np.full(n_classes, dirichlet_alpha / n_classes))
+        for classes, size in zip((train, validation), sizes, strict=True):
+            classes[client] = np.repeat(np.arange(n_classes), generator.multinomial(size, proportions))
+    return train, validation
+
+
+def merged(queries: Queries, n_workers: int) -> Queries:
+    """Give each worker the queries of its clients, one client after the other."""
+    x, y = queries
+    return Queries(x.reshape(n_workers, -1, *x.shape[2:]), y.reshape(n_workers, -1))
+
+
+class Share(NamedTuple):
+    """The rows that one client holds, by their numbers."""
+
+    train: Longs
+    """In rising order of their classes, (B,)."""
+    validation: Longs
+    """In rising order of their classes, (B,)."""
+    pool: Longs
+    """Candidate demonstrations of each class, (U, V)."""
+
+
+def counts_by_class(y: Longs, n_classes: int) -> Longs:
+    """Return how many of each client's labels (W, B) are of each class, (W, U)."""
+    return (y[..., None] == np.arange(n_classes)).sum(1)
+
+
+def share_out(streams: Streams, of_class: Sequence[Longs], sizes: Longs, reuse: bool = False) -> list[Share]:
+    """Return what each client holds.
+
+    Each class is shuffled once a run and clients take from it one after the other, so that no row goes to two
+    clients and one client more changes nobody's rows. With `reuse` each client draws its rows of a class from
+    all of them, without replacement.
+
+    Args:
+        streams: the randomness of the run.
+        of_class: the numbers of the rows of each class, which must suffice.
+        sizes: how many rows of each class each client takes for training, validation and pool, (3, W, U).
+        reuse: whether clients may hold the same rows.
+    """
+    if reuse:
+        return [_own(streams, client, of_class, sizes[:, client]) for client in range(sizes.shape[1])]
+    shuffled = [
+        streams.seat(Stream.DATA, label, ROWS).permutation(rows) for label, rows in enumerate(of_class)
+    ]
+    needs = sizes.sum(0)
+    starts = needs.cumsum(0) - needs
+    return [
+        _cut([rows[first:] for rows, first in zip(shuffled, firsts, strict=True)], sizes[:, client])
+        for client, firsts in enumerate(starts)
+    ]
+
+
+def _own(streams: Streams, client: int, of_class: Sequence[Longs], sizes: Longs) -> Share:
+    generator = streams.seat(Stream.DATA, client, OWN_ROWS)
+    return _cut([generator.permutation(rows) for rows in of_class], sizes)
+
+
+def _cut(of_class: Sequence[Longs], sizes: Longs) -> Share:
+    """Cut a client's rows, first those for training; `sizes` is (3, U)."""
+    parts = [np.split(rows, n.cumsum()) for rows, n in zip(of_class, sizes.T, strict=True)]
+    train, validation, pool, _ = zip(*parts, strict=True)
+    return Share(np.concatenate(train), np.concatenate(validation), np.stack(pool))

@@ -1,0 +1,205 @@
+"""A task of real texts: labelled rows of a file or of GLUE, shared out among the clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from fedsim.errors import InputError, nearest
+from fedsim.icl.prompts import TEMPLATES, PromptTemplate
+from fedsim.icl.tasks import text_files
+from fedsim.icl.tasks.base import Demonstrations, Form, Longs, Queries, Task, TaskData, Texts
+from fedsim.icl.tasks.glue import GlueName, read_glue
+from fedsim.icl.tasks.split import TEST, Share, counts_by_class, draw_classes, merged, share_out
+from fedsim.icl.tasks.text_files import Corpus
+from fedsim.icl.vocabulary import VocabularySettings, agree, offer
+from fedsim.streams import Stream, Streams
+
+
+def _template(prompt: Any) -> Any:
+    """Put the template of Table 1 in place of its name."""
+    if not isinstance(prompt, str):
+        return prompt
+    if prompt not in TEMPLATES:
+        raise ValueError(
+            f"no template {prompt!r}{nearest(prompt, TEMPLATES)} (known: {', '.join(TEMPLATES)})"
+        )
+    return TEMPLATES[prompt]
+
+
+class TextTask(Task):
+    """Labelled texts from a file or from GLUE, each client with rows of its own.
+
+    The data are either a `file` (JSONL or CSV, columns as in `fedsim.icl.tasks.text_files`) or a task of
+    `glue`. A scenario names the file relative to itself. Loading it puts the absolute path and the SHA-256 of
+    the file in their places: the resolved scenario that lies with the results runs from any folder, holds no
+    text, and refuses data that have changed since. Where the data lie elsewhere, as on another machine, name
+    them anew: ``--set problem.task.file=PATH``.
+
+    Clients take their rows of a class one after the other from one shuffle of the run: `train_per_class`
+    training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. The test rows
+    are drawn for all, once a run.
+
+    Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026): its split (10 training and 10 validation
+    queries and 50 demonstrations a class), Table 1 (templates) and Table 2 (200 test queries).
+    """
+
+    kind: Literal["text"] = "text"
+    gives: ClassVar[Form] = "text"
+
+    file: str | None = None
+    """Rows of labelled texts, `.jsonl` or `.csv`."""
+    glue: GlueName | None = None
+    """A task of GLUE instead of a file; needs the extra 'glue'."""
+    folder: str | None = None
+    """A local copy of the `glue` task; see `fedsim.icl.tasks.glue.read_glue`."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Of the file or folder; filled in when the scenario is loaded. GLUE's own copy is known by its name."""
+    prompt: Annotated[PromptTemplate, BeforeValidator(_template, json_schema_input_type=str | PromptTemplate)]
+    """The name of a template of Table 1, or an own one; with `glue` that of its task when left out."""
+    test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
+    """Test queries of each class; their number is the number of classes U."""
+    vocabulary: VocabularySettings = VocabularySettings()
+    """How clients find the candidate words in their training queries and pools."""
+    words: tuple[str, ...] | None = None
+    """The N candidate words themselves, instead of a vocabulary."""
+    reuse: bool = False
+    """Whether each client draws from all training rows, so that two clients may hold the same row."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identify(cls, settings: Any) -> Any:
+        """Fill in the absolute path and the SHA-256 of the data."""
+        if not isinstance(settings, dict):
+            return settings
+        given = {key: value for key, value in settings.items() if value is not None}
+        if ("file" in given) == ("glue" in given):
+            raise ValueError("expected either a file or the name of a task of glue")
+        if "folder" in given and "file" in given:
+            raise ValueError("a folder is for a local copy of a glue task, not for a file")
+        place = next((key for key in ("file", "folder") if isinstance(given.get(key), str)), None)
+        if place is not None:
+            path = Path(given[place]).resolve()
+            given[place] = str(path)
+            try:
+                found = text_files.digest(path)
+                if isinstance(expected := given.setdefault("sha256", found), str):
+                    text_files.check_unchanged(path, found, expected)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        elif "glue" in given and "sha256" in given:
+            raise ValueError("sha256 is for a file or a folder, which are not given")
+        if given.get("glue") in [*TEMPLATES]:
+            given.setdefault("prompt", given["glue"])
+        return given
+
+    @model_validator(mode="after")
+    def _check(self) -> TextTask:
+        n_labels = len(self.prompt.labels)
+        if n_labels != self.n_classes:
+            raise ValueError(
+                f"the prompt has labels for {n_labels} classes, test_counts has {self.n_classes} numbers"
+            )
+        if self.words is not None:
+            self._check_words(self.words)
+        if self.file is not None:
+            try:
+                self._check_test_rows(self._corpus())
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+    def _check_words(self, words: tuple[str, ...]) -> None:
+        if self.vocabulary != VocabularySettings():
+            raise ValueError("expected either words or settings of the vocabulary that finds them")
+        distinct = {word for word in words if word.strip()}
+        if not len(distinct) == len(words) == self.n_candidates:
+            raise ValueError(
+                f"words: found {len(words)}, {len(distinct)} of them distinct and not empty, expected "
+                f"n_candidates = {self.n_candidates}"
+            )
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        return self.test_counts
+
+    def draw(
+        self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
+    ) -> TaskData[Texts]:
+        """Draw the data of one run; see `Task.draw`. Each client's rows are the same among more clients.
+
+        Raises:
+            InputError: too few rows or candidate words, or the data are no longer what they were.
+        """
+        corpus, n_classes = self._corpus(), self.n_classes
+        y = draw_classes(self, streams, n_workers * pooled, dirichlet_alpha)
+        train_n, validation_n = (counts_by_class(labels, n_classes) for labels in y)
+        sizes = np.stack([train_n, validation_n, np.full_like(train_n, self.n_demonstrations)])
+        of_class = [corpus.numbers(label, test=False) for label in range(n_classes)]
+        self._check_train_rows([len(rows) for rows in of_class], sizes.sum(0))
+        shares = share_out(streams, of_class, sizes, self.reuse)
+        pools = np.empty((n_workers, n_classes, self.n_demonstrations), dtype=np.int64)
+        for client, share in enumerate(shares):
+            worker, place = divmod(client, pooled)
+            pools[worker, :, place::pooled] = share.pool[:, place::pooled]
+        shown_y = np.broadcast_to(np.arange(n_classes)[:, None], pools.shape).copy()
+        return TaskData(
+            train=merged(Queries(np.stack([share.train for share in shares]), y[0]), n_workers),
+            validation=merged(Queries(np.stack([share.validation for share in shares]), y[1]), n_workers),
+            test=self._draw_test(corpus, streams),
+            demonstrations=Demonstrations(pools, shown_y),
+            source=Texts(list(corpus.texts), self.prompt, self._candidates(corpus, shares)),
+        )
+
+    def _corpus(self) -> Corpus:
+        if self.glue is None:
+            return text_files.read_corpus(Path(self.file or ""), self.sha256 or "", self.n_classes)
+        folder = None if self.folder is None else Path(self.folder)
+        if folder is not None:
+            text_files.check_unchanged(folder, text_files.digest(folder), self.sha256 or "")
+        return read_glue(self.glue, folder)
+
+    def _draw_test(self, corpus: Corpus, streams: Streams) -> Queries:
+        self._check_test_rows(corpus)
+        x = [
+            streams.seat(Stream.DATA, label, TEST).permutation(corpus.numbers(label, test=True))[:n]
+            for label, n in enumerate(self.test_counts)
+        ]
+        return Queries(np.concatenate(x)[None], np.repeat(np.arange(self.n_classes), self.test_counts)[None])
+
+    def _candidates(self, corpus: Corpus, shares: list[Share]) -> tuple[str, ...]:
+        """Return the candidate words: those given, or those agreed from what each client offers.
+
+        A client's offer comes from its own training queries and pool alone.
+        """
+        if self.words is not None:
+            return self.words
+        offers = []
+        for share in shares:
+            rows = [corpus.texts[row] for row in (*share.train, *share.pool.ravel())]
+            offers.append(offer([text for row in rows for text in row if text], self.vocabulary))
+        return agree(offers, self.n_candidates, self.vocabulary.min_workers)
+
+    def _check_test_rows(self, corpus: Corpus) -> None:
+        for label, n in enumerate(self.test_counts):
+            found = len(corpus.numbers(label, test=True))
+            if found < n:
+                raise InputError(
+                    f"test_counts asks for {n} test rows of class {label} ({self.prompt.labels[label]}), "
+                    f"found {found} in {self.file or self.glue}"
+                )
+
+    def _check_train_rows(self, found: list[int], needs: Longs) -> None:
+        needed = needs.max(0) if self.reuse else needs.sum(0)
+        for label, n in enumerate(needed.tolist()):
+            if found[label] < n:
+                one = self.reuse or len(needs) == 1
+                clients = "one client needs" if one else f"{len(needs)} clients need"
+                remedy = "" if self.reuse else ", or reuse = true to let clients hold the same rows"
+                raise InputError(
+                    f"{clients} {n} training rows of class {label} ({self.prompt.labels[label]}), found "
+                    f"{found[label]} in {self.file or self.glue}: take fewer or smaller clients{remedy}"
+                )

@@ -1,0 +1,422 @@
+"""Text tasks: who holds which rows, the words that all agree on, and how a scenario names the data."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from text_cases import REVIEWS, rows, tiny_text_task, write_jsonl
+
+from fedsim.errors import InputError
+from fedsim.icl.prompts import TEMPLATES
+from fedsim.icl.tasks import TASKS
+from fedsim.icl.tasks import text as text_module
+from fedsim.icl.tasks.base import TaskData, Text, Texts
+from fedsim.icl.tasks.glue import read_glue
+from fedsim.icl.tasks.text import TextTask
+from fedsim.icl.tasks.text_files import digest, read_corpus
+from fedsim.scenario import dump, load_scenario
+from fedsim.scenario.schema import json_schema
+from fedsim.streams import Stream, Streams
+
+
+def held(data: TaskData[Texts]) -> list[list[int]]:
+    """Return the rows that each worker holds."""
+    parts = (data.train.x, data.validation.x, data.demonstrations.x)
+    n = len(data.train.x)
+    return np.concatenate([part.reshape(n, -1) for part in parts], axis=1).tolist()
+
+
+def test_the_rows_of_a_client_worked_out_by_hand(tmp_path: Path) -> None:
+    data = tiny_text_task(tmp_path).draw(Streams(3), 3)
+    # Rows of the classes take turns in the file: class 0 are the even numbers below 40. A client takes 6.
+    blame, praise = (
+        Streams(3).generator(Stream.DATA, label, 3).permutation(np.arange(label, 40, 2)) for label in (0, 1)
+    )
+    assert data.train.x[1].tolist() == [*blame[6:8], *praise[6:8]]
+    assert data.validation.x[1].tolist() == [blame[8], praise[8]]
+    assert data.demonstrations.x[1].tolist() == [blame[9:12].tolist(), praise[9:12].tolist()]
+    assert data.train.y.tolist() == [[0, 0, 1, 1]] * 3
+    assert data.validation.y.tolist() == [[0, 1]] * 3
+    assert data.demonstrations.y.tolist() == [[[0] * 3, [1] * 3]] * 3
+    assert data.demonstrations.bias is None
+    # Tests: rows 40 to 51; 4 of class 0, 3 of class 1.
+    assert data.test.y.tolist() == [[0, 0, 0, 0, 1, 1, 1]]
+    assert data.test.x[0].tolist() == [
+        *Streams(3).generator(Stream.DATA, 0, 4).permutation(np.arange(40, 52, 2))[:4],
+        *Streams(3).generator(Stream.DATA, 1, 4).permutation(np.arange(41, 52, 2))[:3],
+    ]
+    assert data.source.template == TEMPLATES["sst2"]
+    assert data.source.rows[0] == Text(f"{REVIEWS[0][0]} , seen twice")
+
+
+def test_reused_rows_worked_out_by_hand(tmp_path: Path) -> None:
+    data = tiny_text_task(tmp_path, reuse=True).draw(Streams(3), 2)
+    for client in (0, 1):
+        generator = Streams(3).generator(Stream.DATA, client, 5)
+        blame, praise = (generator.permutation(np.arange(label, 40, 2)) for label in (0, 1))
+        assert data.train.x[client].tolist() == [*blame[:2], *praise[:2]]
+        assert data.validation.x[client].tolist() == [blame[2], praise[2]]
+        assert data.demonstrations.x[client].tolist() == [blame[3:6].tolist(), praise[3:6].tolist()]
+
+
+@pytest.mark.parametrize("alpha", [None, 0.5])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_labels_are_those_of_the_file_and_no_row_is_used_twice(
+    tmp_path: Path, alpha: float | None, reuse: bool
+) -> None:
+    table = rows()
+    data = tiny_text_task(tmp_path, reuse=reuse).draw(Streams(9), 3, 1, alpha)
+    for part in (data.train, data.validation, data.test, data.demonstrations):
+        pairs = list(zip(part.x.ravel(), part.y.ravel(), strict=True))
+        assert pairs
+        assert all(table[x]["label"] == y for x, y in pairs)
+        assert {table[x]["split"] for x, _ in pairs} == {"test" if part is data.test else "train"}
+    clients = held(data)
+    assert all(len(set(mine)) == len(mine) == 12 for mine in clients)
+    together = set().union(*clients)
+    assert len(together) < 36 if reuse else len(together) == 36
+    assert len(set(data.test.x[0])) == 7
+
+
+@pytest.mark.parametrize("alpha", [None, 0.5])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_another_client_changes_nobody_s_rows(tmp_path: Path, alpha: float | None, reuse: bool) -> None:
+    task = tiny_text_task(tmp_path, reuse=reuse)
+    few, many = (task.draw(Streams(9), n, dirichlet_alpha=alpha) for n in (2, 3))
+    for part in ("train", "validation", "demonstrations"):
+        np.testing.assert_array_equal(getattr(few, part).x, getattr(many, part).x[:2])
+        np.testing.assert_array_equal(getattr(few, part).y, getattr(many, part).y[:2])
+    np.testing.assert_array_equal(few.test.x, many.test.x)
+    other = task.draw(Streams(8), 2, dirichlet_alpha=alpha)
+    assert held(other) != held(few)
+    assert other.test.x.tolist() != few.test.x.tolist()
+
+
+@pytest.mark.parametrize("alpha", [None, 0.5])
+def test_pooled_queries_are_the_union_and_pools_take_turns(tmp_path: Path, alpha: float | None) -> None:
+    task = tiny_text_task(tmp_path, reuse=True, n_demonstrations=5)
+    apart = task.draw(Streams(4), 6, dirichlet_alpha=alpha)
+    together = task.draw(Streams(4), 2, pooled=3, dirichlet_alpha=alpha)
+    for split in ("train", "validation"):
+        for pooled, single in zip(getattr(together, split), getattr(apart, split), strict=True):
+            np.testing.assert_array_equal(pooled[0], np.concatenate(list(single[:3])))
+            np.testing.assert_array_equal(pooled[1], np.concatenate(list(single[3:])))
+    assert together.demonstrations.x.shape == together.demonstrations.y.shape == (2, 2, 5)
+    for k in range(5):
+        np.testing.assert_array_equal(
+            together.demonstrations.x[1, :, k], apart.demonstrations.x[3 + k % 3, :, k]
+        )
+    np.testing.assert_array_equal(together.test.x, apart.test.x)
+    assert together.source == apart.source
+
+
+def test_words_worked_out_by_hand(tmp_path: Path) -> None:
+    table = rows()
+    data = tiny_text_task(tmp_path, n_candidates=9).draw(Streams(0), 2)
+    mine = [*data.train.x.ravel(), *data.demonstrations.x.ravel()]
+    counts = Counter(word for row in mine for word in table[row]["text_a"].split() if word != ",")
+    expected = sorted(counts, key=lambda word: (-counts[word], word))[:9]
+    assert data.source.words == tuple(expected)
+    assert data.source.words[:2] == ("a", "seen")
+
+
+@pytest.mark.parametrize("pooled", [1, 3])
+def test_an_offer_is_made_of_a_client_s_own_training_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooled: int
+) -> None:
+    seen: list[list[str]] = []
+    offer = text_module.offer
+    monkeypatch.setattr(
+        text_module, "offer", lambda texts, how: seen.append(list(texts)) or offer(texts, how)
+    )
+    table = rows()
+    for row in table:
+        row |= {"text_b": f"again {row['id']}", "context": f"context {row['id']}"}
+    task = tiny_text_task(tmp_path, table)
+    apart = task.draw(Streams(0), 3)
+    seen.clear()
+    task.draw(Streams(0), 3 // pooled, pooled)
+    assert len(seen) == 3
+    for client, texts in enumerate(seen):
+        mine = [*apart.train.x[client], *apart.demonstrations.x[client].ravel()]
+        columns = ("text_a", "text_b", "context")
+        assert Counter(texts) == Counter(table[row][column] for row in mine for column in columns)
+
+
+def test_words_of_one_s_own(tmp_path: Path) -> None:
+    task = tiny_text_task(tmp_path, words=["very", "not"], n_candidates=2, vocabulary=None)
+    assert task.draw(Streams(0), 1).source.words == ("very", "not")
+
+
+def test_just_enough_rows(tmp_path: Path) -> None:
+    # 2 clients take 2 + 1 + 7 of the 20 training rows of each class; the tests take all 6.
+    data = tiny_text_task(tmp_path, n_demonstrations=7, test_counts=(6, 6)).draw(Streams(0), 2)
+    assert {*np.ravel(held(data))} == {*range(40)}
+    assert {*data.test.x[0]} == {*range(40, 52)}
+
+
+def test_too_few_rows(tmp_path: Path) -> None:
+    task = tiny_text_task(tmp_path)
+    assert held(task.draw(Streams(0), 3))
+    with pytest.raises(
+        InputError, match=r"4 clients need 24 training rows of class 0 \(Terrible\), found 20 i"
+    ):
+        task.draw(Streams(0), 4)
+    with pytest.raises(InputError, match=r"6 clients need 36 training rows .* or reuse = true"):
+        task.draw(Streams(0), 2, pooled=3)
+    assert len(held(tiny_text_task(tmp_path, reuse=True).draw(Streams(0), 40))) == 40
+    greedy = tiny_text_task(tmp_path, reuse=True, n_demonstrations=18)
+    with pytest.raises(
+        InputError, match=r"one client needs 21 training rows of class 0 \(Terrible\), found 20"
+    ):
+        greedy.draw(Streams(0), 1)
+    table = [row for row in rows() if row["label"] == 0 or row["split"] == "test"]
+    with pytest.raises(
+        InputError, match=r"one client needs 6 training rows of class 1 \(Great\), found 0 in .*js"
+    ):
+        tiny_text_task(tmp_path, table).draw(Streams(0), 1)
+
+
+OWN = {"question": "{{ text_a }}?", "labels": ["bad", "good"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"test_counts": (4, 7)}, r"test_counts asks for 7 test rows of class 1 \(Great\), found 6 in /"),
+        ({"test_counts": (4, 3, 1)}, "labels for 2 classes, test_counts has 3 numbers"),
+        ({"prompt": "ssd2"}, "no template 'ssd2'; did you mean 'sst2'"),
+        ({"prompt": OWN | {"labels": ["bad", "so so", "good"]}}, "labels for 3 classes, test_counts has 2"),
+        ({"prompt": None}, "prompt\n  Field required"),
+        ({"file": None}, "expected either a file or the name of a task of glue"),
+        ({"glue": "sst2"}, "expected either a file or the name of a task of glue"),
+        ({"folder": "somewhere"}, "a folder is for a local copy of a glue task"),
+        ({"glue": "sst2", "file": None, "sha256": "0" * 64}, "sha256 is for a file or a folder"),
+        ({"glue": "sst2", "file": None, "folder": "/nowhere/x"}, "cannot read /nowhere/x: No such file"),
+        ({"file": "/nowhere/x.jsonl"}, "cannot read /nowhere/x.jsonl: No such file"),
+        ({"sha256": "0" * 64}, r"reviews.jsonl has changed since: .*, expected 000000000000; restore it"),
+        ({"sha256": 7}, "valid string"),
+        ({"glue": ["sst2"], "file": None}, "glue\n  Input should be 'sst2', 'cola'"),
+        ({"words": ["a", "b"]}, "either words or settings of the vocabulary"),
+        ({"words": ["a", "b"], "vocabulary": None}, "found 2, 2 of them distinct .* n_candidates = 5"),
+        ({"words": ["a", "a"], "vocabulary": None, "n_candidates": 2}, "found 2, 1 of them distinct"),
+        ({"words": ["a", " "], "vocabulary": None, "n_candidates": 2}, "found 2, 1 of them distinct"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        tiny_text_task(tmp_path, **settings)
+
+
+def test_a_wrong_row_is_found_when_the_scenario_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"reviews.jsonl, line 53: label: found 2, expected"):
+        tiny_text_task(tmp_path, [*rows(), rows()[0] | {"id": "x", "label": 2}])
+
+
+def test_an_own_template(tmp_path: Path) -> None:
+    task = tiny_text_task(tmp_path, prompt=OWN)
+    assert task.prompt.labels == ("bad", "good")
+    assert task.draw(Streams(0), 1).source.template.tail(Text("so"), "") == "Question: so? Answer:"
+
+
+SCENARIO = """
+[problem]
+kind = "icl"
+model = { kind = "fake_model:FakeModel" }
+batch = 2
+[problem.task]
+kind = "text"
+file = "../data/reviews.jsonl"
+prompt = "sst2"
+test_counts = [4, 3]
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, small: Path) -> Path:
+    """A scenario file whose data lie in another folder."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "scenarios").mkdir()
+    write_jsonl(tmp_path / "data", rows())
+    file = tmp_path / "scenarios" / "reviews.toml"
+    old = '[problem]\nkind = "quadratic"\ndimension = 3\n'
+    assert old in small.read_text()
+    file.write_text(small.read_text().replace(old, SCENARIO))
+    return file
+
+
+def test_a_resolved_scenario_is_the_same_from_anywhere(
+    tmp_path: Path, scenario: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_scenario(scenario)
+    assert loaded == load_scenario(scenario)
+    data = tmp_path / "data" / "reviews.jsonl"
+    assert loaded.problem.task.file == str(data)
+    assert loaded.problem.task.sha256 == digest(data)
+    assert loaded.problem.task.prompt == TEMPLATES["sst2"]
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario(Path("scenarios/reviews.toml")) == loaded
+    elsewhere = tmp_path / "results" / "deep"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "scenario.toml").write_text(dump(loaded))
+    again = load_scenario(elsewhere / "scenario.toml")
+    assert again == loaded
+    assert dump(again) == dump(loaded)
+    assert not any(review in dump(loaded) for side in REVIEWS for review in side)
+
+
+def test_data_that_have_changed_are_refused(tmp_path: Path, scenario: Path) -> None:
+    loaded = load_scenario(scenario)
+    resolved = tmp_path / "scenario.toml"
+    resolved.write_text(dump(loaded))
+    moved = write_jsonl(tmp_path, rows(), "moved.jsonl")
+    write_jsonl(tmp_path / "data", rows()[:51])
+    assert load_scenario(resolved, overrides=[f"problem.task.file={moved}"]).problem.task.file == str(moved)
+    with pytest.raises(
+        InputError, match=r"problem.task: .*reviews.jsonl has changed since: its sha256 begins"
+    ):
+        load_scenario(resolved)
+    read_corpus.cache_clear()
+    with pytest.raises(InputError, match=r"reviews.jsonl has changed since"):
+        loaded.problem.task.draw(Streams(0), 1)
+    assert load_scenario(scenario).problem.task.sha256 != loaded.problem.task.sha256
+
+
+def test_editors_accept_the_name_of_a_template_or_a_table(scenario: Path) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    validator.validate(tomllib.loads(dump(load_scenario(scenario))))
+    table = tomllib.loads(scenario.read_text())
+    validator.validate(table)
+    table["problem"]["task"]["prompt"] = {"questoin": "x"}
+    assert list(validator.iter_errors(table))
+
+
+class FakeDatasets:
+    """Stands in for the package `datasets`: GLUE's own columns and labels, two rows a part."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.fails: Exception | None = None
+        self.columns: tuple[str, ...] = ()
+        self.labels = [1, 0]
+        self.text = "{split} {name} {n} "
+
+    def load_dataset(self, *words: str, **named: str) -> dict[str, dict[str, list[Any]]]:
+        self.asked.append((*words, *named.values()))
+        if self.fails:
+            raise self.fails
+        return {
+            split: {
+                name: [self.text.format(split=split, name=name, n=n) for n in (0, 1)] for name in self.columns
+            }
+            | {"label": self.labels, "idx": [0, 1]}
+            for split in ("train", "validation")
+        }
+
+    def load_from_disk(self, folder: str) -> dict[str, dict[str, list[Any]]]:
+        return self.load_dataset("disk", folder)
+
+
+@pytest.fixture
+def datasets(monkeypatch: pytest.MonkeyPatch) -> FakeDatasets:
+    """A stand-in for the package `datasets`."""
+    read_glue.cache_clear()
+    fake = FakeDatasets()
+    module = SimpleNamespace(load_dataset=fake.load_dataset, load_from_disk=fake.load_from_disk)
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "labels"),
+    [
+        ("sst2", ("sentence",), [1, 0, 1, 0]),
+        ("cola", ("sentence",), [1, 0, 1, 0]),
+        ("mrpc", ("sentence1", "sentence2"), [1, 0, 1, 0]),
+        ("qqp", ("question1", "question2"), [1, 0, 1, 0]),
+        ("qnli", ("question", "sentence"), [0, 1, 0, 1]),
+    ],
+)
+def test_glue(datasets: FakeDatasets, name: Any, columns: tuple[str, ...], labels: list[int]) -> None:
+    datasets.columns = columns
+    corpus = read_glue(name)
+    assert corpus.texts[1] == Text(*(f"train {column} 1" for column in columns))
+    assert corpus.texts[2] == Text(*(f"validation {column} 0" for column in columns))
+    assert corpus.labels.tolist() == labels
+    assert corpus.is_test.tolist() == [False, False, True, True]
+    assert datasets.asked == [("nyu-mll/glue", name, "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")]
+
+
+def test_glue_s_rows_without_a_text_are_left_out(datasets: FakeDatasets) -> None:
+    datasets.columns, datasets.text = ("sentence",), " "
+    assert read_glue("sst2").texts == ()
+
+
+def test_labels_that_are_not_glue_s_are_refused(datasets: FakeDatasets, tmp_path: Path) -> None:
+    datasets.columns, datasets.labels = ("sentence",), [1, -1]
+    with pytest.raises(InputError, match=r"found labels other than 0 and 1; is the folder GLUE's sst2\?"):
+        read_glue("sst2", tmp_path)
+
+
+def test_a_task_of_glue(datasets: FakeDatasets, tmp_path: Path) -> None:
+    datasets.columns = ("sentence",)
+    settings = {
+        "n_candidates": 2,
+        "words": ["a", "b"],
+        "test_counts": [1, 1],
+        "train_per_class": 1,
+        "validation_per_class": 1,
+        "n_demonstrations": 1,
+    }
+    task = TextTask.model_validate({"glue": "sst2", **settings})
+    assert (task.prompt, task.sha256) == (TEMPLATES["sst2"], None)
+    assert datasets.asked == []
+    with pytest.raises(InputError, match=r"one client needs 3 training rows of class 0 .*, found 1 in sst2"):
+        task.draw(Streams(0), 1)
+    (tmp_path / "train.csv").write_text("x")
+    local = TextTask.model_validate({"glue": "sst2", "folder": str(tmp_path), **settings})
+    assert local.sha256 == digest(tmp_path)
+    with pytest.raises(InputError, match="found 1 in sst2"):
+        local.draw(Streams(0), 1)
+    assert datasets.asked[-1] == (str(tmp_path),)
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    with pytest.raises(InputError, match="has changed since"):
+        local.draw(Streams(0), 1)
+    read_glue.cache_clear()
+    read_glue("sst2", tmp_path)
+    assert datasets.asked[-1] == ("disk", str(tmp_path))
+
+
+def test_glue_that_cannot_be_had(
+    datasets: FakeDatasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets.fails = ConnectionError("host unreachable")
+    with pytest.raises(
+        InputError, match=r"glue = 'cola': not found in the cache, and it cannot be fetched \(C"
+    ):
+        read_glue("cola")
+    with pytest.raises(
+        InputError, match=r"glue = 'cola': not found in /.*\(ConnectionError\); fetch it once"
+    ):
+        read_glue("cola", tmp_path)
+    datasets.fails, datasets.columns = None, ("another",)
+    with pytest.raises(InputError, match=r"not found in the cache, .* \(KeyError\)"):
+        read_glue("cola")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(
+        InputError, match=r"glue = 'cola' needs the extra 'glue': pip install 'fedsim-icl\[glue\]'"
+    ):
+        read_glue("cola")
+
+
+def test_it_is_found_by_its_kind() -> None:
+    assert TASKS["text"] is TextTask
