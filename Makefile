@@ -1,6 +1,7 @@
 # make figure1   set up, run the six tasks, draw Figure 1 and print its table
 # make test      the tests
 # make llm       the same methods on a real language model and real text, in process and over HTTP
+# make llm-studies  baselines and poisoned demonstrations on that model
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity calibrate llm validate test check format bench clean
+.PHONY: figure1 sensitivity calibrate llm llm-studies validate test check format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -38,6 +39,23 @@ sensitivity: .venv/installed
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed
 	$(BIN)/python -m fedsim.icl.tasks.calibrated.fit
+
+# Real answers on real text; about 10 minutes the first time, seconds when the answers are kept already.
+llm: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/fedsim run scenarios/llm/movie_reviews.toml --jobs $(JOBS) --out results/llm
+	$(BIN)/fedsim figure curves results/llm -o figures/llm_curves.pdf
+	$(BIN)/fedsim serve & server=$$!; trap "kill $$server" EXIT; \
+	$(BIN)/fedsim run scenarios/llm/endpoint.toml --set record.answers=true --out results/llm-endpoint
+	$(BIN)/fedsim latencies results/llm-endpoint/endpoint -o results/llm-endpoint/latency.csv
+
+# The paper's baselines and poisoned demonstrations on the same model and texts; about 20 minutes.
+llm-studies: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/fedsim run scenarios/llm/baselines.toml scenarios/llm/bdpl.toml scenarios/llm/poison.toml \
+	  --jobs $(JOBS) --out results/llm-studies
+	$(BIN)/fedsim table table3 results/llm results/llm-studies
+
+validate: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/python -m analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml
 
 test: .venv/weights
 	$(BIN)/pytest -q -n $(JOBS) --ignore=tests/benchmarks

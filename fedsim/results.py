@@ -155,8 +155,9 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
 
     Args:
         path: a run folder, or any folder above some.
-        table: ``runs`` (a row a run: headline numbers, and a column for every setting that varies between the
-            runs, and for who answered), ``steps``, ``workers`` or ``spans`` (their tables, with scenario, variant, seed, run_id).
+        table: ``runs`` (a row a run: headline numbers, and a column for every setting that varies between
+            the runs, and for who answered), ``steps``, ``workers`` or ``spans`` (their tables, with scenario,
+            variant, seed, run_id).
 
     Raises:
         ResultsError: nothing there, or a folder is damaged or of another format.

@@ -28,6 +28,7 @@ NEEDS: tuple[str, ...] = ("prompts", "ranks", "reliability", "runs", "steps")
 _SPLITS = {"train": ("training queries", "#117733", "o"), "test": ("test queries", "#6699CC", "s")}
 _ANSWERED = {"real": ("real model", "#000000", "-"), "fitted": ("surrogate", "#117733", "--")}
 _LARGEST_POINT = 60.0
+_NUMBERS = ("x", "y", "low", "high", "count")
 
 
 def table(
@@ -59,23 +60,18 @@ def table(
     require(reliability, "reliability", ["split", "predictor", "predicted", "real", "answers"])
     require(runs, "runs", ["run_id", "answered"])
     require(steps, "steps", ["run_id", "step", "loss"])
-    losses = prompts.rename(columns={"split": "series", "loss_real": "x", "loss_fitted": "y"})
-    drawn = (
+    drawn = ranks[
         (ranks["predictor"] == "fitted") & (ranks["quantity"] == "loss") & (ranks["measure"] == "spearman")
-    )
-    found = ranks[drawn].rename(columns={"split": "series", "value": "y", "prompts": "count"})
-    fitted = reliability[reliability["predictor"] == "fitted"].rename(
-        columns={"split": "series", "predicted": "x", "real": "y", "answers": "count"}
-    )
-    parts = {"prompts": losses, "ranks": found, "reliability": fitted, "curves": _curves(runs, steps)}
-    columns = ["panel", "series", "x", "y", "low", "high", "count"]
-    named = [
-        part.drop(columns=["low", "high"]) if name == "reliability" else part for name, part in parts.items()
     ]
-    rows = [part.assign(panel=name).reindex(columns=columns) for name, part in zip(parts, named, strict=True)]
-    return pd.concat(
-        [part.astype({"x": float, "low": float, "high": float}) for part in rows], ignore_index=True
-    )
+    bins = reliability[reliability["predictor"] == "fitted"]
+    parts = {
+        "prompts": _renamed(prompts, series="split", x="loss_real", y="loss_fitted"),
+        "ranks": _renamed(drawn, series="split", y="value", low="low", high="high", count="prompts"),
+        "reliability": _renamed(bins, series="split", x="predicted", y="real", count="answers"),
+        "curves": _curves(runs, steps),
+    }
+    columns = ["panel", "series", *_NUMBERS]
+    return pd.concat([part.assign(panel=name)[columns] for name, part in parts.items()], ignore_index=True)
 
 
 def figure(
@@ -97,8 +93,16 @@ def figure(
     return picture
 
 
+def _renamed(table: pd.DataFrame, series: str, **numbers: str) -> pd.DataFrame:
+    """Return `series` and `_NUMBERS`, each from the column that is named for it; NaN without a name."""
+    columns = {
+        name: table[numbers[name]].astype(float) if name in numbers else float("nan") for name in _NUMBERS
+    }
+    return pd.DataFrame({"series": table[series], **columns})
+
+
 def _curves(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    evaluated = steps.dropna(subset=["loss"]).merge(runs[["run_id", "answered"]], on="run_id")
+    evaluated = steps[["run_id", "step", "loss"]].dropna().merge(runs[["run_id", "answered"]], on="run_id")
     rows = []
     for (answered, step), group in evaluated.groupby(["answered", "step"]):
         found = estimate(group["loss"])
@@ -106,7 +110,7 @@ def _curves(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
             {"series": answered, "x": step, "y": found.mean, "low": found.low, "high": found.high}
             | {"count": found.count}
         )
-    return pd.DataFrame(rows, columns=["series", "x", "y", "low", "high", "count"])
+    return pd.DataFrame(rows, columns=["series", *_NUMBERS])
 
 
 def _prompts(axes: Axes, rows: pd.DataFrame, ranks: pd.DataFrame) -> None:

@@ -51,6 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run,
     "check": running.check,
     "prompt": running.prompt,
+    "serve": running.serve,
     "figure": reading.figure,
     "table": reading.table,
     "verify": reading.verify,

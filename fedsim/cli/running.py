@@ -63,6 +63,22 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
         typer.echo(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
 
 
+def serve(
+    weights: Annotated[str, typer.Option(help="A GGUF file; the bundled small model if not given.")] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on 127.0.0.1.")] = 8089,
+    slots: Annotated[int, typer.Option(min=1, help="Prompts answered at once, one thread each.")] = 2,
+) -> None:
+    """Serve a local model to OpenAI clients on this machine until Ctrl-C, to try out an endpoint."""
+    import threading
+
+    from fedsim.icl.models.local import Local
+    from fedsim.icl.models.serving import serving
+
+    with serving(Local(weights=weights) if weights else Local(), port, slots) as url:
+        typer.echo(f"base_url = {url} (Ctrl-C stops it)")
+        threading.Event().wait()
+
+
 def prompt(
     file: Annotated[Path, typer.Argument(help="Scenario file (TOML).", show_default=False)],
     overrides: Overrides = None,

@@ -17,7 +17,8 @@ from torch import Tensor
 from fedsim.errors import InputError
 from fedsim.icl.encoders import Encoder, WordLlama
 from fedsim.icl.models.base import Prompts, Split
-from fedsim.icl.models.fitted_estimation import FOLDS, Asked, estimate, query_labels, query_rows
+from fedsim.icl.models.fitted_answers import Asked, query_labels, query_rows
+from fedsim.icl.models.fitted_estimation import FOLDS, Ridges, estimate
 from fedsim.icl.models.fitted_math import FittedScorer
 from fedsim.icl.models.fitted_parameters import FittedParameters
 from fedsim.icl.oracle import IclOracle
@@ -66,6 +67,7 @@ def fit(
     n_features: int = 16,
     seed: int = FIT_SEED,
     encoder: Encoder | None = None,
+    ridges: Ridges | None = None,
 ) -> Fit:
     """Fit to the model of a problem and compare on held-out prompts.
 
@@ -79,6 +81,7 @@ def fit(
         n_features: d, principal components of the embeddings.
         seed: of the prompts.
         encoder: of texts; None for `WordLlama`.
+        ridges: None to choose them by cross-validation.
 
     Raises:
         InputError: the task gives no texts, or there are too few prompts for the cross-validation.
@@ -104,7 +107,7 @@ def fit(
         "queries_a_prompt": sum(some.answers.shape[-1] for some in seen),
         "seed": seed,
     }
-    parameters = estimate(seen, data, encoder or WordLlama(), n_features, said=said)
+    parameters = estimate(seen, data, encoder or WordLlama(), n_features, ridges, said)
     scorer = FittedScorer(parameters, data)
     judged = (
         HeldOut(

@@ -145,9 +145,9 @@ def _check_variants(table: Table, path: Path) -> None:
 def _locate_files(value: Any, folder: Path) -> None:
     """Make the files that parts read relative to the scenario that names them."""
     if isinstance(value, dict):
-        for key in ("file", "folder"):
-            if isinstance(value.get(key), str):
-                value[key] = str(folder / value[key])
+        for key, path in value.items():
+            if isinstance(path, str) and (key in ("file", "folder") or path.endswith(".gguf")):
+                value[key] = str(folder / path)
         value = list(value.values())
     if isinstance(value, list):
         for part in value:

@@ -26,9 +26,8 @@ def truth(data: TaskData[Texts], **changes: Any) -> FittedParameters:
     """Return random parameters for every text and word of some data."""
     generator = np.random.default_rng(5)
     texts = [data.source.rows[row] for row in rows_used(data)]
-    centre, projection = principal_components(
-        WordLlama().encode([joined(text) for text in texts]), N_FEATURES
-    )
+    embeddings = torch.from_numpy(WordLlama().encode([joined(text) for text in texts]))
+    centre, projection = principal_components(embeddings, N_FEATURES)
 
     def effects(names: Any, deviation: float) -> dict[str, tuple[float, ...]]:
         return {address(name): tuple(generator.normal(0, deviation, 2).tolist()) for name in names}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, quants
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, quants
 
 from fedsim.errors import InputError, ModelError
 from fedsim.icl.models import gguf_copy
@@ -33,7 +33,7 @@ def original(tmp_path: Path) -> Path:
     writer.add_rope_freq_base(1e5)
     writer.add_add_bos_token(False)
     writer.add_token_list(["Ġa", "b"])
-    writer.add_token_types([1, 3])
+    writer.add_key_value("small", [1, 3], GGUFValueType.ARRAY, sub_type=GGUFValueType.UINT16)
     q4_1 = GGMLQuantizationType.Q4_1
     writer.add_tensor("matrix", quants.quantize(COUNTING, q4_1), raw_dtype=q4_1)
     writer.add_tensor("narrow", np.full((2, 3), 0.1, np.float32))
@@ -92,13 +92,14 @@ def test_what_has_the_format_already_is_not_changed(original, tmp_path):
     assert twice.read_bytes() == once.read_bytes()
 
 
-def test_metadata_are_kept_but_the_format(original, tmp_path):
+def test_metadata_are_kept_but_the_format(original, tmp_path, caplog):
     write_copy(original, tmp_path / "copy.gguf", "Q8_0")
     before, after = metadata(original), metadata(tmp_path / "copy.gguf")
     assert before.pop("general.file_type")[1] == LlamaFileType.MOSTLY_Q4_1
     assert after.pop("general.file_type")[1] == LlamaFileType.MOSTLY_Q8_0
     assert after == before
     assert after["tokenizer.ggml.tokens"][1] == ["Ġa", "b"]
+    assert caplog.messages == []
     assert all(tensor.data_offset % 64 == 0 for tensor in GGUFReader(tmp_path / "copy.gguf").tensors)
 
 
@@ -143,7 +144,7 @@ def test_an_interruption_leaves_nothing(original, monkeypatch):
     assert list(weights_folder().iterdir()) == []
 
 
-@pytest.mark.parametrize("n_bytes", [0, 3, 30, 300, 640])
+@pytest.mark.parametrize("n_bytes", [0, 4, 30, 300, 640])
 def test_a_damaged_file_is_a_sentence(original, n_bytes):
     original.write_bytes(original.read_bytes()[:n_bytes])
     with pytest.raises(InputError, match=r"^cannot copy .*original\.gguf as F16"):

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from gguf import GGMLQuantizationType
@@ -37,6 +39,7 @@ LOGITS: Logits = {
     "e": {"s": 9.0},
     "s": {"<end>": 9.0},
     "?": {"ĠY": -1.0, "ĠN": -200.0},
+    "!": {"ĠY": 3.0, "ĠN": -1.0},
 }
 AFTER_COLON = N_TOKENS - 4 + 8 + 2 + 5 + 4
 """The sum of e to the logit over all tokens after a colon."""
@@ -86,17 +89,18 @@ def test_labels_with_the_same_first_token_count_whole(session):
         rel=1e-4,
     )
     assert answer.rule == "whole_label"
-    # One call a beginning: none, G, Go, Goo, Gr, Gre, Grea, N. Prompts have 2 to 6 tokens.
-    assert answer.tokens_out >= 8
-    assert answer.tokens_in >= 2 + 3 + 4 + 5 + 4 + 5 + 6 + 3
+    # One call a beginning: none, G, Go, Goo, Gr, Gre, Grea, N.
+    assert answer.tokens_out == 8
+    assert answer.tokens_in == 2 + 3 + 4 + 5 + 4 + 5 + 6 + 3
 
 
 def test_a_label_that_is_not_listed_is_asked_for_in_a_longer_list(session):
-    [answer] = ask(session, ("Yes", "Ge"), "x?")
-    among = N_TOKENS - 2 + math.exp(-1)
-    assert probabilities(answer) == pytest.approx([math.exp(-1) / among, 1 / among], rel=1e-5)
+    [answer] = ask(session, ("Yes", "No"), "x!")
+    among = N_TOKENS - 2 + math.exp(3) + math.exp(-1)
+    assert probabilities(answer) == pytest.approx([math.exp(3) / among, math.exp(-1) / among], rel=1e-5)
     assert answer.rule == "longer_list"
-    assert (answer.tokens_in, answer.tokens_out) == (4, 2)
+    # A longer list is the same question: its tokens count once.
+    assert (answer.tokens_in, answer.tokens_out) == (2, 1)
 
 
 def test_an_impossible_label_has_probability_zero(session):
@@ -158,9 +162,22 @@ def test_a_label_without_letters_is_a_sentence(session):
         ask(session, ("", "Yes"), "A: ")
 
 
-def test_other_errors_of_the_runtime_are_not_repeated(session):
-    with pytest.raises(ModelError, match=r"^the local model failed \(\w+\)$"):
-        session.write([["a secret", {}]], 1, lambda *_: None)  # a prompt that is no text
+def test_other_errors_of_the_runtime_are_not_repeated(session, monkeypatch):
+    class Failing:
+        def handle_completions(self, request):
+            return {"error": {"code": 500, "message": f"cannot {request}", "type": "server_error"}}
+
+    monkeypatch.setattr(session._runtime, "_server", Failing())
+    with pytest.raises(ModelError, match=r"^the local model failed \(server_error\)$"):
+        session.write(["a secret"], 1, lambda place, writing: None)
+
+
+def test_others_on_this_machine_cannot_read_prompts(session):
+    ask(session, ("No", "Yes"), "a secret:")
+    with pytest.raises(HTTPError) as refused:
+        build_opener(ProxyHandler({})).open(f"{session._runtime._server.listening_address}/slots")
+    assert refused.value.code == 501
+    assert "secret" not in refused.value.read().decode()
 
 
 def test_closing_twice_does_no_harm(tiny):
@@ -169,15 +186,13 @@ def test_closing_twice_does_no_harm(tiny):
     session.close()
 
 
-def test_a_copy_in_eight_bits_answers_the_same(tiny, tmp_path, monkeypatch):
+def test_a_copy_in_eight_bits_answers(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path))
     session = Local(weights=str(tiny), copy_as="Q8_0").connect()
     assert [file.suffix for file in (tmp_path / "weights").iterdir()] == [".gguf"]
     [answer] = ask(session, ("No", "Yes"), "A:")
-    # A column of 288 output weights is 9 blocks; a logit is off by half a step at most, 9 / 127 / 2.
-    exact = [math.log(2 / AFTER_COLON), math.log(8 / AFTER_COLON)]
-    assert answer.logprobs == pytest.approx(exact, abs=0.05)
-    assert answer.logprobs != pytest.approx(exact, abs=1e-5)
+    # ":" and "?" share a block of 32 weights. Beside the -200 of "No", its log 2 is less than half a step.
+    assert probabilities(answer) == pytest.approx([1 / (AFTER_COLON - 1), 8 / (AFTER_COLON - 1)], rel=1e-2)
     session.close()
 
 
@@ -192,6 +207,16 @@ def test_what_an_answer_depends_on(tiny, tmp_path):
     # The hash is remembered, but not when the file changes.
     write_weights(elsewhere, LOGITS, GGMLQuantizationType.F16)
     assert Local(weights=str(elsewhere)).identity != model.identity
+
+
+def test_only_the_default_weights_are_copied_unasked(tiny):
+    formats = [
+        Local(weights=weights, copy_as=copy_as).copy_format
+        for weights in (SMOLLM2, str(tiny))
+        for copy_as in (None, "none", "F16")
+    ]
+    assert formats == ["Q8_0", "none", "F16", "none", "none", "F16"]
+    assert Local(weights=str(tiny)).identity == Local(weights=str(tiny), copy_as="none").identity
 
 
 def test_another_runtime_may_answer_otherwise(tiny, monkeypatch):
@@ -299,19 +324,23 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize("model", [pytest.param(Local(), marks=needs_weights)], ids=[SMOLLM2])
-class TestTheRealModel:
-    def test_answers_do_not_depend_on_what_was_asked_before(self, model):
-        prompts = [HEAD + QUERIES[0], HEAD + QUERIES[1], SECOND + QUERIES[1], QUERIES[0]]
-        session, labels = model.connect(), ("Terrible", "Great")
-        there = ask(session, labels, *prompts)
-        back = ask(session, labels, *reversed(prompts))
-        session.close()
-        assert [each.logprobs for each in there] == [each.logprobs for each in reversed(back)]
+@pytest.fixture(params=[pytest.param(kind, marks=needs_weights) for kind in ("none", "Q8_0")], scope="module")
+def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        session = Local(copy_as=request.param).connect()
+    yield session
+    session.close()
 
-    def test_it_can_tell_praise_from_blame(self, model):
-        session = model.connect()
-        praise, blame = ask(session, ("Terrible", "Great"), *(FIRST + SECOND + query for query in QUERIES))
-        session.close()
-        assert praise.logprobs[1] > praise.logprobs[0]
-        assert blame.logprobs[0] > blame.logprobs[1]
+
+def test_answers_do_not_depend_on_what_was_asked_before(real):
+    prompts = [HEAD + QUERIES[0], HEAD + QUERIES[1], SECOND + QUERIES[1], QUERIES[0]]
+    there = ask(real, ("Terrible", "Great"), *prompts)
+    back = ask(real, ("Terrible", "Great"), *reversed(prompts))
+    assert [each.logprobs for each in there] == [each.logprobs for each in reversed(back)]
+
+
+def test_the_real_model_can_tell_praise_from_blame(real):
+    praise, blame = ask(real, ("Terrible", "Great"), *(FIRST + SECOND + query for query in QUERIES))
+    assert praise.logprobs[1] > praise.logprobs[0]
+    assert blame.logprobs[0] > blame.logprobs[1]

@@ -1,8 +1,8 @@
 """GGUF files of a model so small that its answers are worked out by hand: the next token hangs on the last.
 
-The embedding of token i is the i-th unit vector, and the one layer adds nothing. Normalised, it is the unit
-vector times the root of the width, so with `LOGITS[i][j]` over that root as its output weights the model gives
-token j the logit `LOGITS[i][j]` after token i, whatever came before; what is not listed has the logit 0.
+The embedding of token i is the i-th unit vector, and the one layer adds nothing. Normalised, it is that
+vector times the root of the width. So with `logits[i][j]` over that root as its output weights the model
+gives token j the logit `logits[i][j]` after token i, whatever came before. What is not listed has logit 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ END = "<end>"
 
 
 def _byte_letters() -> list[str]:
-    """Return the letter that GPT-2's tokenizer writes for each byte: itself if printable, else a spare one."""
+    """Return the letter that GPT-2's tokenizer has for each byte: itself if printable, or a spare one."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     spare = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]

@@ -7,30 +7,28 @@ has positions, so that a whole fragment is drawn as a demonstration is. The step
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
-from fedsim.icl.models.base import Prompts
+from fedsim.icl.models.fitted_answers import Answers, Asked, gathered
 from fedsim.icl.models.fitted_math import errors_of, features, logits, rows_used
 from fedsim.icl.models.fitted_parameters import FittedParameters, address, joined
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
-    from fedsim.icl.tasks.base import Longs, TaskData, Texts
+    from fedsim.icl.tasks.base import TaskData, Text, Texts
 
 RIDGES_OF_QUERIES = (0.03, 0.1, 0.3, 1.0)
 RIDGES_OF_PROMPTS = (0.1, 0.3, 1.0, 3.0, 10.0)
 FOLDS = 5
 MAX_ITERATIONS = 500
-
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+TOLERANCE = 1e-6
+"""Change of every number or of the loss at which the search ends."""
 
 
 class Ridges(NamedTuple):
@@ -38,39 +36,6 @@ class Ridges(NamedTuple):
 
     queries: float = 0.3
     prompts: float = 1.0
-
-
-class Asked(NamedTuple):
-    """P prompts, one a job, and a model's answers to them."""
-
-    prompts: Prompts
-    answers: Tensor
-    """Label probabilities, (P, U, b)."""
-
-
-class Answers(NamedTuple):
-    """P prompts by numbers of texts and words, with the features of the texts, ready for arithmetic."""
-
-    queries: Tensor
-    """Numbers of texts, (P, b)."""
-    shown: Tensor | None
-    """Numbers of texts, (P, S); None for prompts without demonstrations."""
-    labels: Tensor | None
-    """What the demonstrations show, (P, S)."""
-    words: Tensor | None
-    """Numbers of words, (P, M); None for prompts without a fragment."""
-    targets: Tensor
-    """The model's label probabilities, (P, b, U)."""
-
-    def part(self, chosen: Tensor) -> Answers:
-        """Return some of the prompts."""
-        return Answers(
-            self.queries[chosen],
-            None if self.shown is None else self.shown[chosen],
-            None if self.labels is None else self.labels[chosen],
-            None if self.words is None else self.words[chosen],
-            self.targets[chosen],
-        )
 
 
 class Estimate(NamedTuple):
@@ -88,6 +53,18 @@ class Estimate(NamedTuple):
     """(N, U)."""
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread, as runs do: these tensors are small, and the last digit depends on nothing."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def estimate(
     asked: Sequence[Asked],
     data: TaskData[Texts],
@@ -108,15 +85,16 @@ def estimate(
     """
     used = rows_used(data)
     texts = [data.source.rows[row] for row in used]
-    centre, projection = principal_components(encoder.encode([joined(text) for text in texts]), n_features)
+    embeddings = torch.from_numpy(encoder.encode([joined(text) for text in texts]))
+    centre, projection = principal_components(embeddings, n_features)
     points = features(encoder, centre, projection, texts)
-    answers = _gathered(asked, data, used)
+    answers = gathered(asked, data, used, texts)
     n_words = len(data.source.words)
     ridges = ridges or cross_validated(answers, points, n_words)
     found = minimise(answers, points, n_words, ridges)
 
     def by_address(
-        table: Tensor, names: Sequence[object], seen: Tensor | None
+        table: Tensor, names: Sequence[Text | str], seen: Tensor | None
     ) -> dict[str, tuple[float, ...]]:
         numbers = [] if seen is None else np.unique(seen.numpy()).tolist()
         return {address(names[i]): tuple(table[i].tolist()) for i in numbers}
@@ -135,15 +113,15 @@ def estimate(
     )
 
 
-def principal_components(embeddings: Matrix, n_features: int) -> tuple[Vector, Matrix]:
+def principal_components(embeddings: Tensor, n_features: int) -> tuple[Tensor, Tensor]:
     """Return the mean, (D,), and the projection on the first components, (D, d).
 
     Projected embeddings have mean square length one, so that step and ridge mean the same for any encoder.
     """
     centre = embeddings.mean(0)
-    _, _, directions = np.linalg.svd(embeddings - centre, full_matrices=False)
+    _, _, directions = torch.linalg.svd(embeddings - centre, full_matrices=False)
     projection = directions[:n_features].T
-    length = np.sqrt((((embeddings - centre) @ projection) ** 2).sum(1).mean())
+    length = ((embeddings - centre) @ projection).square().sum(1).mean().sqrt()
     return centre, projection / (length if length > 0 else 1.0)
 
 
@@ -165,40 +143,30 @@ def cross_validated(answers: Answers, points: Tensor, n_words: int) -> Ridges:
 def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> Estimate:
     """Return the numbers that minimise cross entropy plus ridge; all start at zero.
 
-    Source: Byrd, Lu, Nocedal, Zhu, "A limited memory algorithm for bound constrained optimization", SIAM J.
-    Sci. Comput. 16, 1995 (here without bounds), as scipy has it.
+    Source: Liu, Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
+    Programming 45, 1989, with a line search under the strong Wolfe conditions.
     """
     n_classes, n_texts = answers.targets.shape[-1], len(points)
     sizes = [(n_classes, points.shape[1]), (), *((n, n_classes) for n in (n_texts, n_texts, n_words))]
+    found = Estimate(*(torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes))
     n_positions = 1 if answers.words is None else answers.words.shape[1]
+    optimiser = torch.optim.LBFGS(
+        list(found), max_iter=MAX_ITERATIONS, tolerance_change=TOLERANCE, line_search_fn="strong_wolfe"
+    )
 
-    def objective(point: Vector) -> tuple[float, Vector]:
-        flat = torch.from_numpy(point).requires_grad_()
+    def objective() -> Tensor:
         with torch.enable_grad():
-            found = _unpacked(flat, sizes)
             drawn = (found.base[:, :-1], found.demonstrations, found.words / n_positions**0.5)
             squares = torch.stack([(table**2).sum() for table in drawn]).sum()
             loss = cross_entropy(found, answers, points) + ridges.prompts * squares
             loss = loss + ridges.queries * (found.queries**2).sum()
-            (gradient,) = torch.autograd.grad(loss, flat)
-        return float(loss.detach()), gradient.numpy()
+            gradients = torch.autograd.grad(loss, list(found), allow_unused=True)
+        for table, gradient in zip(found, gradients, strict=True):
+            table.grad = gradient
+        return loss
 
-    start = np.zeros(sum(math.prod(size) for size in sizes))
-    # A thousand numbers that hardly depend on one another: a longer memory than usual saves a third.
-    done = minimize(
-        objective,
-        start,
-        method="L-BFGS-B",
-        jac=True,
-        options={"maxiter": MAX_ITERATIONS, "maxcor": 30, "ftol": 1e-7, "gtol": 1e-5},
-    )
-    return _unpacked(torch.from_numpy(done.x), sizes)
-
-
-def _unpacked(flat: Tensor, sizes: Sequence[tuple[int, ...]]) -> Estimate:
-    ends = np.cumsum([math.prod(size) for size in sizes])
-    parts = flat.tensor_split(ends[:-1].tolist())
-    return Estimate(*(part.view(size) for part, size in zip(parts, sizes, strict=True)))
+    optimiser.step(objective)  # type: ignore[no-untyped-call]  # torch ships no type for it
+    return Estimate(*(table.detach() for table in found))
 
 
 def cross_entropy(found: Estimate, answers: Answers, points: Tensor) -> Tensor:
@@ -214,37 +182,3 @@ def cross_entropy(found: Estimate, answers: Answers, points: Tensor) -> Tensor:
     own = found.queries[answers.queries]
     scores = logits(found.base, found.step, points[answers.queries], own, shown, errors, shift)
     return -(answers.targets * scores.log_softmax(-1)).sum()
-
-
-def _gathered(asked: Sequence[Asked], data: TaskData[Texts], used: Longs) -> Answers:
-    """Return the prompts with all their queries, each text by its place in `used`."""
-
-    def places(rows: Longs) -> Tensor:
-        return torch.from_numpy(np.searchsorted(used, rows))
-
-    queries = torch.cat([places(query_rows(some.prompts, data)) for some in asked], dim=1)
-    targets = torch.cat([some.answers for some in asked], dim=2).transpose(1, 2)
-    workers, words, demonstrations, _, _ = asked[0].prompts
-    shown = labels = None
-    if demonstrations is not None:
-        slots = torch.arange(demonstrations.shape[1])
-        chosen = tuple(index.numpy() for index in (workers[:, None], slots, demonstrations[:, :, 0]))
-        shown = places(data.demonstrations.x[chosen])
-        labels = torch.from_numpy(data.demonstrations.y[chosen])
-    return Answers(queries, shown, labels, None if words is None else words[:, :, 0], targets)
-
-
-def query_rows(prompts: Prompts, data: TaskData[Texts]) -> Longs:
-    """Return the numbers of the texts of all queries, (P, b)."""
-    return _of_queries(prompts, getattr(data, prompts.split).x)
-
-
-def query_labels(prompts: Prompts, data: TaskData[Texts]) -> Longs:
-    """Return the classes of all queries, (P, b)."""
-    return _of_queries(prompts, getattr(data, prompts.split).y)
-
-
-def _of_queries(prompts: Prompts, table: Longs) -> Longs:
-    assert prompts.queries is not None  # they are drawn
-    rows = np.minimum(prompts.workers.numpy(), len(table) - 1)  # one test set for all
-    return table[rows[:, None], prompts.queries.numpy()]

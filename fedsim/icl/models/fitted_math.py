@@ -67,8 +67,9 @@ class FittedScorer:
         self._step = torch.tensor(parameters.step, dtype=torch.float64)
         used = rows_used(data)
         texts = [rows[row] for row in used]
-        projection = np.array(parameters.projection)
-        points = features(parameters.encoder, np.array(parameters.centre), projection, texts)
+        centre = torch.tensor(parameters.centre, dtype=torch.float64)
+        projection = torch.tensor(parameters.projection, dtype=torch.float64)
+        points = features(parameters.encoder, centre, projection, texts)
         own = self._effects(parameters.queries, texts)
         self._queries = {}
         for split in ("train", "validation", "test"):
@@ -120,12 +121,7 @@ def rows_used(data: TaskData[Texts]) -> Longs:
     return np.unique(np.concatenate([table.ravel() for table in tables]))
 
 
-def features(
-    encoder: Encoder,
-    centre: np.ndarray[tuple[int], np.dtype[np.float64]],
-    projection: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    texts: Sequence[Text],
-) -> Tensor:
-    """Return the points ``[x; 1]`` of texts, (n, d + 1)."""
-    points = (encoder.encode([joined(text) for text in texts]) - centre) @ projection
-    return functional.pad(torch.from_numpy(points), (0, 1), value=1.0)
+def features(encoder: Encoder, centre: Tensor, projection: Tensor, texts: Sequence[Text]) -> Tensor:
+    """Return the points ``[x; 1]`` of texts, (n, d + 1), from the mean (D,) and the projection (D, d)."""
+    embeddings = torch.from_numpy(encoder.encode([joined(text) for text in texts]))
+    return functional.pad((embeddings - centre) @ projection, (0, 1), value=1.0)

