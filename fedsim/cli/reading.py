@@ -77,7 +77,7 @@ def latencies(
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV to write.")] = Path("latency.csv"),
 ) -> None:
     """Turn the measured latencies of a real model's answers into a delay model."""
-    from fedsim.icl.models.recording import save_latencies
+    from fedsim.icl.answers.recording import save_latencies
 
     file = recording / "answers.jsonl" if recording.is_dir() else recording
     n_calls = save_latencies(file, output)

@@ -72,7 +72,7 @@ def serve(
     import threading
 
     from fedsim.icl.models.local import Local
-    from fedsim.icl.models.serving import serving
+    from fedsim.icl.models.local.serving import serving
 
     with serving(Local(weights=weights) if weights else Local(), port, slots) as url:
         typer.echo(f"base_url = {url} (Ctrl-C stops it)")

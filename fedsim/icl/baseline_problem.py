@@ -90,7 +90,7 @@ class BaselineOracle:
     def __init__(self, problem: BaselineProblem, streams: Streams, n_workers: int, pooled: int) -> None:
         import torch
 
-        from fedsim.icl.models.asking import Asking
+        from fedsim.icl.answers.asking import Asking
 
         assert isinstance(problem.model, LanguageModel)
         self.problem = problem

@@ -19,10 +19,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fedsim.icl.models.asking import Asking
+from fedsim.icl.answers.asking import Asking
+from fedsim.icl.answers.cache import AnswerCache
+from fedsim.icl.answers.kept import addresses, scoring
 from fedsim.icl.models.base import Prompts
-from fedsim.icl.models.cache import AnswerCache
-from fedsim.icl.models.kept_answers import addresses, scoring
 from fedsim.icl.models.language import Answer, LanguageModel, Writing
 from fedsim.icl.models.text_scorer import TextScorer, texts_of
 from fedsim.icl.prompts import TEMPLATES

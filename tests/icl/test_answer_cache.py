@@ -23,10 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ModelError
-from fedsim.icl.models import cache as cache_module
-from fedsim.icl.models.asking import Asking
-from fedsim.icl.models.cache import AnswerCache, cache_root
-from fedsim.icl.models.kept_answers import addresses, from_table, scoring, to_table, writing
+from fedsim.icl.answers import cache as cache_module
+from fedsim.icl.answers.asking import Asking
+from fedsim.icl.answers.cache import AnswerCache, cache_root
+from fedsim.icl.answers.kept import addresses, from_table, scoring, to_table, writing
 from fedsim.icl.models.language import Answer, Writing
 
 LABELS = ("bad", "good")
@@ -201,7 +201,7 @@ def test_an_interruption_is_not_hidden_by_a_disk_that_fails(monkeypatch: pytest.
 KILLED = """
 import os, signal
 from fake_model import FakeModel, FakeSession
-from fedsim.icl.models.asking import Asking
+from fedsim.icl.answers.asking import Asking
 
 def killed(self, prompt, count=FakeSession._count):
     if len(self.model.asked) == 3:
@@ -230,7 +230,7 @@ def test_no_answer_is_lost_when_the_process_is_killed() -> None:
 
 MANY = """
 import hashlib, sys
-from fedsim.icl.models.cache import AnswerCache
+from fedsim.icl.answers.cache import AnswerCache
 from fedsim.icl.models.language import Answer
 own, n = int(sys.argv[1]), int(sys.argv[2])
 cache = AnswerCache()
@@ -366,7 +366,7 @@ FULL = """
 import subprocess, sys
 from fake_model import FakeModel
 from fedsim.errors import ModelError
-from fedsim.icl.models.asking import Asking
+from fedsim.icl.answers.asking import Asking
 
 folder, many = sys.argv[1], [f"prompt {number}" for number in range(3000)]
 model, again = FakeModel(), FakeModel()
@@ -465,7 +465,7 @@ def test_a_missing_package_is_named() -> None:
         "import sys; sys.modules['diskcache'] = None\n"
         "from fake_model import FakeModel\n"
         "from fedsim.errors import InputError\n"
-        "from fedsim.icl.models.asking import Asking\n"
+        "from fedsim.icl.answers.asking import Asking\n"
         "Asking(FakeModel(cache=False)).ask(['x'], ('a', 'b'))\n"
         "try:\n    Asking(FakeModel()).ask(['x'], ('a', 'b'))\n"
         "except InputError as error:\n    print(error)\n"

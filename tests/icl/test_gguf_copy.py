@@ -11,8 +11,8 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, quants
 
 from fedsim.errors import InputError, ModelError
-from fedsim.icl.models import gguf_copy
-from fedsim.icl.models.gguf_copy import copy_of, weights_folder, write_copy
+from fedsim.icl.models.local import gguf_copy
+from fedsim.icl.models.local.gguf_copy import copy_of, weights_folder, write_copy
 
 COUNTING = np.tile(np.arange(16, dtype=np.float32), (2, 2))
 """Two rows of 0 to 15 twice: in Q4_1 a block of 32 numbers has step 1 and least number 0, so it is exact."""

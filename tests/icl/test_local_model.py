@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from tiny_weights import VOCABULARY, Logits, write_weights
 
 from fedsim.errors import InputError, ModelError
-from fedsim.icl.models import local
 from fedsim.icl.models.language import Answer, Session, Writing
-from fedsim.icl.models.local import SMOLLM2, Local, weights_file
+from fedsim.icl.models.local import part as local
+from fedsim.icl.models.local.part import SMOLLM2, Local, weights_file
 
 needs_weights = [
     pytest.mark.needs_weights,

@@ -16,11 +16,9 @@ from text_cases import tiny_text_task
 
 from fedsim import simulation
 from fedsim.errors import InputError, ModelError, RunError
-from fedsim.icl.models import replay
-from fedsim.icl.models.asking import Asking
-from fedsim.icl.models.kept_answers import addresses, scoring, writing
-from fedsim.icl.models.language import Answer, LanguageModel, Writing
-from fedsim.icl.models.recording import (
+from fedsim.icl.answers.asking import Asking
+from fedsim.icl.answers.kept import addresses, scoring, writing
+from fedsim.icl.answers.recording import (
     Recording,
     latencies,
     load,
@@ -28,6 +26,8 @@ from fedsim.icl.models.recording import (
     save_latencies,
     text_of,
 )
+from fedsim.icl.models import replay
+from fedsim.icl.models.language import Answer, LanguageModel, Writing
 from fedsim.icl.models.replay import Replay
 from fedsim.scenario.files import parse
 from fedsim.simulation import Run

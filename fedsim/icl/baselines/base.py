@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from fedsim.icl.models.asking import Asking
+    from fedsim.icl.answers.asking import Asking
     from fedsim.icl.prompts import PromptTemplate
     from fedsim.icl.tasks.base import TaskData, Texts
 

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from fedsim.icl.answers.answer import Answer, Correction, Writing
 from fedsim.icl.models.base import BlackBox, Scorer
 from fedsim.icl.tasks.base import Form
 
 if TYPE_CHECKING:
     from fedsim.icl.tasks.base import TaskData, Texts
 
-Correction = Literal["none", "content_free"]
 
-
-class Answer(NamedTuple):
-    """What a model says of one prompt, and what the call cost. Holds no text."""
-
-    logprobs: tuple[float, ...]
-    """Natural logarithm of the probability of each label word, not normalised over the labels."""
-    tokens_in: int
-    tokens_out: int
-    ttft_s: float
-    """Measured seconds to the first token."""
-    end_to_end_s: float
-    rule: str = "listed"
-    """How the label words were scored: "listed", or the rule for a label word the model did not list."""
-
-
-class Writing(NamedTuple):
-    """A text that a model wrote, and what the call cost."""
-
-    text: str
-    tokens_in: int
-    tokens_out: int
-    ttft_s: float
-    end_to_end_s: float
+__all__ = ["Answer", "Correction", "LanguageModel", "Session", "Writing"]
 
 
 class Session(Protocol):
@@ -78,7 +56,7 @@ class LanguageModel(BlackBox):
 
     Source: Zhao et al., "Calibrate before use", ICML 2021, section 4."""
     cache: bool = True
-    """Whether answers are kept on disk and looked up there; see `fedsim.icl.models.cache`."""
+    """Whether answers are kept on disk and looked up there; see `fedsim.icl.answers.cache`."""
 
     @property
     def calls_per_prompt(self) -> int:

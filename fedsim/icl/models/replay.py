@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from fedsim.errors import InputError, ModelError
-from fedsim.icl.models.kept_answers import Question, addresses, scoring, writing
+from fedsim.icl.answers.kept import Question, addresses, scoring, writing
+from fedsim.icl.answers.recording import Recording, parse
 from fedsim.icl.models.language import Answer, LanguageModel, Session, Writing
-from fedsim.icl.models.recording import Recording, parse
 
 
 class Replay(LanguageModel):
@@ -28,7 +28,7 @@ class Replay(LanguageModel):
 
     kind: Literal["replay"] = "replay"
     file: str
-    """The recording; see `fedsim.icl.models.recording`."""
+    """The recording; see `fedsim.icl.answers.recording`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Of the file; filled in when the scenario is loaded."""
     cache: Literal[False] = False

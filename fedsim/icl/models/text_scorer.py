@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsim.icl.models.asking import Asking
+from fedsim.icl.answers.asking import Asking
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.models.label_probabilities import content_free, probabilities
 from fedsim.icl.tasks.base import TaskData, Texts

@@ -11,15 +11,16 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import ModelError
-from fedsim.icl.models.kept_answers import Kept, Question, addresses, scoring, writing
-from fedsim.icl.models.language import Answer, LanguageModel, Session, Writing
-from fedsim.icl.models.recording import Recording, text_of
+from fedsim.icl.answers.answer import Answer, Writing
+from fedsim.icl.answers.kept import Kept, Question, addresses, scoring, writing
+from fedsim.icl.answers.recording import Recording, text_of
 
 if TYPE_CHECKING:
-    from fedsim.icl.models.cache import AnswerCache
+    from fedsim.icl.answers.cache import AnswerCache
+    from fedsim.icl.models.language import LanguageModel, Session
 
 Done = Callable[[int, Any], None]
-Put = Callable[[Session, list[str], Done], None]
+Put = Callable[["Session", list[str], Done], None]
 """Hands prompts to a session, with what to call for each answer."""
 
 
@@ -72,7 +73,7 @@ class Asking:
         }
 
     def recording(self) -> str:
-        """Return all answers used so far as the text of a recording; see `fedsim.icl.models.recording`."""
+        """Return all answers used so far as the text of a recording; see `fedsim.icl.answers.recording`."""
         return text_of(Recording(self._identity, self._model.correction, self._used))
 
     def close(self) -> None:
@@ -91,7 +92,7 @@ class Asking:
     def _cache(self) -> AnswerCache | None:
         if not self._model.cache:
             return None
-        from fedsim.icl.models.cache import AnswerCache
+        from fedsim.icl.answers.cache import AnswerCache
 
         return AnswerCache()
 

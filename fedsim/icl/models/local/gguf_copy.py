@@ -36,7 +36,7 @@ WRITTEN_ANEW = {"general.architecture", "general.file_type"}
 
 def weights_folder() -> Path:
     """Return where copies are kept between runs: beside the answers of language models."""
-    from fedsim.icl.models.cache import cache_root
+    from fedsim.icl.answers.cache import cache_root
 
     return cache_root() / "weights"
 

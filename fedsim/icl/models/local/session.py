@@ -8,7 +8,7 @@ from typing import Literal
 
 from fedsim.errors import ModelError
 from fedsim.icl.models.language import Answer, Writing
-from fedsim.icl.models.local_runtime import Reply, Runtime, Tokens
+from fedsim.icl.models.local.runtime import Reply, Runtime, Tokens
 
 LIST_LENGTHS = (20, 1_000, 10**9)
 """How many of the likeliest tokens are asked for, until all label words are there. 20 cost nothing to speak

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from fedsim.errors import InputError, RunError
-from fedsim.icl.models.kept_answers import FORMAT, Kept, from_table, to_table
-from fedsim.icl.models.language import Correction
+from fedsim.icl.answers.answer import Correction
+from fedsim.icl.answers.kept import FORMAT, Kept, from_table, to_table
 
 if TYPE_CHECKING:
-    from fedsim.icl.models.asking import Asking
+    from fedsim.icl.answers.asking import Asking
 
 NAME = "fedsim answers"
 HEADER = {"recording", "format", "identity", "correction"}

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from fedsim.icl.models.language import Answer, Writing
+from fedsim.icl.answers.answer import Answer, Writing
 
 FORMAT = 1
 """Of an address and of what is kept under it; raised whenever either would be misread."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import InputError, ModelError
-from fedsim.icl.models.kept_answers import Kept, from_table, to_table
+from fedsim.icl.answers.kept import Kept, from_table, to_table
 
 try:
     import diskcache  # type: ignore[import-untyped]  # ships no type information

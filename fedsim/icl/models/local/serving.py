@@ -28,7 +28,7 @@ def serving(model: Local, port: int, slots: int = 1) -> Iterator[str]:
     Raises:
         InputError: the weights or an optional package are missing, or the port is taken.
     """
-    from fedsim.icl.models.local_runtime import start_server
+    from fedsim.icl.models.local.runtime import start_server
 
     # llama.cpp would say it in its own log, which is silent.
     with socket.socket() as probe:

