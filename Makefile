@@ -55,7 +55,7 @@ llm-studies: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/fedsim table table3 results/llm results/llm-studies
 
 validate: .venv/weights data/movie_reviews.jsonl
-	$(BIN)/python -m analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml
+	$(BIN)/python -m analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml --variant asyndbt
 
 test: .venv/weights
 	$(BIN)/pytest -q -n $(JOBS) --ignore=tests/benchmarks

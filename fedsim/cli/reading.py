@@ -73,13 +73,14 @@ def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or fold
 
 
 def latencies(
-    recording: Annotated[Path, typer.Argument(help="A run folder with recorded answers, or a recording.")],
+    results: Annotated[
+        Path, typer.Argument(help="A folder of results with recorded answers, or one recording.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV to write.")] = Path("latency.csv"),
 ) -> None:
     """Turn the measured latencies of a real model's answers into a delay model."""
-    from fedsim.icl.answers.recording import save_latencies
+    from fedsim.icl.answers.recording import recordings, save_latencies
 
-    file = recording / "answers.jsonl" if recording.is_dir() else recording
-    n_calls = save_latencies(file, output)
+    n_calls = save_latencies(recordings(results), output)
     typer.echo(f"{output}: {n_calls} calls; in the scenario:")
     typer.echo(f'latency = {{ kind = "empirical", file = "{output}", column = "end_to_end_s" }}')

@@ -66,7 +66,7 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
 def serve(
     weights: Annotated[str, typer.Option(help="A GGUF file; the bundled small model if not given.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on 127.0.0.1.")] = 8089,
-    slots: Annotated[int, typer.Option(min=1, help="Prompts answered at once, one thread each.")] = 2,
+    slots: Annotated[int, typer.Option(min=1, help="Prompts answered at once, by one thread.")] = 2,
 ) -> None:
     """Serve a local model to OpenAI clients on this machine until Ctrl-C, to try out an endpoint."""
     import threading

@@ -146,7 +146,7 @@ def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
 
 def test_latencies_are_a_delay(file: Path, tmp_path: Path) -> None:
     table = tmp_path / "latency.csv"
-    assert save_latencies(file, table) == 3
+    assert save_latencies([file], table) == 3
     rows = pd.read_csv(table)
     assert list(rows) == ["ttft_s", "end_to_end_s", "tokens_in", "tokens_out", "error_code"]
     assert rows.to_dict("records")[ANSWER_LINE - 1] == {

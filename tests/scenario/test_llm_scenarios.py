@@ -118,10 +118,17 @@ def test_answers_are_recorded_on_request_and_replayed(tmp_path, command):
         f"{tmp_path}/latency.csv: {n_calls} calls; in the scenario:",
         f'latency = {{ kind = "empirical", file = "{tmp_path}/latency.csv", column = "end_to_end_s" }}',
     ]
+    assert command("latencies", tmp_path / "results", "-o", tmp_path / "latency.csv").out == answer.out
     again = load_scenario(
         file, "asyndbt", [*overrides(file, tmp_path), *FAKE, "llm." + answer.out.splitlines()[1]]
     )
     assert again.llm.latency.samples_s == (0.001,) * n_calls
+
+
+def test_results_without_recorded_answers_are_one_sentence(command, tmp_path):
+    answer = command("latencies", tmp_path)
+    assert answer.code == 2
+    assert "no recorded answers; run the scenario with --set record.answers=true" in answer.err
 
 
 def test_results_say_who_answered_even_in_a_study_with_one_model(tmp_path):

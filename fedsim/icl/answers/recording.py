@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fedsim.icl.answers.asking import Asking
 
 NAME = "fedsim answers"
+FILE = "answers.jsonl"
+"""In a run folder."""
 HEADER = {"recording", "format", "identity", "correction"}
 LATENCY_COLUMNS = ("ttft_s", "end_to_end_s", "tokens_in", "tokens_out", "error_code")
 
@@ -110,16 +112,30 @@ def latencies(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def save_latencies(path: Path, csv_path: Path) -> int:
-    """Write the latencies of a recording to a CSV file that a delay of kind "empirical" reads.
+def recordings(place: Path) -> list[Path]:
+    """Return a recording, or all in the run folders at or below a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not place.is_dir():
+        return [place]
+    found = sorted(place.rglob(FILE))
+    if not found:
+        raise InputError(f"{place}: no recorded answers; run the scenario with --set record.answers=true")
+    return found
+
+
+def save_latencies(paths: Sequence[Path], csv_path: Path) -> int:
+    """Write the latencies of recordings to a CSV file that a delay of kind "empirical" reads.
 
     Returns how many there are.
 
     Raises:
-        InputError: the recording cannot be read.
+        InputError: a recording cannot be read.
         RunError: the CSV file cannot be written.
     """
-    rows = latencies(path)
+    rows = [row for path in paths for row in latencies(path)]
     text = io.StringIO()
     table = csv.DictWriter(text, LATENCY_COLUMNS, lineterminator="\n")
     table.writeheader()

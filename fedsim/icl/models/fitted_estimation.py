@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedsim.icl.tasks.base import TaskData, Text, Texts
 
 RIDGES_OF_QUERIES = (0.03, 0.1, 0.3, 1.0)
-RIDGES_OF_PROMPTS = (0.1, 0.3, 1.0, 3.0, 10.0)
+RIDGES_OF_PROMPTS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 FOLDS = 5
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-6

@@ -114,7 +114,7 @@ def start_server(weights: Path, context_tokens: int, slots: int = 1, port: int |
     Args:
         weights: the GGUF file.
         context_tokens: the longest prompt.
-        slots: how many prompts are answered at once, with one thread each.
+        slots: how many prompts are answered at once, by one thread.
         port: where it listens; any free one if not given.
 
     Raises:
@@ -128,7 +128,9 @@ def start_server(weights: Path, context_tokens: int, slots: int = 1, port: int |
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
     params.n_ctx = context_tokens * slots
-    params.n_parallel = params.cpuparams.n_threads = params.cpuparams_batch.n_threads = slots
+    params.n_parallel = slots
+    # More threads wait for one another at every step: beside other work on the machine that is far slower.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     if port is not None:
         params.port = port
     params.n_gpu_layers = params.cache_ram_mib = params.n_ctx_checkpoints = 0

@@ -22,7 +22,7 @@ def serving(model: Local, port: int, slots: int = 1) -> Iterator[str]:
     Args:
         model: whose weights.
         port: where to listen.
-        slots: prompts that are answered at once, with one thread each; with more than one an answer may
+        slots: prompts that are answered at once, by one thread; with more than one an answer may
             differ in its last digits from the model's own.
 
     Raises:
