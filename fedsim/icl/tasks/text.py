@@ -126,6 +126,10 @@ class TextTask(Task):
     def class_counts(self) -> tuple[int, ...]:
         return self.test_counts
 
+    @property
+    def takes_fragment(self) -> bool:
+        return "fragment" in self.prompt.question
+
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Texts]:
