@@ -190,7 +190,7 @@ def test_a_server_that_hangs_once():
 def test_a_server_that_hangs_up():
     with Loopback(Reply(act="hang_up")) as server:
         said, _ = failure(server.endpoint(retries=1))
-    assert "the server at base_url could not be reached, or hung up, in 2 tries: is it running?" in said
+    assert "the server at base_url could not be reached, or hung up, in 2 tries (is it running?)" in said
     assert len(server.requests) == 2
 
 

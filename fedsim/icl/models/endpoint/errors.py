@@ -26,7 +26,7 @@ def explain(error: OpenAIError, settings: Endpoint) -> str:
     if isinstance(error, APITimeoutError):
         return f"no answer within timeout_s = {settings.timeout_s:g} s {tried}"
     if isinstance(error, APIConnectionError):
-        return f"the server at base_url could not be reached, or hung up, {tried}: is it running?"
+        return f"the server at base_url could not be reached, or hung up, {tried} (is it running?)"
     if isinstance(error, APIStatusError):
         return _status(error, settings, tried)
     return f"the client failed ({type(error).__name__})"
