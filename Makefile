@@ -50,9 +50,10 @@ llm: .venv/weights data/movie_reviews.jsonl
 
 # The paper's baselines and poisoned demonstrations on the same model and texts; about 20 minutes.
 llm-studies: .venv/weights data/movie_reviews.jsonl
-	$(BIN)/fedsim run scenarios/llm/baselines.toml scenarios/llm/bdpl.toml scenarios/llm/poison.toml \
-	  --jobs $(JOBS) --out results/llm-studies
-	$(BIN)/fedsim table table3 results/llm results/llm-studies
+	$(BIN)/fedsim run scenarios/llm/movie_reviews.toml --jobs $(JOBS) --out results/llm
+	$(BIN)/fedsim run scenarios/llm/baselines.toml scenarios/llm/bdpl.toml --jobs $(JOBS) --out results/llm
+	$(BIN)/fedsim table table3 results/llm
+	$(BIN)/fedsim run scenarios/llm/poison.toml --jobs $(JOBS) --out results/llm-poison
 
 validate: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/python -m analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml --variant asyndbt

@@ -91,7 +91,7 @@ def test_the_poisoned_worker_is_marked_and_not_measured(tmp_path):
     file = FOLDER / "poison.toml"
     scenarios = [
         load_scenario(file, variant, overrides(file, tmp_path) + FAKE)
-        for variant in ("clean", "flipped_labels")
+        for variant in ("asyndbt_clean", "asyndbt_flipped_labels")
     ]
     clean, poisoned = (run(scenario) for scenario in scenarios)
     assert clean.workers.malicious.tolist() == [False, False, False]
