@@ -14,7 +14,7 @@ from analysis.statistics import CONFIDENCE
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
-    from fedsim.icl.fit_surrogate import HeldOut
+    from fedsim.icl.models.fitted.fit import HeldOut
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]

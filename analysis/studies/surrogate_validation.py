@@ -22,9 +22,9 @@ from rich.table import Table
 from analysis import agreement, figures
 from fedsim import console, sweep
 from fedsim.errors import FedsimError, InputError
-from fedsim.icl.fit_surrogate import Fit, HeldOut, fit
 from fedsim.icl.models.fitted import Fitted
-from fedsim.icl.models.fitted_parameters import write
+from fedsim.icl.models.fitted.fit import Fit, HeldOut, fit
+from fedsim.icl.models.fitted.parameters import write
 from fedsim.icl.problem import IclProblem
 from fedsim.results import load_results
 from fedsim.scenario import Scenario, load_scenario

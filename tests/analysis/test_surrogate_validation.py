@@ -15,8 +15,8 @@ from analysis import agreement
 from analysis.figures import surrogate_validation as drawing
 from analysis.studies import surrogate_validation as study
 from fedsim.errors import InputError
-from fedsim.icl.fit_surrogate import Fit, HeldOut
 from fedsim.icl.models.base import BlackBox
+from fedsim.icl.models.fitted.fit import Fit, HeldOut
 from fedsim.results import load_results
 
 

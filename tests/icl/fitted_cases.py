@@ -12,9 +12,9 @@ from text_cases import tiny_text_task
 from fedsim.icl.encoders import WordLlama
 from fedsim.icl.models.base import BlackBox, Prompts, Scorer
 from fedsim.icl.models.fitted import Fitted
-from fedsim.icl.models.fitted_estimation import principal_components
-from fedsim.icl.models.fitted_math import rows_used
-from fedsim.icl.models.fitted_parameters import FittedParameters, address, joined, write
+from fedsim.icl.models.fitted.arithmetic import rows_used
+from fedsim.icl.models.fitted.estimation import principal_components
+from fedsim.icl.models.fitted.parameters import FittedParameters, address, joined, write
 from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Form, TaskData, Texts
 from fedsim.streams import Streams

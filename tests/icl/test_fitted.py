@@ -13,13 +13,13 @@ from text_cases import TOPICS, tiny_text_task
 
 from fedsim.errors import InputError
 from fedsim.icl.encoders import WordLlama
-from fedsim.icl.fit_surrogate import FIT_SEED, fit, random_prompts
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.models.fitted import Fitted
-from fedsim.icl.models.fitted_answers import Asked, gathered, query_rows
-from fedsim.icl.models.fitted_estimation import Ridges, estimate, principal_components
-from fedsim.icl.models.fitted_math import FittedScorer, errors_of, logits, rows_used
-from fedsim.icl.models.fitted_parameters import address, joined, read, write
+from fedsim.icl.models.fitted.answers import Asked, gathered, query_rows
+from fedsim.icl.models.fitted.arithmetic import FittedScorer, errors_of, logits, rows_used
+from fedsim.icl.models.fitted.estimation import Ridges, estimate, principal_components
+from fedsim.icl.models.fitted.fit import FIT_SEED, fit, random_prompts
+from fedsim.icl.models.fitted.parameters import address, joined, read, write
 from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Text
 from fedsim.streams import Streams

@@ -17,10 +17,10 @@ from torch import Tensor
 from fedsim.errors import InputError
 from fedsim.icl.encoders import Encoder, WordLlama
 from fedsim.icl.models.base import Prompts, Split
-from fedsim.icl.models.fitted_answers import Asked, query_labels, query_rows
-from fedsim.icl.models.fitted_estimation import FOLDS, Ridges, estimate
-from fedsim.icl.models.fitted_math import FittedScorer
-from fedsim.icl.models.fitted_parameters import FittedParameters
+from fedsim.icl.models.fitted.answers import Asked, query_labels, query_rows
+from fedsim.icl.models.fitted.arithmetic import FittedScorer
+from fedsim.icl.models.fitted.estimation import FOLDS, Ridges, estimate
+from fedsim.icl.models.fitted.parameters import FittedParameters
 from fedsim.icl.oracle import IclOracle
 from fedsim.streams import Stream, Streams
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsim.icl.models.fitted_answers import Answers, Asked, gathered
-from fedsim.icl.models.fitted_math import errors_of, features, logits, rows_used
-from fedsim.icl.models.fitted_parameters import FittedParameters, address, joined
+from fedsim.icl.models.fitted.answers import Answers, Asked, gathered
+from fedsim.icl.models.fitted.arithmetic import errors_of, features, logits, rows_used
+from fedsim.icl.models.fitted.parameters import FittedParameters, address, joined
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from fedsim.errors import InputError
 from fedsim.icl.models.base import BlackBox, Scorer
-from fedsim.icl.models.fitted_parameters import read
+from fedsim.icl.models.fitted.parameters import read
 from fedsim.icl.tasks.base import Form
 from fedsim.icl.tasks.text_files import check_unchanged, digest
 
@@ -26,9 +26,9 @@ class Fitted(BlackBox):
     softmax(W0 [x_u; 1])) [x_u; 1]^T`` is the implicit gradient step of demonstration (x_u, y_u); o, b_u and
     e(j_i) are effects of the very query, demonstration and word.
 
-    Fitted by `fedsim.icl.fit_surrogate`: W0, step and every o, b and e, to probabilities of label words that
-    one model gave to random prompts of one run's data. A text or word that was in none of these prompts has
-    effect 0. Predicted: everything about other prompts. A scenario names the file relative to itself; loading
+    Fitted by `fedsim.icl.models.fitted.fit`: W0, step and every o, b and e, to probabilities of label words
+    that one model gave to random prompts of one run's data. A text or word that was in none of these prompts
+    has effect 0. Predicted: everything about other prompts. A scenario names the file relative to itself; loading
     it puts the absolute path and the SHA-256 in their places, as for the data of a text task.
 
     Source: von Oswald et al., "Transformers learn in-context by gradient descent", ICML 2023, Proposition 1,
@@ -40,7 +40,7 @@ class Fitted(BlackBox):
     reads: ClassVar[Form] = "text"
 
     file: str
-    """The parameters, as `fedsim.icl.models.fitted_parameters` writes them."""
+    """The parameters, as `fedsim.icl.models.fitted.parameters` writes them."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Of the file; filled in when the scenario is loaded."""
 
@@ -60,7 +60,7 @@ class Fitted(BlackBox):
         return settings | {"file": str(path), "sha256": found}
 
     def attach(self, data: TaskData[Texts]) -> Scorer:
-        from fedsim.icl.models.fitted_math import FittedScorer
+        from fedsim.icl.models.fitted.arithmetic import FittedScorer
 
         path = Path(self.file)
         check_unchanged(path, digest(path), self.sha256 or "")

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fedsim.errors import InputError
 from fedsim.icl.models.base import Prompts
-from fedsim.icl.models.fitted_parameters import FittedParameters, address, joined
+from fedsim.icl.models.fitted.parameters import FittedParameters, address, joined
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
