@@ -26,6 +26,8 @@ class Entry:
 
     module: str
     summary: str
+    study: str = ""
+    """The module that draws it, where the tables of results are not enough."""
 
 
 FIGURES = {
@@ -34,7 +36,9 @@ FIGURES = {
     "timeline": Entry("analysis.figures.timeline", "what server and workers did when, as a Gantt picture"),
     "sensitivity": Entry("analysis.figures.sensitivity", "where AsynDBT saves time and where it loses"),
     "surrogate_validation": Entry(
-        "analysis.figures.surrogate_validation", "a fitted surrogate beside the real model (a study's tables)"
+        "analysis.figures.surrogate_validation",
+        "a fitted surrogate beside the real model",
+        study="analysis.studies.surrogate_validation",
     ),
 }
 

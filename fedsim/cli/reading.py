@@ -21,6 +21,8 @@ def figure(
     from analysis import figures
     from fedsim.results import load_results
 
+    if name in figures.FIGURES and (study := figures.FIGURES[name].study):
+        raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
     written = figures.draw(name, lambda table: load_results(results, table), output or Path(f"{name}.pdf"))
     for file in written:
         typer.echo(file)

@@ -75,6 +75,13 @@ def test_every_figure_of_the_list_has_the_three_public_names(name):
         thing for thing, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
     }
     assert {thing for thing in public if not thing.startswith("_")} == {"figure", "table"}
-    assert set(module.NEEDS) <= {"runs", "steps", "workers", "spans"}
+    of_results = set(module.NEEDS) <= {"runs", "steps", "workers", "spans"}
+    assert of_results == (not FIGURES[name].study)
     assert module.__doc__
     assert FIGURES[name].summary
+
+
+def test_a_figure_of_a_study_says_who_draws_it(command, tmp_path):
+    answer = command("figure", "surrogate_validation", tmp_path)
+    assert answer.code == 2
+    assert "`python -m analysis.studies.surrogate_validation` draws it" in answer.err
