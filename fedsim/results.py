@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError, ResultsError, nearest
-from fedsim.scenario import Scenario, dump
+from fedsim.scenario import Scenario, dump, resolved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,14 +49,14 @@ PACKAGES = ("fedsim-icl", "numpy", "scipy", "simpy", "torch", "pydantic", "panda
 
 def run_id(scenario: Scenario) -> str:
     """Return the address of a run: a hash of the resolved scenario, its seed included."""
-    return _address(dump(scenario))
+    return _address(resolved(scenario))
 
 
-def _address(resolved: str) -> str:
+def _address(table: dict[str, Any]) -> str:
     """Return the address of a resolved scenario, wherever the files lie whose content it states."""
     import tomli_w
 
-    placeless = tomli_w.dumps(_without_places(tomllib.loads(resolved)))
+    placeless = tomli_w.dumps(_without_places(table))
     return hashlib.sha256(placeless.encode()).hexdigest()[:12]
 
 
@@ -81,7 +81,7 @@ def is_finished(folder: Path) -> bool:
         read_summary(folder)
         read_table(folder, "steps")
         read_table(folder, "workers")
-        address = _address((folder / "scenario.toml").read_text(encoding="utf-8"))
+        address = _address(tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8")))
     except (ResultsError, KeyError, TypeError, ValueError, OSError):
         return False
     return bool(made_by == version("fedsim-icl") and address == folder.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.scenario.files import dump, load_scenario, load_variants, parse
+from fedsim.scenario.files import dump, load_scenario, load_variants, parse, resolved
 from fedsim.scenario.model import Scenario
 
-__all__ = ["Scenario", "dump", "load_scenario", "load_variants", "parse"]
+__all__ = ["Scenario", "dump", "load_scenario", "load_variants", "parse", "resolved"]

@@ -54,10 +54,15 @@ def dump(scenario: Scenario) -> str:
     """Return the fully resolved scenario as TOML; loading it gives an equal scenario."""
     import tomli_w
 
+    return tomli_w.dumps(resolved(scenario))
+
+
+def resolved(scenario: Scenario) -> Table:
+    """Return the fully resolved scenario as the table that `dump` writes."""
     table = scenario.model_dump(mode="json", exclude_none=True)
     if scenario.cuts is None:
         table["cuts"] = False
-    return tomli_w.dumps(table)
+    return table
 
 
 def parse(table: Table, place: str = "scenario") -> Scenario:
