@@ -14,7 +14,7 @@ from fedsim.icl.models.base import BlackBox, Prompts, Scorer
 from fedsim.icl.models.fitted import Fitted
 from fedsim.icl.models.fitted.arithmetic import rows_used
 from fedsim.icl.models.fitted.estimation import principal_components
-from fedsim.icl.models.fitted.parameters import FittedParameters, address, joined, write
+from fedsim.icl.models.fitted.parameters import FittedParameters, address, write
 from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Form, TaskData, Texts
 from fedsim.streams import Streams
@@ -26,7 +26,7 @@ def truth(data: TaskData[Texts], **changes: Any) -> FittedParameters:
     """Return random parameters for every text and word of some data."""
     generator = np.random.default_rng(5)
     texts = [data.source.rows[row] for row in rows_used(data)]
-    embeddings = torch.from_numpy(WordLlama().encode([joined(text) for text in texts]))
+    embeddings = torch.from_numpy(WordLlama().encode([text.joined() for text in texts]))
     centre, projection = principal_components(embeddings, N_FEATURES)
 
     def effects(names: Any, deviation: float) -> dict[str, tuple[float, ...]]:

@@ -19,7 +19,7 @@ from fedsim.icl.models.fitted.answers import Asked, gathered, query_rows
 from fedsim.icl.models.fitted.arithmetic import FittedScorer, errors_of, logits, rows_used
 from fedsim.icl.models.fitted.estimation import Ridges, estimate, principal_components
 from fedsim.icl.models.fitted.fit import FIT_SEED, fit, random_prompts
-from fedsim.icl.models.fitted.parameters import address, joined, read, write
+from fedsim.icl.models.fitted.parameters import address, read, write
 from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Text
 from fedsim.streams import Streams
@@ -59,7 +59,7 @@ def plain_scores(parameters, data, worker, words, shown, text):
     """Return the label probabilities of one query under one prompt, number by number."""
 
     def point(of):
-        vector = WordLlama().encode([joined(of)])[0] - np.array(parameters.centre)
+        vector = WordLlama().encode([of.joined()])[0] - np.array(parameters.centre)
         return [*(vector @ np.array(parameters.projection)).tolist(), 1.0]
 
     def apply(of):
@@ -332,7 +332,7 @@ def test_addresses_tell_words_from_texts():
     assert address("good") != address(Text("good"))
     assert address(Text("good", "film")) != address(Text("good film"))
     assert len(address("good")) == 16
-    assert joined(Text("good", "", "context")) == "good context"
+    assert Text("good", "", "context").joined() == "good context"
 
 
 def test_an_unknown_key_in_the_file_is_an_error(tmp_path):

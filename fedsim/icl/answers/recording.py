@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from fedsim.errors import InputError, RunError
 from fedsim.icl.answers.answer import Correction
 from fedsim.icl.answers.kept import FORMAT, Kept, from_table, to_table
+from fedsim.icl.whole_files import write_whole
 
 if TYPE_CHECKING:
     from fedsim.icl.answers.asking import Asking
@@ -56,7 +57,7 @@ def save(path: Path, asking: Asking) -> None:
     Raises:
         RunError: the file cannot be written.
     """
-    _write_whole(path, asking.recording())
+    _write(path, asking.recording())
 
 
 def load(path: Path) -> Recording:
@@ -140,7 +141,7 @@ def save_latencies(paths: Sequence[Path], csv_path: Path) -> int:
     table = csv.DictWriter(text, LATENCY_COLUMNS, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    _write_whole(csv_path, text.getvalue())
+    _write(csv_path, text.getvalue())
     return len(rows)
 
 
@@ -155,13 +156,8 @@ def _tables(content: bytes, place: str) -> Iterator[dict[str, Any]]:
         yield table
 
 
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
+def _write(path: Path, text: str) -> None:
     try:
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fedsim.icl.baselines.base import Baseline, Calls, Desk, plain
+from fedsim.icl.baselines.base import Baseline, Calls, Desk
 from fedsim.icl.baselines.retrieval import k_means, nearest_last, squared_distances
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 
@@ -81,7 +81,7 @@ class AdaIcl(Baseline):
         return tuple(Calls(count, self.n_demonstrations, heads=count) for count in left)
 
     def prepare(self, worker: Desk) -> Chosen:
-        points = self.encoder.encode([plain(text) for text, _ in worker.pool])
+        points = self.encoder.encode([text.joined() for text, _ in worker.pool])
         chosen = nearest_to_centres(points, k_means(points, self.n_initial, worker.generator()))
         for _ in range(self.phases):
             left = [place for place in range(len(points)) if place not in chosen]
@@ -95,7 +95,7 @@ class AdaIcl(Baseline):
         return Chosen(chosen, points[chosen])
 
     def answer(self, worker: Desk, prepared: Chosen) -> Tensor:
-        queries = self.encoder.encode([plain(text) for text in worker.test])
+        queries = self.encoder.encode([text.joined() for text in worker.test])
         nearest = nearest_last(prepared.vectors, queries, self.n_demonstrations)
         return worker.score([[worker.pool[prepared.places[i]] for i in row] for row in nearest], worker.test)
 

@@ -124,8 +124,3 @@ class Desk:
 
 def _joined(heads: list[str], tails: list[str]) -> list[str]:
     return [head + tail for head, tail in zip(heads, tails, strict=True)]
-
-
-def plain(text: Text) -> str:
-    """Return the fields of a text, joined: what an encoder reads."""
-    return " ".join(field for field in text if field)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fedsim.icl.baselines.base import Baseline, Desk, Labelled, plain
+from fedsim.icl.baselines.base import Baseline, Desk, Labelled
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 from fedsim.learning.optimizers.adam import Adam
 
@@ -64,13 +64,13 @@ class EncoderMlp(Baseline):
     def answer(self, worker: Desk, prepared: Layers) -> Tensor:
         import torch
 
-        x = torch.from_numpy(self.encoder.encode([plain(text) for text in worker.test]))
+        x = torch.from_numpy(self.encoder.encode([text.joined() for text in worker.test]))
         return logits(prepared, x).softmax(1)
 
     def _encoded(self, labelled: list[Labelled]) -> tuple[Tensor, Tensor]:
         import torch
 
-        x = self.encoder.encode([plain(text) for text, _ in labelled])
+        x = self.encoder.encode([text.joined() for text, _ in labelled])
         return torch.from_numpy(x), torch.tensor([label for _, label in labelled])
 
 

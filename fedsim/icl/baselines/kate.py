@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fedsim.icl.baselines.base import Baseline, Desk, plain
+from fedsim.icl.baselines.base import Baseline, Desk
 from fedsim.icl.baselines.retrieval import nearest_last
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 
@@ -35,9 +35,9 @@ class Kate(Baseline):
             )
 
     def prepare(self, worker: Desk) -> Floats:
-        return self.encoder.encode([plain(text) for text, _ in worker.pool])
+        return self.encoder.encode([text.joined() for text, _ in worker.pool])
 
     def answer(self, worker: Desk, prepared: Floats) -> Tensor:
-        queries = self.encoder.encode([plain(text) for text in worker.test])
+        queries = self.encoder.encode([text.joined() for text in worker.test])
         nearest = nearest_last(prepared, queries, self.n_demonstrations)
         return worker.score([[worker.pool[i] for i in row] for row in nearest], worker.test)

@@ -29,6 +29,10 @@ class Text(NamedTuple):
     b: str = ""
     context: str = ""
 
+    def joined(self) -> str:
+        """Return the fields that are not empty in one piece, as encoders take a text."""
+        return " ".join(field for field in self if field)
+
 
 class Texts(NamedTuple):
     """What a language model needs of a task beyond numbers."""

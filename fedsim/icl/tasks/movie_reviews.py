@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import FedsimError, InputError
+from fedsim.icl.whole_files import write_whole
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -105,16 +106,11 @@ def write(table: list[dict[str, Any]], out: Path) -> None:
     Raises:
         InputError: the place cannot be written to.
     """
-    partial = out.with_name(out.name + ".partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table)
-        partial.write_text(lines, encoding="utf-8", newline="\n")
-        partial.replace(out)
+        write_whole(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fedsim.errors import InputError
 from fedsim.icl.models.base import Prompts
-from fedsim.icl.models.fitted.parameters import FittedParameters, address, joined
+from fedsim.icl.models.fitted.parameters import FittedParameters, address
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
@@ -123,5 +123,5 @@ def rows_used(data: TaskData[Texts]) -> Longs:
 
 def features(encoder: Encoder, centre: Tensor, projection: Tensor, texts: Sequence[Text]) -> Tensor:
     """Return the points ``[x; 1]`` of texts, (n, d + 1), from the mean (D,) and the projection (D, d)."""
-    embeddings = torch.from_numpy(encoder.encode([joined(text) for text in texts]))
+    embeddings = torch.from_numpy(encoder.encode([text.joined() for text in texts]))
     return functional.pad((embeddings - centre) @ projection, (0, 1), value=1.0)

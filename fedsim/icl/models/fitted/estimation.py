@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fedsim.icl.models.fitted.answers import Answers, Asked, gathered
 from fedsim.icl.models.fitted.arithmetic import errors_of, features, logits, rows_used
-from fedsim.icl.models.fitted.parameters import FittedParameters, address, joined
+from fedsim.icl.models.fitted.parameters import FittedParameters, address
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
@@ -85,7 +85,7 @@ def estimate(
     """
     used = rows_used(data)
     texts = [data.source.rows[row] for row in used]
-    embeddings = torch.from_numpy(encoder.encode([joined(text) for text in texts]))
+    embeddings = torch.from_numpy(encoder.encode([text.joined() for text in texts]))
     centre, projection = principal_components(embeddings, n_features)
     points = features(encoder, centre, projection, texts)
     answers = gathered(asked, data, used, texts)

@@ -109,22 +109,30 @@ def fit(
     }
     parameters = estimate(seen, data, encoder or WordLlama(), n_features, ridges, said)
     scorer = FittedScorer(parameters, data)
-    judged = (
-        HeldOut(
-            asked.prompts.split,
-            asked.prompts.workers,
-            torch.from_numpy(query_labels(asked.prompts, data)),
-            asked.answers,
-            {
-                "fitted": scorer.scores(asked.prompts)[:, 0],
-                "query_mean": _means_by_query(asked.prompts, known, data),
-                "zero_shot": bare.answers,
-                "constant": known.answers.mean((0, 2))[:, None].expand_as(asked.answers),
-            },
-        )
-        for asked, known, bare in zip(unseen, seen, alone, strict=True)
-    )
-    return Fit(parameters, tuple(judged))
+    parts = zip(unseen, seen, alone, strict=True)
+    return Fit(parameters, tuple(_held_out(*part, scorer, data) for part in parts))
+
+
+def _held_out(
+    asked: Asked, known: Asked, bare: Asked, scorer: FittedScorer, data: TaskData[Texts]
+) -> HeldOut:
+    """Return the answers to unseen prompts beside all predictions of them.
+
+    Args:
+        asked: the prompts to judge by.
+        known: what the fit saw of the same split.
+        bare: the model's answers to the queries of `asked` alone.
+        scorer: the fitted model.
+        data: whose queries they are.
+    """
+    predicted = {
+        "fitted": scorer.scores(asked.prompts)[:, 0],
+        "query_mean": _means_by_query(asked.prompts, known, data),
+        "zero_shot": bare.answers,
+        "constant": known.answers.mean((0, 2))[:, None].expand_as(asked.answers),
+    }
+    labels = torch.from_numpy(query_labels(asked.prompts, data))
+    return HeldOut(asked.prompts.split, asked.prompts.workers, labels, asked.answers, predicted)
 
 
 def random_prompts(

@@ -13,6 +13,7 @@ from fedsim.catalog import Strict
 from fedsim.errors import InputError
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 from fedsim.icl.tasks.base import Text
+from fedsim.icl.whole_files import write_whole
 
 Row = tuple[float, ...]
 
@@ -63,26 +64,17 @@ def address(text: Text | str) -> str:
     return hashlib.sha256(json.dumps(text).encode()).hexdigest()[:16]
 
 
-def joined(text: Text) -> str:
-    """Return a text in one piece, as encoders take it."""
-    return " ".join(part for part in text if part)
-
-
 def write(parameters: FittedParameters, file: Path) -> None:
     """Write a file of parameters, whole or not at all.
 
     Raises:
         InputError: the place cannot be written to.
     """
-    partial = file.with_name(f".{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(parameters.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, parameters.model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(file: Path) -> FittedParameters:
