@@ -108,6 +108,7 @@ SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455
 # In the order in which they are stacked and listed.
 ACTIVITIES = {
     "calling": Activity("LLM calls", "#56B4E9", 0.0, ""),
+    "queueing": Activity("LLM queue", "#C7A76C", 0.4, "++++"),
     "computing": Activity("computing", "#777777", 0.35, "||||"),
     "uploading": Activity("uploading", "#F0E442", 0.5, "\\\\\\\\"),
     "downloading": Activity("downloading", "#CC79A7", 0.5, "----"),

@@ -44,3 +44,5 @@ class JobCost(NamedTuple):
     tokens_out: int
     bytes_up: int
     bytes_down: int
+    tokens_cached: int = 0
+    """The part of `tokens_in` that the LLM service has in its cache."""

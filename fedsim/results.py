@@ -46,7 +46,10 @@ ALWAYS = (
 KEPT_WITH_SPANS = ("spans", "tickets")
 """The tables of those runs alone whose scenario says `record.spans = true`."""
 
-TABLES = ("runs", "steps", "workers", *KEPT_WITH_SPANS)
+NOT_ALWAYS = (*KEPT_WITH_SPANS, "queue", "links")
+"""Those; a queue at the LLM service, kept with the spans too; and the links of a network that has some."""
+
+TABLES = ("runs", "steps", "workers", *NOT_ALWAYS)
 PACKAGES = ("fedsim-icl", "numpy", "scipy", "simpy", "torch", "pydantic", "pandas")
 
 
@@ -117,10 +120,10 @@ def write(run: Run, out: Path, duration_s: float) -> Path:
         (partial / "scenario.toml").write_text(dump(run.scenario), encoding="utf-8")
         run.steps.to_parquet(partial / "steps.parquet", index=False)
         run.workers.to_parquet(partial / "workers.parquet", index=False)
-        if run.spans is not None:
-            run.spans.to_parquet(partial / "spans.parquet", index=False)
-        if run.tickets is not None:
-            run.tickets.to_parquet(partial / "tickets.parquet", index=False)
+        for name in NOT_ALWAYS:
+            table: pd.DataFrame | None = getattr(run, name)
+            if table is not None:
+                table.to_parquet(partial / f"{name}.parquet", index=False)
         if run.answers is not None:
             (partial / "answers.jsonl").write_text(run.answers, encoding="utf-8")
         _write_json(partial / "summary.json", run.summary)
@@ -161,8 +164,8 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
     Args:
         path: a run folder, or any folder above some.
         table: ``runs`` (a row a run: headline numbers, and a column for every setting that varies between
-            the runs, and for who answered), ``steps``, ``workers``, ``spans`` or ``tickets`` (their tables,
-            with scenario, variant, seed, run_id).
+            the runs, and for who answered), ``steps``, ``workers``, ``spans``, ``tickets``, ``queue`` or
+            ``links`` (their tables, with scenario, variant, seed, run_id).
 
     Raises:
         ResultsError: nothing there, or a folder is damaged or of another format.
@@ -182,7 +185,7 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
         return _runs({folder: summaries[folder] for folder in ordered})
     parts = []
     for folder in ordered:
-        if table in KEPT_WITH_SPANS and not (folder / f"{table}.parquet").exists():
+        if table in NOT_ALWAYS and not (folder / f"{table}.parquet").exists():
             continue
         part = read_table(folder, table)
         keys = {key: summaries[folder][key] for key in KEYS} | {"run_id": folder.name}

@@ -36,6 +36,10 @@ class Run:
     """What a real model was asked: part of where results come from, not of the results."""
     tickets: pd.DataFrame | None = None
     """A row a ticket that the server has taken, kept with the spans."""
+    queue: pd.DataFrame | None = None
+    """A row each change of a queue at a shared LLM service, kept with the spans."""
+    links: pd.DataFrame | None = None
+    """A row each direction of each link, where the network has links."""
     answers: str | None = None
     """The answers of a real model, as `Replay` reads them, when the scenario asks to record them."""
 
@@ -119,6 +123,7 @@ def timeline(scenario: Scenario) -> Timeline:
         # The centralised client is a worker of the first group, beside its server: nothing is sent.
         groups = [groups[0].without_network()]
         cost = cost._replace(bytes_up=0, bytes_down=0)
+    cost = cost._replace(tokens_cached=scenario.llm.cached_tokens(cost))
     wait_for, tau = scenario.algorithm.step_rule(n_workers)
     robust, rules = scenario.learning.robust, scenario.learning.aggregation
     signs = rules is not None and rules.outer is not None and rules.outer.sends_signs
@@ -131,12 +136,14 @@ def timeline(scenario: Scenario) -> Timeline:
         calls=cost.calls * each,
         tokens_in=cost.tokens_in * each,
         tokens_out=cost.tokens_out * each,
+        tokens_cached=cost.tokens_cached * each,
         bytes_up=-(-cost.bytes_up // 32) if signs else cost.bytes_up,
         bytes_down=cost.bytes_down * (2 if reads_z else 1),
     )
     return Timeline(
         groups=groups,
         service=scenario.llm,
+        network=scenario.network,
         server=scenario.server,
         wait_for=wait_for,
         tau=tau,
@@ -192,6 +199,10 @@ def _finished(scenario: Scenario, recorder: Recorder, ending: Ending) -> Run:
     steps = tables.steps(recorder.rows, scenario.llm)
     workers = tables.workers(scenario, ending)
     found = Run(scenario, tables.summary(scenario, recorder, ending, steps, workers), steps, workers)
+    if ending.links:
+        found = replace(found, links=tables.links(ending))
+    if ending.served.levels:
+        found = replace(found, queue=tables.queue(ending))
     if not scenario.record.spans:
         return found
     return replace(found, spans=tables.spans(ending), tickets=tables.tickets(recorder.tickets))

@@ -9,20 +9,23 @@ import numpy as np
 import pandas as pd
 
 from fedsim.timing.activities import Activity
+from fedsim.timing.llm_service import QueueLevel
 from fedsim.timing.loop import Ending
+from fedsim.timing.network import LinkUse
 
 if TYPE_CHECKING:
     from fedsim.recorder import Recorder
     from fedsim.scenario import Scenario
-    from fedsim.timing.llm_service import IndependentCalls
+    from fedsim.timing.llm_service import LlmProvider
 
 WORKER_ACTIVITIES = [activity for activity in Activity if activity is not Activity.STEPPING]
 
 
-def steps(rows: list[dict[str, Any]], llm: IndependentCalls) -> pd.DataFrame:
+def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
     """Return a row a server step and one for the start; counters are cumulative, measurements may be null."""
     table = pd.DataFrame(rows)
-    cost = [llm.price(t_in, t_out) for t_in, t_out in zip(table.tokens_in, table.tokens_out, strict=True)]
+    tokens = zip(table.tokens_in, table.tokens_out, table.tokens_cached, strict=True)
+    cost = [llm.price(*counts) for counts in tokens]
     table.insert(list(table.columns).index("tokens_out") + 1, "cost", cost)
     for column in ("loss", "accuracy"):
         if column not in table:
@@ -65,6 +68,16 @@ def spans(ending: Ending) -> pd.DataFrame:
     return table.sort_values(["start_s", "end_s"], kind="stable", ignore_index=True)
 
 
+def queue(ending: Ending) -> pd.DataFrame:
+    """Return a row each time that the length of a queue at an LLM service changes."""
+    return pd.DataFrame(ending.served.levels, columns=list(QueueLevel._fields))
+
+
+def links(ending: Ending) -> pd.DataFrame:
+    """Return a row each direction of each link of the network: what it carried, and how busy it was."""
+    return pd.DataFrame(ending.links, columns=list(LinkUse._fields))
+
+
 def tickets(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     """Return a row a ticket that the server has taken, in the order in which it took them.
 
@@ -96,10 +109,11 @@ def summary(
         "worker_updates": report.worker_updates,
         "drained": report.drained,
         "cut_updates": report.cut_updates,
-        **{key: getattr(report, key) for key in ("llm_calls", "tokens_in", "tokens_out")},
-        "cost": scenario.llm.price(report.tokens_in, report.tokens_out),
+        **{key: getattr(report, key) for key in ("llm_calls", "tokens_in", "tokens_out", "tokens_cached")},
+        "cost": scenario.llm.price(report.tokens_in, report.tokens_out, report.tokens_cached),
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
+        **{f"llm_{key}": value for key, value in ending.served._asdict().items() if key != "levels"},
         "staleness_mean": _mean_staleness(taken),
         "staleness_max": int(taken.staleness_max.max()) if len(taken) else 0,
         "time_to_target_s": recorder.reached_s,

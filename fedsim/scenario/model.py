@@ -21,6 +21,8 @@ from fedsim.learning.quadratic import Quadratic
 from fedsim.learning.settings import LearningSettings
 from fedsim.timing.attacks import TIMING_ATTACKS
 from fedsim.timing.llm_service import AnyLlmService
+from fedsim.timing.network import AnyNetwork
+from fedsim.timing.network.simple import Simple
 from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
@@ -106,6 +108,8 @@ class Scenario(Strict):
     problem: AnyProblem
     workers: tuple[WorkerGroup, ...]
     llm: AnyLlmService
+    network: AnyNetwork = Simple()
+    """What lies between the workers' own access lines and the server."""
     server: ServerSettings = ServerSettings()
     budget: Budget
     target: Target | None = None
@@ -156,6 +160,14 @@ class Scenario(Strict):
         elif isinstance(attack, MessageAttack) and attack.deviates and not self.problem.tunes_p:
             raise ValueError(f"{attack.kind!r} attacks the p that workers send, but here nothing tunes p")
         self.problem.check_attack(attack)
+
+    @model_validator(mode="after")
+    def _network_fits(self) -> Scenario:
+        try:
+            self.network.check(self.n_workers)
+        except ValueError as error:
+            raise ValueError(f"network.{error}") from error
+        return self
 
     @model_validator(mode="after")
     def _enough_rows(self) -> Scenario:

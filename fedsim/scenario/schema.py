@@ -21,6 +21,7 @@ from fedsim.scenario.model import ATTACKS, PROBLEMS, Scenario
 from fedsim.timing.attacks import TIMING_ATTACKS
 from fedsim.timing.delays import DELAYS
 from fedsim.timing.llm_service import LLM_SERVICES
+from fedsim.timing.network import NETWORKS
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Family] = {
         OPTIMIZERS,
         DELAYS,
         LLM_SERVICES,
+        NETWORKS,
     )
 }
 """Everything interchangeable, by the name that `fedsim list` takes."""

@@ -26,6 +26,8 @@ class Activity(IntEnum):
     """Stopped, evicted by the server, or silent for a while."""
     HOLDING = 8
     """A malicious worker that holds a finished answer back."""
+    QUEUEING = 9
+    """All open calls of a worker wait: for a place at the LLM service, its limits, or to be sent again."""
 
     @property
     def label(self) -> str:

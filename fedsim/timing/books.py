@@ -23,7 +23,7 @@ class Books:
         self.cut_updates = 0
         self.bytes_down = 0
         self._costs = costs
-        self._calls = self._tokens_in = self._tokens_out = self._bytes_up = 0
+        self._calls = self._tokens_in = self._tokens_out = self._tokens_cached = self._bytes_up = 0
 
     def arrived(self, ticket: Ticket) -> None:
         """Count what a ticket's job has cost; calls that were not made cost nothing."""
@@ -33,9 +33,10 @@ class Books:
             self._calls += cost.calls
             self._tokens_in += cost.tokens_in
             self._tokens_out += cost.tokens_out
+            self._tokens_cached += cost.tokens_cached
 
-    def report(self, step: int, time_s: float, active: Sequence[Ticket]) -> StepReport:
-        """Return the row of step number `step`, counted from 0, taken at this instant (s)."""
+    def report(self, step: int, time_s: float, active: Sequence[Ticket], members: int) -> StepReport:
+        """Return the row of step number `step`, from 0, taken at this instant (s) with so many members."""
         versions = [ticket.snapshot.version for ticket in active]
         return StepReport(
             step + 1,
@@ -51,4 +52,6 @@ class Books:
             self._tokens_out,
             self._bytes_up,
             self.bytes_down,
+            self._tokens_cached,
+            members,
         )

@@ -27,6 +27,10 @@ class StepReport(NamedTuple):
     tokens_out: int
     bytes_up: int
     bytes_down: int
+    tokens_cached: int = 0
+    """The part of `tokens_in` that the LLM service had in its cache."""
+    members: int = 0
+    """Workers that take part: those that have joined and were not evicted."""
 
 
 NO_STEP = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -15,12 +15,17 @@ from fedsim.streams import Streams
 from fedsim.timing.activities import ActivityClock
 from fedsim.timing.attacks.base import by_worker
 from fedsim.timing.exchange import Exchange, StepReport
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service import LlmProvider, Served
+from fedsim.timing.network import LinkUse, Network
+from fedsim.timing.network.simple import Simple
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.server import Server
 from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import Worker, WorkerGroup
+
+UNDISTURBED = Simple()
+NOTHING_SERVED = Served()
 
 COLLECT_EVERY = 200_000
 """New objects before the garbage collector looks at them, while a run lasts (Python's default: 700)."""
@@ -31,7 +36,7 @@ class Timeline:
     """Everything the clock decides about a run, as settings."""
 
     groups: Sequence[WorkerGroup]
-    service: IndependentCalls
+    service: LlmProvider
     server: ServerSettings
     wait_for: int
     tau: int
@@ -43,6 +48,7 @@ class Timeline:
     max_steps: int | None = None
     max_updates: int | None = None
     keep_spans: bool = False
+    network: Network = UNDISTURBED
     attacks: Sequence[Assigned] = ()
     """All attacks of the run; those on timing act here."""
     participants: int | None = None
@@ -70,6 +76,10 @@ class Ending:
     jobs: list[int]
     """Finished jobs of each worker."""
     clock: ActivityClock
+    served: Served = NOTHING_SERVED
+    """What the LLM service counted."""
+    links: Sequence[LinkUse] = ()
+    """The use of each link of the network, where it has any."""
 
 
 def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> Ending:
@@ -97,7 +107,9 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         timeline.max_updates,
         misconduct,
     )
-    service = timeline.service.open(streams)
+    numbers = [number for number, group in enumerate(timeline.groups) for _ in range(group.count)]
+    service = timeline.service.open(env, streams, clock, numbers, timeline.keep_spans)
+    carrier = timeline.network.open(env, streams, numbers)
     process = env.process(server.run())
     # Ending the loop inside the server's own event: nothing else of that instant runs after it.
     assert process.callbacks is not None
@@ -111,6 +123,7 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
             Worker(
                 *(env, number, group, timeline.costs, service, server, clock, streams),
                 attacks=misconduct.get(number, ()),
+                carrier=carrier,
             )
             for number, group in enumerate(members)
         ]
@@ -136,4 +149,6 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         server.evicted,
         [worker.jobs for worker in workers],
         clock,
+        service.served(),
+        carrier.links(time_s) if carrier is not None else (),
     )

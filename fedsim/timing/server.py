@@ -266,7 +266,7 @@ class Server:
         step = self.rule.step
         self.rule.stepped()
         self._held_back.stepped(step + 1)
-        report = self.report_now = self._books.report(step, self.env.now, active)
+        report = self.report_now = self._books.report(step, self.env.now, active, len(self.rule))
         snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
         self.finished = (
             self._exchange.finished

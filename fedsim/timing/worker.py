@@ -16,18 +16,19 @@ from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.attacks.base import HONEST, Conduct, TimingAttack, conduct_of
 from fedsim.timing.delays import AnyDelay, Delay
 from fedsim.timing.delays.constant import Constant
+from fedsim.timing.llm_service import Calls, LlmService
+from fedsim.timing.network import Message
 
 if TYPE_CHECKING:
     import simpy
 
-    from fedsim.timing.llm_service import LlmService
+    from fedsim.timing.network import Carrier
     from fedsim.timing.server import Server
 
 # Looked up once: reading a member off its enum costs as much as booking the seconds.
 INNER = JobKind.INNER
-COMPUTING, CALLING, WAITING, CUTTING = (
+COMPUTING, WAITING, CUTTING = (
     Activity.COMPUTING,
-    Activity.CALLING,
     Activity.WAITING,
     Activity.CUTTING,
 )
@@ -134,7 +135,7 @@ class Worker:
 
     __slots__ = (  # there may be very many of them
         *("env", "group", "jobs", "number"),
-        *("_attacks", "_clock", "_costs", "_factor", "_process", "_server", "_service"),
+        *("_attacks", "_carrier", "_clock", "_costs", "_factor", "_process", "_server", "_service"),
         *("_compute_s", "_download_s", "_download_s_a_byte", "_upload_s", "_upload_s_a_byte"),
     )
 
@@ -149,12 +150,14 @@ class Worker:
         clock: ActivityClock,
         streams: Streams,
         attacks: Sequence[TimingAttack] = (),
+        carrier: Carrier | None = None,
     ) -> None:
         self.env = env
         self.number = number
         self.group = group
         self.jobs = 0
         self._attacks = attacks
+        self._carrier = carrier
         self._costs = costs
         self._service = service
         self._server = server
@@ -211,8 +214,9 @@ class Worker:
         timeout, service, report = env.timeout, self._service, self._server.report
         compute_s, upload_s, download_s = self._compute_s, self._upload_s, self._download_s
         compute_speed = self.group.compute_speed
-        downloads = download_s is not NO_DELAY or self._download_s_a_byte > 0
-        uploads = upload_s is not NO_DELAY or self._upload_s_a_byte > 0
+        carrier = self._carrier
+        downloads = carrier is not None or download_s is not NO_DELAY or self._download_s_a_byte > 0
+        uploads = carrier is not None or upload_s is not NO_DELAY or self._upload_s_a_byte > 0
         attacks, conduct = self._attacks, HONEST
         order = self._server.first_order(number) or (yield self._server.first_reply(number))
         job = 0
@@ -233,8 +237,12 @@ class Worker:
                 switch(number, CUTTING, start_s)
             # Version 0 needs no download: everybody starts from the same known point.
             if downloads and snapshot.version > 0:
-                seconds = factor * (download_s(job) + bytes_down * self._download_s_a_byte)
-                if seconds > 0:
+                latency_s, s_a_byte = factor * download_s(job), factor * self._download_s_a_byte
+                if carrier is not None:
+                    if not inner:
+                        switch(number, DOWNLOADING, start_s)
+                    yield from carrier.carry(Message(number, job, False, bytes_down, latency_s, s_a_byte))
+                elif (seconds := latency_s + bytes_down * s_a_byte) > 0:
                     if not inner:
                         switch(number, DOWNLOADING, start_s)
                     yield timeout(seconds)
@@ -244,14 +252,16 @@ class Worker:
                     switch(number, COMPUTING, env.now)
                 yield timeout(seconds)
             if cost.calls and conduct.calls:
-                if not inner:
-                    switch(number, CALLING, env.now)
-                yield from service.serve(env, number, job, cost, self.group.lanes, factor)
+                yield from service.serve(Calls(number, job, cost, self.group.lanes, factor, not inner))
             if attacks:
                 yield from self._hold_back(conduct, snapshot.version, inner)
             if uploads:
-                seconds = factor * (upload_s(job) + cost.bytes_up * self._upload_s_a_byte)
-                if seconds > 0:
+                latency_s, s_a_byte = factor * upload_s(job), factor * self._upload_s_a_byte
+                if carrier is not None:
+                    if not inner:
+                        switch(number, UPLOADING, env.now)
+                    yield from carrier.carry(Message(number, job, True, cost.bytes_up, latency_s, s_a_byte))
+                elif (seconds := latency_s + cost.bytes_up * s_a_byte) > 0:
                     if not inner:
                         switch(number, UPLOADING, env.now)
                     yield timeout(seconds)

@@ -84,7 +84,7 @@ def test_the_axis_spans_the_window_that_was_asked_for():
 
 
 def test_the_legend_fits_the_page_when_all_activities_occur():
-    runs, steps, spans = recorded(jobs=8)
+    runs, steps, spans = recorded(jobs=9)
     for number, name in enumerate(style.ACTIVITIES):
         spans.loc[(spans["start_s"] == 10 * number) & (spans["entity"] == "worker 1"), "activity"] = name
     picture = timeline.figure(runs, steps, spans)

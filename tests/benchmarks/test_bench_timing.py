@@ -24,7 +24,7 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.loop import Timeline, run_timeline
 from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup, drawn
@@ -58,7 +58,7 @@ def fedsim_s(n_workers: int, wait_for: int, steps: int, delay: Delay = EXPONENTI
     """Run fedsim's timing half and return the simulated time (s)."""
     timeline = Timeline(
         groups=[WorkerGroup(count=n_workers, compute=delay)],
-        service=IndependentCalls(latency=Constant(value_s=0.0)),
+        service=Independent(latency=Constant(value_s=0.0)),
         server=ServerSettings(step_s=0.0),
         wait_for=wait_for,
         tau=NEVER,

@@ -23,7 +23,7 @@ from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
@@ -51,7 +51,7 @@ def clock(
         cuts=None,
         problem=Quadratic(dimension=1, calls=calls),
         workers=groups,
-        llm=IndependentCalls(latency=latency),
+        llm=Independent(latency=latency),
         server=ServerSettings(step_s=0.0),
         budget=Budget(server_steps=steps),
     )

@@ -43,5 +43,5 @@ def test_when_somebody_last_began_to_do_something_else() -> None:
 def test_the_names_in_result_tables() -> None:
     assert [activity.label for activity in Activity] == [
         *("computing", "calling", "uploading", "downloading", "waiting", "cutting", "stepping", "down"),
-        "holding",
+        *("holding", "queueing"),
     ]

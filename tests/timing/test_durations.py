@@ -16,7 +16,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.lanes import makespan_s
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import DRAWS_A_BLOCK, Transient
 
@@ -145,7 +145,7 @@ def test_calls_follow_the_formula(
 
 def test_how_long_the_calls_of_a_job_take() -> None:
     streams = Streams(3)
-    service = IndependentCalls(latency=THREE_S, per_input_token_s=0.01, per_output_token_s=0.1)
+    service = Independent(latency=THREE_S, per_input_token_s=0.01, per_output_token_s=0.1)
     # 10 tokens in and 2 out a call: 3 + 0.1 + 0.2 s; four of them on two lanes take twice that
     assert service.job_s(streams, 0, 0, FOUR_CALLS, lanes=2) == pytest.approx(6.6)
     assert service.job_s(streams, 0, 0, FOUR_CALLS, lanes=1) == pytest.approx(13.2)
@@ -155,16 +155,14 @@ def test_how_long_the_calls_of_a_job_take() -> None:
 
 def test_every_call_of_a_job_is_drawn_at_the_jobs_address() -> None:
     streams, latency = Streams(3), Lognormal(median_s=0.5, sigma=1.0)
-    service = IndependentCalls(latency=latency)
+    service = Independent(latency=latency)
     drawn = latency.sample(streams.generator(Stream.LLM, worker=5, job=7), 4)
     assert service.job_s(streams, 5, 7, FOUR_CALLS, lanes=3) == makespan_s(drawn, 3)
     assert service.job_s(streams, 5, 8, FOUR_CALLS, lanes=3) != makespan_s(drawn, 3)
 
 
 def test_what_tokens_cost() -> None:
-    service = IndependentCalls(
-        latency=THREE_S, price_per_million_tokens_in=0.6, price_per_million_tokens_out=2.0
-    )
+    service = Independent(latency=THREE_S, price_per_million_tokens_in=0.6, price_per_million_tokens_out=2.0)
     # half a million at 0.60 and a quarter of a million at 2.00
     assert service.price(500_000, 250_000) == pytest.approx(0.8)
 

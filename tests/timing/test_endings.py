@@ -15,7 +15,7 @@ from fedsim.scenario import Scenario
 from fedsim.scenario.model import Budget
 from fedsim.simulation import raise_if_failed, run
 from fedsim.timing.delays.constant import Constant
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.settings import CutPlan, ServerSettings
 
 CALLS = JobCost(calls=10, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=0)
@@ -270,7 +270,7 @@ def losing_everybody(participation: str) -> Scenario:
         cuts=CutPlan(every=1, rounds=3, participation=participation),  # type: ignore[arg-type]  # one of two
         problem=Quadratic(dimension=2, calls=0),
         workers=(workers(Constant(value_s=1.0), count=2, stops_at_s=6.5), workers(1.5)),
-        llm=IndependentCalls(latency=Constant(value_s=0.0)),
+        llm=Independent(latency=Constant(value_s=0.0)),
         server=ServerSettings(evict_after_s=4.0),
         budget=Budget(server_steps=8),
     )

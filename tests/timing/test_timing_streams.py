@@ -21,7 +21,7 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import Transient, WorkerGroup
 
@@ -37,7 +37,7 @@ SCENARIO = Scenario(
     cuts=CutPlan(every=10, rounds=2),
     problem=Quadratic(dimension=3, calls=4, bytes_up=30, bytes_down=20),
     workers=(GROUP,),
-    llm=IndependentCalls(latency=Exponential(mean_s=0.2)),
+    llm=Independent(latency=Exponential(mean_s=0.2)),
     budget=Budget(server_steps=30),
 )
 CLOCK = [

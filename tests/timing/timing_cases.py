@@ -12,7 +12,7 @@ from fedsim.timing.activities import Activity
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.exchange import StepReport
-from fedsim.timing.llm_service import IndependentCalls
+from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.loop import Ending, Timeline, run_timeline
 from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import WorkerGroup
@@ -128,7 +128,7 @@ def simulate(
     books = Books(finish_at)
     timeline = Timeline(
         groups=groups,
-        service=IndependentCalls(latency=latency),
+        service=Independent(latency=latency),
         server=ServerSettings(step_s=step_s, evict_after_s=evict_after_s),
         wait_for=wait_for,
         tau=tau,

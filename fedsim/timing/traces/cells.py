@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,18 @@ def read_cells(file: Path) -> Cells:
     return cells
 
 
+def cells_of(csv: str) -> Cells:
+    """Read the text of a CSV file.
+
+    Raises:
+        InputError: it is of another format, or has no rows.
+    """
+    try:
+        return _csv(Path("csv"), csv)
+    except ValueError as error:
+        raise InputError(f"not the text of a CSV file: {str(error).splitlines()[0]}") from error
+
+
 def values(cells: Cells, column: Column) -> Array:
     """Return a column as a read-only ``(n,)`` array: text as it is, numbers as float64, empty as NaN.
 
@@ -81,12 +94,13 @@ def _expected(column: Column) -> str:
     return f"{number} above 0" if column.above_zero else f"{number}, 0 or more"
 
 
-def _csv(file: Path) -> Cells:
+def _csv(file: Path, text: str | None = None) -> Cells:
     import pandas as pd
 
     try:
         # all as text and the header as a row: then each row is its line, and one with more cells is refused
-        table = pd.read_csv(file, header=None, dtype=str, na_filter=False, skip_blank_lines=False)
+        source = file if text is None else StringIO(text)
+        table = pd.read_csv(source, header=None, dtype=str, na_filter=False, skip_blank_lines=False)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{file} is empty; expected a header and rows") from error
     header = [name.strip() for name in table.iloc[0]]

@@ -9,7 +9,7 @@ from fedsim.errors import InputError, nearest
 from fedsim.timing.traces.arrivals import Arrivals
 from fedsim.timing.traces.availability import Availability
 from fedsim.timing.traces.base import Trace
-from fedsim.timing.traces.cells import Cells, read_cells, values
+from fedsim.timing.traces.cells import Cells, cells_of, read_cells, values
 from fedsim.timing.traces.devices import Devices
 from fedsim.timing.traces.requests import Requests
 
@@ -37,6 +37,15 @@ def read_as(file: Path, trace: type[AnyTrace]) -> AnyTrace:
         InputError: the file is no correct trace of it; one sentence with the place.
     """
     return _checked(read_cells(file), trace)
+
+
+def parse_as(csv: str, trace: type[AnyTrace]) -> AnyTrace:
+    """Read the text of a CSV file as a trace of one format.
+
+    Raises:
+        InputError: it is no correct trace of it; one sentence with the place.
+    """
+    return _checked(cells_of(csv), trace)
 
 
 def format_of(header: list[str], place: str) -> type[Trace]:

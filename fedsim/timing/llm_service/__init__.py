@@ -1,0 +1,26 @@
+"""LLM services, one a file: how long calls take, and how they disturb each other."""
+
+from __future__ import annotations
+
+from fedsim.timing.llm_service.base import (
+    LLM_SERVICES,
+    AnyLlmService,
+    Calls,
+    LlmProvider,
+    LlmService,
+    QueueLevel,
+    Served,
+)
+from fedsim.timing.llm_service.independent import Independent
+
+LLM_SERVICES.add(Independent)
+
+__all__ = [
+    "LLM_SERVICES",
+    "AnyLlmService",
+    "Calls",
+    "LlmProvider",
+    "LlmService",
+    "QueueLevel",
+    "Served",
+]

@@ -1,0 +1,78 @@
+"""Calls that do not disturb each other."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fedsim.messages import JobCost
+from fedsim.streams import Stream, Streams
+from fedsim.timing.activities import Activity, ActivityClock
+from fedsim.timing.delays import AnyDelay
+from fedsim.timing.lanes import makespan_s
+from fedsim.timing.llm_service.base import Calls, LlmProvider, LlmService, Served
+
+if TYPE_CHECKING:
+    import simpy
+
+CALLING = Activity.CALLING
+
+
+class Independent(LlmProvider):
+    """Calls that do not disturb each other: each latency is an independent draw.
+
+    A call takes `latency` plus its prompt tokens times `per_input_token_s` plus its answer's tokens times
+    `per_output_token_s`. The next call of a job starts as soon as one of the worker's lanes is free.
+
+    Source: the infinite-server model; lanes as in Graham, "Bounds on multiprocessing timing anomalies", 1969.
+    """
+
+    kind: Literal["independent"] = "independent"
+    latency: AnyDelay
+    per_input_token_s: float = Field(0.0, ge=0)
+    per_output_token_s: float = Field(0.0, ge=0)
+
+    def job_s(self, streams: Streams, worker: int, job: int, cost: JobCost, lanes: int) -> float:
+        """Return how long all calls of one job take (s), before any slow-down."""
+        if cost.calls == 0:
+            return 0.0
+        latencies = self.latency.sample(streams.seat(Stream.LLM, worker, job), cost.calls)
+        tokens_s = cost.tokens_in * self.per_input_token_s + cost.tokens_out * self.per_output_token_s
+        if tokens_s:
+            latencies = latencies + tokens_s / cost.calls
+        return makespan_s(latencies, lanes)
+
+    def open(
+        self,
+        env: simpy.Environment,
+        streams: Streams,
+        clock: ActivityClock,
+        groups: Sequence[int],
+        keep_levels: bool,
+    ) -> LlmService:
+        return _Open(self, env, streams, clock)
+
+
+class _Open:
+    """`Independent` at work: one timeout a job."""
+
+    def __init__(
+        self, settings: Independent, env: simpy.Environment, streams: Streams, clock: ActivityClock
+    ) -> None:
+        self._settings = settings
+        self._env = env
+        self._streams = streams
+        self._clock = clock
+
+    def serve(self, calls: Calls) -> Generator[simpy.Event, object, None]:
+        worker, job, cost, lanes, scale, booked = calls
+        if booked:
+            self._clock.switch(worker, CALLING, self._env.now)
+        seconds = scale * self._settings.job_s(self._streams, worker, job, cost, lanes)
+        if seconds > 0:
+            yield self._env.timeout(seconds)
+
+    def served(self) -> Served:
+        return Served()
