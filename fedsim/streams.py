@@ -37,6 +37,14 @@ class Stream(IntEnum):
     ENCODING = 18
     PARTICIPANTS = 19
     BUCKETS = 20
+    DEVICE = 21
+    AVAILABILITY = 22
+    HOP = 23
+    LOSS = 24
+    LINK_STATE = 25
+    CALL_FAILURE = 26
+    BACKOFF = 27
+    BACKGROUND = 28
 
 
 class Streams:
