@@ -10,7 +10,7 @@ import pandas as pd
 
 from fedsim.errors import ResultsError
 from fedsim.recorder import Recorder
-from fedsim.results import KEPT_WITH_SPANS, read_summary, read_table
+from fedsim.results import NOT_ALWAYS, read_summary, read_table
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.simulation import computing_workers
 from fedsim.timing.attacks import TimingAttack
@@ -40,6 +40,8 @@ class Evidence(NamedTuple):
     workers: pd.DataFrame
     spans: pd.DataFrame | None
     tickets: pd.DataFrame | None
+    queue: pd.DataFrame | None
+    links: pd.DataFrame | None
 
 
 def verify(folder: Path) -> list[Check]:
@@ -55,7 +57,7 @@ def verify(folder: Path) -> list[Check]:
         read_table(folder, "workers"),
         *(
             read_table(folder, table) if (folder / f"{table}.parquet").exists() else None
-            for table in KEPT_WITH_SPANS
+            for table in NOT_ALWAYS
         ),
     )
     if evidence.steps.empty or evidence.workers.empty:
@@ -80,11 +82,13 @@ def _staleness(run: Evidence) -> str:
 
 def _active(run: Evidence) -> str:
     wait_for, _ = run.scenario.algorithm.step_rule(computing_workers(run.scenario)[0])
-    # Workers that were given up are no longer waited for.
-    least = min(wait_for, len(run.workers) - len(run.summary["evicted"]))
     taken = run.steps[run.steps.step > 0]
-    thin = taken[taken.active < least]
-    return f"step {thin.step.iloc[0]}: {thin.active.iloc[0]} tickets, S {least}" if len(thin) else ""
+    # Workers that were given up, or have yet to join, are not waited for.
+    thin = taken[taken.active < taken.members.clip(upper=wait_for)]
+    if thin.empty:
+        return ""
+    first = thin.iloc[0]
+    return f"step {first.step:g}: {first.active:g} tickets, S {min(wait_for, first.members):g}"
 
 
 def _seconds(run: Evidence) -> str:
@@ -194,6 +198,36 @@ def _tickets(run: Evidence) -> str:
     return f"step {late.idxmax()}: a ticket came after it" if late.any() else ""
 
 
+def _queue(run: Evidence) -> str:
+    """Only for runs that kept the queue of a shared LLM service."""
+    if run.queue is None:
+        return ""
+    levels, limit = run.queue, getattr(run.scenario.llm, "concurrency", None)
+    wrong = (levels.queued < 0) | (levels.serving < 0)
+    if limit is not None:
+        wrong |= levels.serving > limit
+    if wrong.any():
+        first = levels[wrong].iloc[0]
+        return f"at {first.time_s} s: {first.queued:g} calls wait, {first.serving:g} are answered"
+    back = levels.groupby("service").time_s.diff() < 0
+    return f"time goes back at {levels.time_s[back].iloc[0]} s" if back.any() else ""
+
+
+def _links(run: Evidence) -> str:
+    """Only for runs of a network with links."""
+    if run.links is None:
+        return ""
+    end_s = run.summary["simulated_time_s"] * (1 + TOLERANCE)
+    # What is on its way can only go as fast as the link is.
+    over = (run.links.busy_s > end_s) | (
+        run.links.n_bytes > (1 + TOLERANCE) * run.links.mbps * 1e6 / 8 * run.links.busy_s
+    )
+    if not over.any():
+        return ""
+    first = run.links[over].iloc[0]
+    return f"{first.source} to {first.target}: {first.n_bytes:.10g} bytes in {first.busy_s:.10g} s"
+
+
 INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "times never go back": _times,
     "staleness stays under tau": _staleness,
@@ -205,4 +239,6 @@ INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "tables agree with the summary": _summary,
     "spans tile the clock": _spans,
     "steps agree with their tickets": _tickets,
+    "the LLM service keeps its limit": _queue,
+    "no link carries more than it can": _links,
 }

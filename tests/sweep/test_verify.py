@@ -45,6 +45,20 @@ def added(name: str, column: str, value: float, rows: slice = slice(None)) -> Ca
     return table(name, change)
 
 
+def extra(name: str, *rows: dict[str, object]) -> Callable[[Path], None]:
+    """Give the run a table that it does not have."""
+    return lambda folder: pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def level(time_s: float, queued: int) -> dict[str, object]:
+    return {"service": 0, "time_s": time_s, "queued": queued, "serving": 1}
+
+
+def link(n_bytes: float, busy_s: float) -> dict[str, object]:
+    """Return a link of 1 Mbit/s, that is 125,000 bytes a second."""
+    return {"source": "a", "target": "b", "mbps": 1.0, "n_bytes": n_bytes, "busy_s": busy_s}
+
+
 def summary(key: str, value: object) -> Callable[[Path], None]:
     def plant(folder: Path) -> None:
         found = json.loads((folder / "summary.json").read_text())
@@ -134,6 +148,26 @@ PLANTED = {
         table("tickets", lambda frame: frame[frame.kind != "drained"]),
         "steps agree with their tickets",
         "step 2: drained 1, by its tickets 0",
+    ),
+    "a queue shorter than none": (
+        extra("queue", level(0.0, 0), level(1.5, -1)),
+        "the LLM service keeps its limit",
+        "at 1.5 s: -1 calls wait, 1 are answered",
+    ),
+    "a queue back in time": (
+        extra("queue", level(2.0, 0), level(1.5, 1)),
+        "the LLM service keeps its limit",
+        "time goes back at 1.5 s",
+    ),
+    "a link too fast": (
+        extra("links", link(125_000, 1.0), link(125_001, 1.0)),
+        "no link carries more than it can",
+        "a to b: 125001 bytes in 1 s",
+    ),
+    "a link too busy": (
+        extra("links", link(1.0, 1e6)),
+        "no link carries more than it can",
+        "a to b: 1 bytes in 1000000 s",
     ),
 }
 

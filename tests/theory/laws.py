@@ -1,7 +1,7 @@
 """Laws of time, each with its exact value and what a simulation of a fixed seed found.
 
-A module `test_*_laws.py` lists its laws in `LAWS` and hands each to `check`; `docs/timing-model.md` shows all of
-them in one table, which a test makes again.
+A module `test_*_laws.py` lists its laws in `LAWS` and hands each to `check`. The table of all of them in
+`docs/timing-model.md` is made again by a test.
 """
 
 from __future__ import annotations
