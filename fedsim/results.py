@@ -38,6 +38,8 @@ MODEL = ("kind", "model", "weights", "file")
 METHOD = ("kind", "encoder.kind", "encoder.model")
 ALWAYS = (
     "problem.kind",
+    "network.server",
+    "network.workers",
     *(f"problem.model.{key}" for key in MODEL),
     *(f"problem.method.{key}" for key in METHOD),
 )

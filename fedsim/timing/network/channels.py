@@ -1,0 +1,79 @@
+"""The directions of links, each a channel with a number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.routes import Path, Paths
+
+
+class Channels:
+    """The channels of a network: two a link, or one where both directions share it or it has only one.
+
+    Args:
+        plan: nodes and links.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.ends: list[tuple[str, str]] = []
+        """From where to where, by node names."""
+        self.mbps: list[float] = []
+        """Infinite without a limit."""
+        self.capacities_bytes_s: list[float] = []
+        self._of: list[tuple[int, int]] = []
+        for wire in plan.wires:
+            forward = len(self.ends)
+            two = not plan.directed and wire.link.duplex == "full"
+            self.ends += [(wire.source, wire.target), (wire.target, wire.source)][: 1 + two]
+            self.mbps += [math.inf if wire.link.mbps is None else wire.link.mbps] * (1 + two)
+            self.capacities_bytes_s += [wire.link.capacity_bytes_s] * (1 + two)
+            self._of.append((forward, forward + two))
+
+    def of(self, wire: int) -> tuple[int, int]:
+        """Return the channel of a link from its source to its target, and of the other direction."""
+        return self._of[wire]
+
+    def passed(self, path: Path) -> tuple[int, ...]:
+        """Return the channels that messages on a path pass, in this order."""
+        return tuple([self._of[wire][not forward] for wire, forward in path])
+
+    def private(self, paths: Paths) -> set[int]:
+        """Return the channels that the messages of one worker alone pass."""
+        workers = Counter(
+            channel
+            for up, down in zip(paths.up, paths.down, strict=True)
+            for channel in {*self.passed(up), *self.passed(down)}
+        )
+        return {channel for channel, count in workers.items() if count == 1}
+
+
+class UnlimitedUse:
+    """The books of channels without limits, over which each message goes at the pace of its access line.
+
+    A message counts whole from the moment in which it is sent, also if it is given up.
+
+    Args:
+        n_channels: how many there are.
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        self._n_bytes = [0] * n_channels
+        self._busy_s = [0.0] * n_channels
+        self._until_s = [0.0] * n_channels
+
+    def send(self, channels: Sequence[int], n_bytes: int, start_s: float, stop_s: float) -> None:
+        """Count a message; those before started no later than this one."""
+        for channel in channels:
+            self._n_bytes[channel] += n_bytes
+            alone_s = stop_s - max(start_s, self._until_s[channel])
+            if alone_s > 0:
+                self._busy_s[channel] += alone_s
+                self._until_s[channel] = stop_s
+
+    def carried(self, end_s: float) -> list[tuple[float, float]]:
+        """Return the bytes of each channel, and how long it was busy before `end_s` (s)."""
+        books = zip(self._n_bytes, self._busy_s, self._until_s, strict=True)
+        return [(n_bytes, busy_s - max(0.0, until_s - end_s)) for n_bytes, busy_s, until_s in books]

@@ -1,0 +1,99 @@
+"""Links between the nodes of a network."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from fedsim.catalog import Strict
+from fedsim.timing.delays import AnyDelay, Delay
+from fedsim.timing.delays.constant import Constant
+
+
+class LinkOutage(Strict):
+    """A stretch of time, [`start_s`, `stop_s`), in which a link is down."""
+
+    start_s: float = Field(ge=0)
+    stop_s: float = Field(gt=0)
+
+    @field_validator("stop_s")
+    @classmethod
+    def _in_order(cls, stop_s: float, info: ValidationInfo) -> float:
+        start_s = info.data.get("start_s", 0.0)
+        if stop_s <= start_s:
+            raise ValueError(f"found {stop_s:g}, expected more than start_s = {start_s:g}")
+        return stop_s
+
+
+class Link(Strict):
+    """A link between two nodes, the same in both directions.
+
+    Where it is down, what is being sent over it stands still and goes on afterwards; nothing takes another
+    way. It is down in `outages`, or time and again: up for a draw of `up`, from the start, then down for one
+    of `down`, and so on.
+    """
+
+    latency: AnyDelay = Constant(value_s=0.0)
+    """From one end to the other; drawn anew for each message. Routes are chosen by its mean."""
+    mbps: float | None = Field(None, gt=0)
+    """Megabits per second, in each direction; none: no limit."""
+    duplex: Literal["full", "half"] = "full"
+    """Half: both directions share the bandwidth."""
+    loss: float = Field(0.0, ge=0, lt=1)
+    """Probability that a message is lost; it is then sent again, until it arrives."""
+    retransmit_s: float | None = Field(None, gt=0)
+    """What each loss of a message costs: it takes no bandwidth, but this time."""
+    up: AnyDelay | None = None
+    down: AnyDelay | None = None
+    outages: tuple[LinkOutage, ...] = ()
+
+    @field_validator("latency")
+    @classmethod
+    def _finite_mean(cls, latency: Delay) -> Delay:
+        if math.isinf(latency.mean_value_s):
+            raise ValueError(
+                "found a delay whose mean is infinite, expected a finite one: routes are chosen by it"
+            )
+        return latency
+
+    @field_validator("up")
+    @classmethod
+    def _ever_up(cls, up: Delay | None) -> Delay | None:
+        if up is not None and up.mean_value_s == 0:
+            raise ValueError("found a mean of 0, expected more: the link would never be up")
+        return up
+
+    @field_validator("outages")
+    @classmethod
+    def _one_after_the_other(cls, outages: tuple[LinkOutage, ...]) -> tuple[LinkOutage, ...]:
+        for number, (before, after) in enumerate(pairwise(outages), start=1):
+            if after.start_s < before.stop_s:
+                raise ValueError(
+                    f"found start_s = {after.start_s:g} in outage {number}, expected at least "
+                    f"{before.stop_s:g}, when the one before it ends"
+                )
+        return outages
+
+    @model_validator(mode="after")
+    def _possible(self) -> Link:
+        if self.loss > 0 and self.retransmit_s is None:
+            raise ValueError(f"found loss = {self.loss:g}, expected retransmit_s as well")
+        if (self.up is None) != (self.down is None):
+            missing = "down" if self.down is None else "up"
+            raise ValueError(f"expected {missing} as well: a link that goes down comes up again")
+        if self.up is not None and self.outages:
+            raise ValueError("expected either up and down or outages, found both")
+        return self
+
+    @property
+    def is_flaky(self) -> bool:
+        """Whether it is ever down."""
+        return self.up is not None or bool(self.outages)
+
+    @property
+    def capacity_bytes_s(self) -> float:
+        """Bytes per second that it carries when it is up; infinite without a limit."""
+        return math.inf if self.mbps is None else self.mbps * 1e6 / 8

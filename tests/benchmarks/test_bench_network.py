@@ -1,0 +1,98 @@
+"""What a network costs the timing half: worker updates a second over each kind of it.
+
+Target: at least 5,000 worker updates a second with 1,000 workers in a star with a shared server link.
+`python tests/benchmarks/test_bench_network.py` prints all figures in a table, in CPU seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import process_time
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from test_bench_timing import NEVER, Nothing
+
+from fedsim.messages import JobCost, JobKind
+from fedsim.streams import Streams
+from fedsim.timing.delays.constant import Constant
+from fedsim.timing.delays.exponential import Exponential
+from fedsim.timing.groups import WorkerGroup
+from fedsim.timing.llm_service.independent import Independent
+from fedsim.timing.loop import Timeline, run_timeline
+from fedsim.timing.network import Network
+from fedsim.timing.network.hierarchy import Hierarchy
+from fedsim.timing.network.links import Link
+from fedsim.timing.network.ring import Ring
+from fedsim.timing.network.routes import shortest_paths
+from fedsim.timing.network.simple import Simple
+from fedsim.timing.network.star import Star
+from fedsim.timing.network.tree import Tree
+from fedsim.timing.settings import ServerSettings
+
+UPDATES = 20_000
+SIZE = JobCost(0, 0, 0, bytes_up=12_500, bytes_down=12_500)
+"""0.1 Mbit each way. 1,000 workers that compute for 1 s on average ask for 100 Mbit/s each way."""
+HOP = Exponential(mean_s=0.02)
+NETWORKS: dict[str, Network] = {
+    "simple": Simple(),
+    "star without limits": Star(),
+    "star, random latencies": Star(link=Link(latency=HOP), server_link=Link(latency=HOP)),
+    "star, server link of 200 Mbit/s": Star(server_link=Link(mbps=200.0)),  # half full: a few at a time
+    "star, server link of 50 Mbit/s": Star(server_link=Link(mbps=50.0)),  # overfull: hundreds at a time
+    "star, 50 Mbit/s, half duplex": Star(server_link=Link(mbps=50.0, duplex="half")),
+    "star, 50 Mbit/s, spokes of 1 Mbit/s": Star(link=Link(mbps=1.0), server_link=Link(mbps=50.0)),
+    "star, spokes of 1 Mbit/s": Star(link=Link(mbps=1.0)),
+    "star, flaky spokes": Star(
+        link=Link(mbps=1.0, up=Exponential(mean_s=20.0), down=Exponential(mean_s=1.0)),
+        server_link=Link(mbps=50.0),
+    ),
+    "hierarchy, 20 edges of 5 Mbit/s": Hierarchy(edges=20, edge_link=Link(mbps=5.0)),
+    "tree of tens, 20 Mbit/s": Tree(branching=10, link=Link(mbps=20.0)),
+}
+
+
+def seconds(network: Network, n_workers: int = 1000, wait_for: int = 1, updates: int = UPDATES) -> float:
+    """Run the timing half and return the simulated time (s)."""
+    timeline = Timeline(
+        groups=[WorkerGroup(count=n_workers, compute=Exponential(mean_s=1.0))],
+        service=Independent(latency=Constant(value_s=0.0)),
+        server=ServerSettings(step_s=0.0),
+        wait_for=wait_for,
+        tau=NEVER,
+        cuts=None,
+        costs={JobKind.OUTER: SIZE, JobKind.INNER: SIZE},
+        max_steps=updates // wait_for,
+        network=network,
+    )
+    return run_timeline(timeline, Nothing(), Streams(0)).time_s
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_thousand_workers(benchmark: BenchmarkFixture, name: str) -> None:
+    benchmark.extra_info["worker_updates"] = UPDATES
+    benchmark.pedantic(seconds, (NETWORKS[name],), rounds=2)
+
+
+@pytest.mark.parametrize("n_workers", [1000, 10_000])
+def test_routes_of_a_star(benchmark: BenchmarkFixture, n_workers: int) -> None:
+    benchmark.pedantic(lambda: shortest_paths(Star().plan(n_workers)), rounds=2)
+
+
+def main() -> None:
+    """Print all figures."""
+    write = sys.stdout.write
+    for name, network in NETWORKS.items():
+        for wait_for in (1, 1000):
+            started = process_time()
+            seconds(network, wait_for=wait_for)
+            rate = UPDATES / (process_time() - started)
+            write(f"R 1,000, S {wait_for:,}, {name}: {rate:,.0f} updates/s\n")
+    for name, long in (("star", Star()), ("ring", Ring())):
+        started = process_time()
+        shortest_paths(long.plan(1000))
+        write(f"R 1,000, routes of a {name}: {process_time() - started:.2f} s\n")
+
+
+if __name__ == "__main__":
+    main()
