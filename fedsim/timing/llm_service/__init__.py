@@ -12,8 +12,9 @@ from fedsim.timing.llm_service.base import (
     Served,
 )
 from fedsim.timing.llm_service.independent import Independent
+from fedsim.timing.llm_service.shared import Shared
 
-LLM_SERVICES.add(Independent)
+LLM_SERVICES.add(Independent, Shared)
 
 __all__ = [
     "LLM_SERVICES",

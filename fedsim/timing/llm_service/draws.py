@@ -1,0 +1,127 @@
+"""What is drawn for the calls of a shared LLM service: how long answers take, and what fails before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.streams import Stream, Streams
+
+if TYPE_CHECKING:
+    from fedsim.timing.llm_service.base import Calls
+    from fedsim.timing.llm_service.shared import Shared
+    from fedsim.timing.traces import Requests
+
+Array = NDArray[np.float64]
+
+INTERNAL_SERVER_ERROR = 500
+
+
+class Failures(NamedTuple):
+    """The requests of a job that fail before its calls are answered, one a row, in order of call and try."""
+
+    call: NDArray[np.intp]
+    """The number of the call, from 0, that each of them belongs to."""
+    seconds: Array
+    """How long the service is busy with each of them, without the job's slow-down."""
+    code: NDArray[np.intp]
+    """The HTTP status of its answer."""
+
+
+NO_FAILURES = Failures(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0, dtype=np.intp))
+
+
+class CallDraws:
+    """Everything random about the calls of a job but its back-off, whatever the order they are served in.
+
+    Answers are drawn at (LLM, worker, job), in order of call: n times to the first token, then n times a
+    token, or n rows of the trace that did not fail. Failures are drawn at (CALL_FAILURE, worker, job): first
+    how often each call fails before it is answered (geometric), then all that these failures need. This is
+    the law of requests that each fail by a draw of their own.
+
+    Args:
+        settings: of the service.
+    """
+
+    def __init__(self, settings: Shared) -> None:
+        self._settings = settings
+        self._measured = _Measured(settings) if settings.requests is not None else None
+        self.failure_probability = settings.server_error_probability
+        """Of each request that is let in, by an error of the service or a row of the trace that failed."""
+        if self._measured is not None:
+            self.failure_probability = self._measured.failure_probability
+
+    def answers_s(self, streams: Streams, calls: Calls) -> Array:
+        """Return how long the service is busy with each call of a job (s), slow-down apart: ``(n,)``."""
+        n, tokens_in, tokens_out = calls.cost[:3]
+        prompt = np.full(n, tokens_in / n)
+        if self._settings.prefix_cache is not None:
+            prompt[1:] *= 1 - self._settings.prefix_cache.share
+        generator = streams.seat(Stream.LLM, calls.worker, calls.job)
+        return self.seconds(generator, prompt, np.full(n, tokens_out / n))
+
+    def seconds(self, generator: np.random.Generator, prompt_tokens: Array, answer_tokens: Array) -> Array:
+        """Draw how long the service is busy with requests that do not fail (s), one of each size: ``(n,)``.
+
+        Args:
+            generator: where to draw.
+            prompt_tokens: those that are not in the cache.
+            answer_tokens: of the same shape ``(n,)``.
+        """
+        n = len(answer_tokens)
+        if self._measured is not None:
+            first_s, each_s = self._measured.answers(generator, n)
+            return first_s + each_s * answer_tokens
+        first_s = self._settings.ttft.sample(generator, n)
+        if self._settings.prefill_tokens_per_s is not None:
+            first_s = first_s + prompt_tokens / self._settings.prefill_tokens_per_s
+        return first_s + self._settings.per_output_token.sample(generator, n) * answer_tokens
+
+    def failures(self, streams: Streams, calls: Calls) -> Failures:
+        """Return the requests of a job that fail; each has a time to the first token of its own."""
+        if not self.failure_probability:
+            return NO_FAILURES
+        generator = streams.seat(Stream.CALL_FAILURE, calls.worker, calls.job)
+        counts = generator.geometric(1 - self.failure_probability, calls.cost.calls) - 1
+        failed = int(counts.sum())
+        if not failed:
+            return NO_FAILURES
+        if self._measured is not None:
+            seconds, codes = self._measured.failures(generator, failed)
+        else:
+            seconds = self._settings.ttft.sample(generator, failed)
+            codes = np.full(failed, INTERNAL_SERVER_ERROR)
+        return Failures(np.repeat(np.arange(calls.cost.calls), counts), seconds, codes)
+
+
+class _Measured:
+    """Whole rows of a trace, drawn again."""
+
+    def __init__(self, settings: Shared) -> None:
+        assert settings.requests is not None
+        trace: Requests = settings.requests.rows
+        answered = trace.succeeded()
+        self._first_s = answered.ttft_s
+        tokens = answered.tokens_out
+        rest_s = answered.end_to_end_s - answered.ttft_s
+        # a row without a token says nothing of how long one takes
+        self._each_s = np.divide(rest_s, tokens, out=np.zeros(len(tokens)), where=tokens > 0)
+        # what a failure can be: a row that failed, or one that did not and an error of the service
+        weights = np.where(trace.failed, 1.0, settings.server_error_probability)
+        self.failure_probability = float(weights.mean())
+        self._weights = weights / (weights.sum() or 1.0)
+        self._failure_s = np.nan_to_num(trace.ttft_s)  # a failure without times: at once
+        codes = np.where(trace.failed, trace.error_code, INTERNAL_SERVER_ERROR)
+        self._code = codes.astype(np.intp)
+
+    def answers(self, generator: np.random.Generator, size: int) -> tuple[Array, Array]:
+        """Draw times to the first token and times a token (s), each ``(size,)``."""
+        rows = generator.integers(len(self._first_s), size=size)
+        return self._first_s[rows], self._each_s[rows]
+
+    def failures(self, generator: np.random.Generator, size: int) -> tuple[Array, NDArray[np.intp]]:
+        """Draw how long failing requests take (s) and their codes, each ``(size,)``."""
+        rows = generator.choice(len(self._weights), size=size, p=self._weights)
+        return self._failure_s[rows], self._code[rows]

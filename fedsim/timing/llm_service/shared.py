@@ -1,0 +1,189 @@
+"""One LLM service for many workers: a queue, rate limits, refusals and failures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from fedsim.catalog import Strict
+from fedsim.messages import JobCost
+from fedsim.streams import Streams
+from fedsim.timing.delays import AnyDelay
+from fedsim.timing.delays.constant import Constant
+from fedsim.timing.llm_service.background import Background
+from fedsim.timing.llm_service.base import LlmProvider, LlmService
+from fedsim.timing.traces import Requests
+from fedsim.timing.traces.kept import KeptTrace
+
+if TYPE_CHECKING:
+    import simpy
+
+    from fedsim.timing.activities import ActivityClock
+
+NOTHING = Constant(value_s=0.0)
+
+
+class RequestTrace(KeptTrace[Requests]):
+    """Measured requests, of which whole rows are drawn again."""
+
+    format = Requests
+
+    @model_validator(mode="after")
+    def _some_succeeded(self) -> RequestTrace:
+        if self.rows.failed.all():
+            raise ValueError("all requests of the trace failed, expected at least one that did not")
+        return self
+
+
+class Backoff(Strict):
+    """How long a client waits before it sends a refused or failed request again.
+
+    After the n-th refusal of a call (from 1) it is ``min(first_s * factor**(n - 1), longest_s)`` times a
+    factor drawn uniformly from (1 - jitter, 1]. A client never gives up, and the service does not tell it how
+    long to wait.
+
+    Source: exponential back-off with jitter; Brooker, "Exponential backoff and jitter", AWS Architecture
+    Blog, 2015 (`jitter` 1 is its full jitter); the defaults are those of the openai Python client.
+    """
+
+    first_s: float = Field(0.5, gt=0)
+    factor: float = Field(2.0, ge=1)
+    longest_s: float = Field(8.0, gt=0)
+    jitter: float = Field(0.25, ge=0, le=1)
+
+    def longest_pause_s(self, refusals: int) -> float:
+        """Return the pause (s) after so many refusals in a row, at least 1, if jitter takes nothing off."""
+        # compared as logarithms: the power may be more than a float holds
+        if (refusals - 1) * math.log(self.factor) >= math.log(self.longest_s / self.first_s):
+            return self.longest_s
+        return self.first_s * self.factor ** (refusals - 1)
+
+
+class PrefixCache(Strict):
+    """The service keeps the part of the prompt that all calls of a job share.
+
+    The first call of a job fills the cache; in every later one the share needs no prefill and has a price of
+    its own, also where it is sent before the first is answered. It counts against the limits like any token.
+    """
+
+    share: float = Field(ge=0, le=1)
+    """The part of each prompt that the calls of a job have in common: instruction and demonstrations."""
+    price_per_million_tokens: float = Field(0.0, ge=0)
+    """In place of `price_per_million_tokens_in`, for tokens in the cache."""
+
+
+class Outage(Strict):
+    """A stretch [start_s, stop_s) in which the service answers nothing but 503.
+
+    As it begins, all that is being answered or waits is cut off with a 503 as well.
+    """
+
+    start_s: float = Field(ge=0)
+    stop_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Outage:
+        if self.stop_s <= self.start_s:
+            raise ValueError(f"stop_s: found {self.stop_s:g}, expected more than start_s = {self.start_s:g}")
+        return self
+
+
+class Shared(LlmProvider):
+    """Calls that share a service with limits: they queue, are refused and sent again, and fail.
+
+    An answered call takes its time to the first token, plus its prompt tokens outside the cache over
+    `prefill_tokens_per_s`, plus `per_output_token` times its answer's tokens; all times the job's slow-down.
+    With `requests`, whole rows of a trace are drawn instead: `ttft_s` and, for each token of the answer, the
+    row's ``(end_to_end_s - ttft_s) / tokens_out``; a row that failed fails the request with its code, after
+    its `ttft_s` or, without one, at once. All calls of a job have the same tokens.
+
+    Source: queueing: M/G/c in order of arrival, Kleinrock, Queueing Systems, vol. 1, 1975; token buckets:
+    Turner, "New directions in communications", IEEE Communications Magazine, 1986; what is limited (requests
+    and tokens a minute, refilled all the time; answers 429): the rate limit pages of the OpenAI and Anthropic
+    API documentation.
+    """
+
+    kind: Literal["shared"] = "shared"
+    detail: Literal["per_call", "per_round"] = "per_call"
+    """Every call an event of its own, or all calls of a job at once: an approximation, and much faster."""
+    shared_by: Literal["all", "group"] = "all"
+    """One service for all workers, or one a group, all with these settings."""
+    concurrency: int | None = Field(None, ge=1)
+    """Requests that are answered at a time; others queue in order of arrival. None: no limit."""
+    queue_limit: int | None = Field(None, ge=0)
+    """A request that would have to wait and finds so many waiting is answered 429; none: of any length."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """Of prompt and answer together, cached or not, taken from the bucket when a request is let in."""
+    burst_s: float = Field(60.0, gt=0)
+    """A bucket, full at the start, holds what comes in in this time (but at least one request)."""
+    over_limit: Literal["reject", "queue"] = "reject"
+    """What becomes of a request for which a bucket has too little: answered 429, or held in the queue."""
+    backoff: Backoff = Backoff()
+    ttft: AnyDelay = NOTHING
+    """From the arrival of a request that need not wait to its first token, prefill apart."""
+    per_output_token: AnyDelay = NOTHING
+    """Drawn once a call."""
+    prefill_tokens_per_s: float | None = Field(None, gt=0)
+    """None: reading the prompt is part of `ttft`."""
+    requests: RequestTrace | None = None
+    server_error_probability: float = Field(0.0, ge=0, lt=1)
+    """Of each request that is let in: it is answered 500 after a time to the first token, and sent again."""
+    outages: tuple[Outage, ...] = ()
+    prefix_cache: PrefixCache | None = None
+    background: Background | None = None
+
+    @model_validator(mode="after")
+    def _outages_in_order(self) -> Shared:
+        for number, (before, after) in enumerate(pairwise(self.outages), start=1):
+            if after.start_s < before.stop_s:
+                raise ValueError(
+                    f"outages.{number}.start_s: found {after.start_s:g}, expected at least "
+                    f"{before.stop_s:g}, when the outage before it stops"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_times(self) -> Shared:
+        times = {name: getattr(self, name) for name in ("ttft", "per_output_token", "prefill_tokens_per_s")}
+        for name, value in times.items():
+            if self.requests is not None and value not in (None, NOTHING):
+                raise ValueError(f"{name}: found beside requests, expected none: times come from the trace")
+        return self
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether calls may have to wait, or be refused or cut off."""
+        limits = (self.concurrency, self.requests_per_minute, self.tokens_per_minute, self.background)
+        return bool(self.outages) or any(limit is not None for limit in limits)
+
+    def open(
+        self,
+        env: simpy.Environment,
+        streams: Streams,
+        clock: ActivityClock,
+        groups: Sequence[int],
+        keep_levels: bool,
+    ) -> LlmService:
+        if self.detail == "per_call":
+            from fedsim.timing.llm_service.per_call import PerCall
+
+            return PerCall(self, env, streams, clock, groups, keep_levels)
+        from fedsim.timing.llm_service.per_round import PerRound
+
+        return PerRound(self, env, streams, clock, groups, keep_levels)
+
+    def cached_tokens(self, cost: JobCost) -> int:
+        if self.prefix_cache is None or cost.calls == 0:
+            return 0
+        return int(self.prefix_cache.share * cost.tokens_in * (cost.calls - 1) / cost.calls)
+
+    def price(self, tokens_in: int, tokens_out: int, tokens_cached: int = 0) -> float:
+        cached = (
+            self.prefix_cache.price_per_million_tokens * tokens_cached / 1e6 if self.prefix_cache else 0.0
+        )
+        return super().price(tokens_in - tokens_cached, tokens_out) + cached
