@@ -81,6 +81,14 @@ class Recorder:
         if self._tuner is not None:
             self._tuner.evict(worker)
 
+    def admit(self, worker: int) -> None:
+        if self._tuner is not None:
+            self._tuner.admit(worker)
+
+    def forget(self, worker: int) -> None:
+        if self._tuner is not None:
+            self._tuner.forget(worker)
+
     def measure_end(self) -> None:
         """Measure the last step if its turn did not come."""
         if self._tuner is not None and "loss" not in self.rows[-1] and self.stop_reason != "diverged":

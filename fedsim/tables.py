@@ -50,6 +50,9 @@ def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
             "evicted_s": [ending.evicted.get(worker, math.nan) for worker in range(n_workers)],
         }
     )
+    table["times_down"] = ending.times_down
+    table["jobs_lost"] = ending.jobs_lost
+    table["readmitted"] = ending.readmitted
     for activity in WORKER_ACTIVITIES:
         table[f"seconds_{activity.label}"] = ending.clock.seconds[activity][:n_workers]
     return table
@@ -148,6 +151,6 @@ def _mean_staleness(taken: pd.DataFrame) -> float:
 def _ended(recorder: Recorder, ending: Ending) -> str:
     if recorder.stop_reason:
         return recorder.stop_reason
-    if len(ending.evicted) == len(ending.jobs):
+    if ending.deserted:
         return "deserted"
     return "stalled" if ending.stalled else "budget"

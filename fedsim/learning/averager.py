@@ -114,7 +114,17 @@ class Averager:
     def evict(self, worker: int) -> None:
         """Go on without this worker."""
         del self.alive[worker]
+        self._pending.set_aside(worker)
+
+    def admit(self, worker: int) -> None:
+        """Go on with this worker, who has done the job that nobody heard of."""
+        self.alive = dict.fromkeys(sorted([*self.alive, worker]))
+        self._work(self._pending.aside(worker))
+
+    def forget(self, worker: int) -> None:
+        """Put this worker back to the start: q and the optimizer's memory."""
         self._pending.drop(worker)
+        self.tables.forget(worker)
 
     def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
         """Measure theta at these workers, with the q they held when they last reported.

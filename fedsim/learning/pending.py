@@ -26,6 +26,7 @@ class Pending:
 
     def __init__(self) -> None:
         self._jobs: dict[JobKind, dict[int, PendingJob]] = {kind: {} for kind in JobKind}
+        self._aside: dict[int, PendingJob] = {}
 
     def add(self, kind: JobKind, job: PendingJob) -> None:
         """Remember a job that has been handed out."""
@@ -36,9 +37,20 @@ class Pending:
         return worker in self._jobs[kind]
 
     def drop(self, worker: int) -> None:
-        """Forget a worker's job: its result will never be asked for."""
-        for jobs in self._jobs.values():
+        """Forget a worker's job: it will never be done."""
+        for jobs in (*self._jobs.values(), self._aside):
             jobs.pop(worker, None)
+
+    def set_aside(self, worker: int) -> None:
+        """Nobody will ask for the result of a worker's job; it may do an outer one all the same."""
+        outer = self._jobs[JobKind.OUTER].pop(worker, None)
+        self.drop(worker)
+        if outer is not None:
+            self._aside[worker] = outer
+
+    def aside(self, worker: int) -> list[PendingJob]:
+        """Return and forget the job of a worker that was set aside, if there is one."""
+        return [self._aside.pop(worker)] if worker in self._aside else []
 
     def take(self, kind: JobKind) -> list[PendingJob]:
         """Return and forget all jobs of a kind, in order of worker number."""

@@ -171,7 +171,17 @@ class Tuner:
     def evict(self, worker: int) -> None:
         """Go on without this worker: the cuts keep the last p it sent."""
         del self.alive[worker]
+        self._pending.set_aside(worker)
+
+    def admit(self, worker: int) -> None:
+        """Go on with this worker, who has done the job that nobody heard of."""
+        self.alive = dict.fromkeys(sorted([*self.alive, worker]))
+        self.tables.step(self._pending.aside(worker))
+
+    def forget(self, worker: int) -> None:
+        """Put this worker back to the start; what it has sent stays, and so do cuts made of that."""
         self._pending.drop(worker)
+        self.tables.forget(worker)
 
     def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
         """Measure these workers as they were when they last reported; see `Oracle.evaluate`."""

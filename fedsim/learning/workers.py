@@ -50,6 +50,13 @@ class WorkerTables:
             for part in chunks(len(group), self.P[0].numel()):
                 self._step_chunk(group[part])
 
+    def forget(self, worker: int) -> None:
+        """Put a worker back to the start: p, q and the optimizer's memory."""
+        self.P[worker] = self._oracle.start_p
+        self.Q[worker] = self._oracle.start_q
+        for table in (*self._p_moments, *self._q_moments, self._count):
+            table[worker] = 0
+
     def descend(
         self,
         jobs: list[PendingJob],

@@ -19,12 +19,12 @@ from fedsim.learning.attacks import MessageAttack
 from fedsim.learning.oracle import Problem
 from fedsim.learning.quadratic import Quadratic
 from fedsim.learning.settings import LearningSettings
-from fedsim.timing.attacks import TIMING_ATTACKS
+from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
+from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.llm_service import AnyLlmService
 from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.settings import CutPlan, ServerSettings
-from fedsim.timing.worker import WorkerGroup
 
 ATTACKS = Family(
     "attacks",
@@ -159,7 +159,18 @@ class Scenario(Strict):
             )
         elif isinstance(attack, MessageAttack) and attack.deviates and not self.problem.tunes_p:
             raise ValueError(f"{attack.kind!r} attacks the p that workers send, but here nothing tunes p")
+        elif isinstance(attack, TimingAttack):
+            self._check_always_on(attack)
         self.problem.check_attack(attack)
+
+    def _check_always_on(self, attack: TimingAttack) -> None:
+        groups = [group for group in self.workers for _ in range(group.count)]
+        for worker in sorted(attack.members(self.n_workers, self.seed)):
+            if groups[worker].availability is not None:
+                raise ValueError(
+                    f"{attack.kind!r}: found worker {worker}, of a group with an availability, expected "
+                    "workers that are always on: who attacks on timing comes and goes as the attack says"
+                )
 
     @model_validator(mode="after")
     def _network_fits(self) -> Scenario:

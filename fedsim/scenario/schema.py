@@ -19,6 +19,7 @@ from fedsim.learning.optimizers import OPTIMIZERS
 from fedsim.learning.preaggregators import PREAGGREGATORS
 from fedsim.scenario.model import ATTACKS, PROBLEMS, Scenario
 from fedsim.timing.attacks import TIMING_ATTACKS
+from fedsim.timing.availability import AVAILABILITIES
 from fedsim.timing.delays import DELAYS
 from fedsim.timing.llm_service import LLM_SERVICES
 from fedsim.timing.network import NETWORKS
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Family] = {
         FILTERS,
         OPTIMIZERS,
         DELAYS,
+        AVAILABILITIES,
         LLM_SERVICES,
         NETWORKS,
     )

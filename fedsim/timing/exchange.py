@@ -73,5 +73,19 @@ class Exchange(Protocol):
         ...
 
     def evict(self, worker: int) -> None:
-        """The server has given this worker up."""
+        """The server has given this worker up, or, before anything else, it has yet to join."""
+        ...
+
+    def admit(self, worker: int) -> None:
+        """A worker that was out takes part again, or for the first time; a job may follow.
+
+        Of an evicted worker's last job no result will be asked for, but the worker has done it.
+        """
+        ...
+
+    def forget(self, worker: int) -> None:
+        """A worker has lost its state, and with it the job that it may have been busy with.
+
+        What the server holds of it stays.
+        """
         ...

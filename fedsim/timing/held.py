@@ -15,12 +15,12 @@ class HeldBack:
 
     Args:
         outstanding: the workers that the server has yet to hear from; changes as the run goes on.
+        lost: the workers that will never answer again; grows as the run goes on.
     """
 
-    def __init__(self, outstanding: Collection[int]) -> None:
-        self.lost: set[int] = set()
-        """The workers that will never answer again."""
+    def __init__(self, outstanding: Collection[int], lost: Collection[int]) -> None:
         self._outstanding = outstanding
+        self._lost = lost
         self._held: dict[int, simpy.Event] = {}
         # By the number of the step with which they are due. Of an answer let go before, the entry stays
         # until then; its event tells it from a later answer of the same worker.
@@ -57,12 +57,11 @@ class HeldBack:
         """Where nobody else will answer, let go of as many answers as are needed, and of one at least."""
         if not self._held:
             return
-        coming = len(self._outstanding) - sum(worker in self._outstanding for worker in self.lost)
+        coming = len(self._outstanding) - sum(worker in self._outstanding for worker in self._lost)
         if coming == len(self._held):
             for worker in list(islice(self._held, max(1, needed))):
                 self.let_go(worker)
 
-    def lose(self, worker: int) -> None:
-        """This worker will never answer again."""
-        self.lost.add(worker)
+    def forget(self, worker: int) -> None:
+        """What this worker holds back will never come."""
         self._held.pop(worker, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import simpy
 from simpy.core import StopSimulation
@@ -15,6 +15,7 @@ from fedsim.streams import Streams
 from fedsim.timing.activities import ActivityClock
 from fedsim.timing.attacks.base import by_worker
 from fedsim.timing.exchange import Exchange, StepReport
+from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.llm_service import LlmProvider, Served
 from fedsim.timing.network import LinkUse, Network
 from fedsim.timing.network.simple import Simple
@@ -22,7 +23,7 @@ from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.server import Server
 from fedsim.timing.settings import CutPlan, ServerSettings
-from fedsim.timing.worker import Worker, WorkerGroup
+from fedsim.timing.worker import Worker
 
 UNDISTURBED = Simple()
 NOTHING_SERVED = Served()
@@ -73,6 +74,7 @@ class Ending:
     """The server waited for workers that would never answer."""
     waiting_for: list[int]
     evicted: dict[int, float]
+    """When each worker was evicted that was out at the end (s)."""
     jobs: list[int]
     """Finished jobs of each worker."""
     clock: ActivityClock
@@ -80,6 +82,14 @@ class Ending:
     """What the LLM service counted."""
     links: Sequence[LinkUse] = ()
     """The use of each link of the network, where it has any."""
+    deserted: bool = False
+    """The run ended because the server had evicted everybody, and nobody was to come."""
+    times_down: list[int] = field(default_factory=list)
+    """How often each worker has gone down."""
+    jobs_lost: list[int] = field(default_factory=list)
+    """How many jobs each worker had begun when it went down, those begun again included."""
+    readmitted: list[int] = field(default_factory=list)
+    """How often each worker was taken in again after an eviction."""
 
 
 def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> Ending:
@@ -91,9 +101,11 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         streams: the randomness of the run.
     """
     env = simpy.Environment()
-    members = [group for group in timeline.groups for _ in range(group.count)]
+    numbers = [number for number, group in enumerate(timeline.groups) for _ in range(group.count)]
+    members = _each(timeline.groups, streams)
     clock = ActivityClock(len(members) + 1, timeline.keep_spans)
     misconduct = by_worker(timeline.attacks)
+    absent = [worker for worker, group in enumerate(members) if group.joins_s(streams, worker) > 0]
     server = Server(
         env,
         exchange,
@@ -106,26 +118,32 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         timeline.max_steps,
         timeline.max_updates,
         misconduct,
+        absent,
     )
-    numbers = [number for number, group in enumerate(timeline.groups) for _ in range(group.count)]
     service = timeline.service.open(env, streams, clock, numbers, timeline.keep_spans)
     carrier = timeline.network.open(env, streams, numbers)
     process = env.process(server.run())
     # Ending the loop inside the server's own event: nothing else of that instant runs after it.
     assert process.callbacks is not None
     process.callbacks.append(StopSimulation.callback)
+    if timeline.horizon_s is None and any(group.availability is not None for group in timeline.groups):
+        # Workers may come and go for ever: the queue of events does not run empty.
+        assert server.stalled.callbacks is not None
+        server.stalled.callbacks.append(StopSimulation.callback)
     # Making many processes and running them leaves little garbage in cycles: without this the collector would
     # walk all of them again and again.
     thresholds = gc.get_threshold()
     gc.set_threshold(COLLECT_EVERY, *thresholds[1:])
     try:
+        places = [place for group in timeline.groups for place in range(group.count)]
         workers = [
             Worker(
                 *(env, number, group, timeline.costs, service, server, clock, streams),
                 attacks=misconduct.get(number, ()),
                 carrier=carrier,
+                stretches=group.stretches(streams, number, place),
             )
-            for number, group in enumerate(members)
+            for number, (group, place) in enumerate(zip(members, places, strict=True))
         ]
         for worker in workers:
             worker.start()
@@ -146,9 +164,21 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         server.report_now,
         stalled,
         server.waiting_for if stalled else [],
-        server.evicted,
+        server.members.evicted,
         [worker.jobs for worker in workers],
         clock,
         service.served(),
         carrier.links(time_s) if carrier is not None else (),
+        server.deserted,
+        [worker.times_down for worker in workers],
+        [worker.jobs_lost for worker in workers],
+        server.members.readmitted,
     )
+
+
+def _each(groups: Sequence[WorkerGroup], streams: Streams) -> list[WorkerGroup]:
+    """Return what holds for each worker."""
+    found: list[WorkerGroup] = []
+    for group in groups:
+        found += group.each(streams, len(found))
+    return found

@@ -75,6 +75,15 @@ class RoundRule:
         del self._members[worker]
         self._awaited.pop(worker, None)
 
+    def admit(self, worker: int) -> bool:
+        """Take a worker in, from the next round on.
+
+        Returns:
+            Whether it gets a job at once: it waits until a round asks it.
+        """
+        self._members = dict.fromkeys(sorted([*self._members, worker]))
+        return False
+
     def __contains__(self, worker: object) -> bool:
         return worker in self._members
 

@@ -68,6 +68,23 @@ class StepRule:
         del self._reported_at[worker]
         self._needed = min(self.wait_for, len(self._reported_at))
 
+    def admit(self, worker: int) -> bool:
+        """Take a worker in that reads the current version: its age is 1, as everybody's at the start.
+
+        Returns:
+            Whether it gets a job at once: it does.
+        """
+        reported_now = []
+        for other in reversed(self._reported_at):
+            if self._reported_at[other] < self.step:
+                break
+            reported_now.append(other)
+        self._reported_at[worker] = self.step - 1
+        for other in reversed(reported_now):  # they stay behind it: the oldest come first
+            self._reported_at.move_to_end(other)
+        self._needed = min(self.wait_for, len(self._reported_at))
+        return True
+
     def __contains__(self, worker: object) -> bool:
         return worker in self._reported_at
 

@@ -16,6 +16,8 @@ class ServerSettings(Strict):
     """Time for the server's own arithmetic in a step or an inner round; messages queue meanwhile."""
     evict_after_s: float | None = Field(None, gt=0)
     """While the server waits, drop a worker whose job was handed out longer ago than this; none: never."""
+    readmit: bool = False
+    """Take an evicted worker in again when its message arrives after all, or when it asks for work."""
 
 
 class CutPlan(Strict):

@@ -1,29 +1,32 @@
-"""Workers: what they are made of, and the process each of them runs."""
+"""Workers: the process that each of them runs, and how it comes and goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from pydantic import Field
 from simpy.exceptions import Interrupt
 
-from fedsim.catalog import Strict
-from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
+from fedsim.messages import JobCost, JobKind, Ticket
 from fedsim.streams import Stream, Streams
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.attacks.base import HONEST, Conduct, TimingAttack, conduct_of
-from fedsim.timing.delays import AnyDelay, Delay
-from fedsim.timing.delays.constant import Constant
+from fedsim.timing.availability import Stretch
+from fedsim.timing.durations import DRAWS_A_BLOCK, NO_DELAY, drawn, factors
+from fedsim.timing.groups import Transient, WorkerGroup
 from fedsim.timing.llm_service import Calls, LlmService
+from fedsim.timing.members import HOPELESS
 from fedsim.timing.network import Message
+from fedsim.timing.orders import Order
 
 if TYPE_CHECKING:
     import simpy
 
     from fedsim.timing.network import Carrier
     from fedsim.timing.server import Server
+
+__all__ = ["DRAWS_A_BLOCK", "Transient", "Worker", "WorkerGroup", "drawn"]
 
 # Looked up once: reading a member off its enum costs as much as booking the seconds.
 INNER = JobKind.INNER
@@ -35,107 +38,18 @@ COMPUTING, WAITING, CUTTING = (
 UPLOADING, DOWNLOADING = Activity.UPLOADING, Activity.DOWNLOADING
 DOWN, HOLDING = Activity.DOWN, Activity.HOLDING
 
-DRAWS_A_BLOCK = 16
-"""Delays drawn at one address: block b of a worker holds those of its jobs 16 b to 16 b + 15."""
-
-
-class Transient(Strict):
-    """Transient straggling: with this probability a whole job is `factor` times slower."""
-
-    probability: float = Field(ge=0, le=1)
-    factor: float = Field(ge=1)
-
-
-class WorkerGroup(Strict):
-    """Workers that are alike."""
-
-    name: str = "workers"
-    count: int = Field(ge=1)
-    lanes: int = Field(5, ge=1)
-    """LLM calls a worker keeps open at a time."""
-    compute: AnyDelay = Constant(value_s=0.0)
-    """The worker's own arithmetic in one job."""
-    compute_speed: float = Field(1.0, gt=0)
-    """Divides the compute time; touches nothing else."""
-    upload: AnyDelay = Constant(value_s=0.0)
-    download: AnyDelay = Constant(value_s=0.0)
-    upload_mbps: float | None = Field(None, gt=0)
-    """Adds the message's size over this bandwidth (megabits per second); none: not limited."""
-    download_mbps: float | None = Field(None, gt=0)
-    slow_down: float = Field(1.0, gt=0)
-    """Permanent straggling: multiplies every duration of the worker (arithmetic, calls, transfers)."""
-    transient: Transient | None = None
-    stops_at_s: float | None = Field(None, ge=0)
-    """From this instant the worker never answers again (fail-stop)."""
-
-    def without_network(self) -> WorkerGroup:
-        """Return one worker like these that sits beside its server and shares nobody's slowness."""
-        nothing = Constant(value_s=0.0)
-        return self.model_copy(
-            update={
-                "count": 1,
-                "upload": nothing,
-                "download": nothing,
-                "upload_mbps": None,
-                "download_mbps": None,
-            }
-        )
-
-
-class Order(NamedTuple):
-    """What the server answers: the next job."""
-
-    kind: JobKind
-    snapshot: Snapshot
-    bytes_down: int
-
-
-@cache
-def always(value: float) -> Callable[[int], float]:
-    """Return the same number for every job: one function for all workers alike."""
-    return lambda job: value
-
-
-NO_DELAY = always(0.0)
-
-
-def drawn(delay: Delay, streams: Streams, purpose: Stream, worker: int) -> Callable[[int], float]:
-    """Return the delay of a worker's job as a function of the job's number, drawn block by block."""
-    if isinstance(delay, Constant):
-        return always(delay.value_s)
-    block_number, block = -1, [0.0]
-
-    def delay_s(job: int) -> float:
-        nonlocal block_number, block
-        number, place = divmod(job, DRAWS_A_BLOCK)
-        if number != block_number:
-            block_number = number
-            block = delay.sample(streams.seat(purpose, worker, number), DRAWS_A_BLOCK).tolist()
-        return block[place]
-
-    return delay_s
-
-
-def factors(group: WorkerGroup, streams: Streams, worker: int) -> Callable[[int], float]:
-    """Return how much slower than normal each job of a worker is."""
-    transient, slow_down = group.transient, group.slow_down
-    if transient is None or transient.probability == 0:
-        return always(slow_down)
-    probability, slower = transient.probability, slow_down * transient.factor
-
-    def factor(job: int) -> float:
-        straggles = streams.seat(Stream.STRAGGLE, worker, job).random() < probability
-        return slower if straggles else slow_down
-
-    return factor
-
 
 class Worker:
-    """One worker: download, compute, call, upload, report, wait for the reply, again."""
+    """One worker: download, compute, call, upload, report, wait for the reply, again.
+
+    Where it goes down, the job it is busy with ends there: nothing of it has arrived. Back again, it either
+    begins the same job anew, with draws of their own, or asks the server for another one (`on_return`).
+    """
 
     __slots__ = (  # there may be very many of them
-        *("env", "group", "jobs", "number"),
-        *("_attacks", "_carrier", "_clock", "_costs", "_factor", "_process", "_server", "_service"),
+        *("env", "group", "jobs", "jobs_lost", "number", "times_down"),
+        *("_at_hand", "_attacks", "_carrier", "_clock", "_costs", "_factor", "_job", "_process", "_server"),
+        *("_service", "_starts", "_stretches"),
         *("_compute_s", "_download_s", "_download_s_a_byte", "_upload_s", "_upload_s_a_byte"),
     )
 
@@ -151,17 +65,27 @@ class Worker:
         streams: Streams,
         attacks: Sequence[TimingAttack] = (),
         carrier: Carrier | None = None,
+        stretches: Iterator[Stretch] | None = None,
     ) -> None:
         self.env = env
         self.number = number
         self.group = group
         self.jobs = 0
+        """Finished jobs."""
+        self.times_down = 0
+        self.jobs_lost = 0
+        """How often a job that had been started ended with the worker's going down."""
         self._attacks = attacks
         self._carrier = carrier
         self._costs = costs
         self._service = service
         self._server = server
         self._clock = clock
+        self._stretches = stretches
+        # The job it is busy with, or the event that will bring the next one.
+        self._at_hand: Order | simpy.Event | None = None
+        self._job = 0  # the number of that job
+        self._starts = 0  # how many jobs were begun: what draws of times are addressed by
         self._factor = factors(group, streams, number)
         self._compute_s = drawn(group.compute, streams, Stream.COMPUTE, number)
         self._upload_s = drawn(group.upload, streams, Stream.UPLOAD, number)
@@ -170,24 +94,70 @@ class Worker:
         self._download_s_a_byte = 8e-6 / group.download_mbps if group.download_mbps else 0.0
 
     def start(self) -> None:
-        """Set the worker's processes going."""
-        # The stop is scheduled before any work: a job that would end at that instant does not.
-        if self.group.stops_at_s is not None:
-            self.env.process(self._stop(self.group.stops_at_s))
-            self._process = self.env.process(self._work_until_stopped())
-        else:
+        """Set the worker's process going."""
+        self._at_hand = self._server.first(self.number)
+        if self._stretches is None:
             self.env.process(self._work())
+        else:
+            self._process = self.env.process(self._come_and_go(self._stretches))
 
-    def _work_until_stopped(self) -> Generator[simpy.Event, Order, None]:
-        try:
-            yield from self._work()
-        except Interrupt:
-            self._fall_silent()
+    def _come_and_go(self, stretches: Iterator[Stretch]) -> Generator[simpy.Event, Order, None]:
+        """Work while it is on, be down between, and be lost after the last stretch."""
+        env = self.env
+        finished = lost_before = 0
+        for on_s, off_s in stretches:
+            if off_s <= env.now:
+                continue
+            if on_s > env.now:
+                self._clock.switch(self.number, DOWN, env.now)
+                yield env.timeout(on_s - env.now)
+            if env.now > 0 and not self._is_back():
+                return
+            # Scheduled before any work: a job that would end at that instant does not.
+            if off_s < math.inf:
+                self._go_down_at(off_s)
+            try:
+                yield from self._work()
+                return  # it has fallen silent by itself
+            except Interrupt:
+                self._goes_down()
+            if self.jobs > finished:
+                finished, lost_before = self.jobs, self.jobs_lost
+            elif self.jobs_lost - lost_before >= HOPELESS:
+                break  # it is never on for as long as a job takes
+        self._fall_silent()
 
-    def _stop(self, at_s: float) -> Generator[simpy.Event, object, None]:
-        yield self.env.timeout(at_s)
-        if self._process.is_alive:  # a malicious worker may have fallen silent before
-            self._process.interrupt()
+    def _go_down_at(self, off_s: float) -> None:
+        def interrupt(_: simpy.Event) -> None:
+            if self._process.is_alive:  # a malicious worker may have fallen silent before
+                self._process.interrupt()
+
+        going = self.env.timeout(off_s - self.env.now)
+        assert going.callbacks is not None
+        going.callbacks.append(interrupt)
+
+    def _goes_down(self) -> None:
+        self.times_down += 1
+        self.jobs_lost += isinstance(self._at_hand, Order)
+        self._clock.switch(self.number, DOWN, self.env.now)
+
+    def _is_back(self) -> bool:
+        """Take part again, or for the first time; return whether the server wants it."""
+        server, at_hand = self._server, self._at_hand
+        if at_hand is None:
+            self._at_hand = server.join(self.number)
+        else:
+            busy = isinstance(at_hand, Order) or at_hand.triggered
+            rejoins = self.group.on_return == "rejoin"
+            if (rejoins or not busy) and server.members.refused(self.number):
+                return False
+            if rejoins and busy:
+                self._at_hand = server.rejoin(self.number, self._job)
+                self._job += 1
+            elif rejoins:
+                server.forget(self.number)
+        self._clock.switch(self.number, WAITING, self.env.now)
+        return True
 
     def _fall_silent(self) -> None:
         """Never answer again."""
@@ -218,55 +188,76 @@ class Worker:
         downloads = carrier is not None or download_s is not NO_DELAY or self._download_s_a_byte > 0
         uploads = carrier is not None or upload_s is not NO_DELAY or self._upload_s_a_byte > 0
         attacks, conduct = self._attacks, HONEST
-        order = self._server.first_order(number) or (yield self._server.first_reply(number))
-        job = 0
-        while True:
-            start_s = env.now
-            kind, snapshot, bytes_down = order
-            cost = self._costs[kind]
-            factor = self._factor(job)
-            if attacks:
-                conduct = conduct_of(attacks, start_s)
-                if not conduct.answers:
-                    self._fall_silent()
-                    return
-            # An inner round is one activity, whatever the worker does in it: a table of seconds then shows
-            # what the polyhedron updates cost.
-            inner = kind is INNER
-            if inner:
-                switch(number, CUTTING, start_s)
-            # Version 0 needs no download: everybody starts from the same known point.
-            if downloads and snapshot.version > 0:
-                latency_s, s_a_byte = factor * download_s(job), factor * self._download_s_a_byte
-                if carrier is not None:
+        job, start, finished = self._job, self._starts, self.jobs
+        order = reply = None
+        if isinstance(self._at_hand, Order):
+            order = self._at_hand
+        else:
+            reply = self._at_hand
+        try:
+            if reply is not None:
+                order = yield reply
+            assert order is not None
+            while True:
+                reply = None
+                kind, snapshot, bytes_down, since_s = order
+                start_s = env.now
+                cost = self._costs[kind]
+                factor = self._factor(start)
+                if attacks:
+                    conduct = conduct_of(attacks, start_s)
+                    if not conduct.answers:
+                        self._fall_silent()
+                        return
+                # An inner round is one activity, whatever the worker does in it: a table of seconds then
+                # shows what the polyhedron updates cost.
+                inner = kind is INNER
+                if inner:
+                    switch(number, CUTTING, start_s)
+                # Version 0 needs no download: everybody starts from the same known point.
+                if downloads and snapshot.version > 0:
+                    latency_s, s_a_byte = factor * download_s(start), factor * self._download_s_a_byte
+                    if carrier is not None:
+                        if not inner:
+                            switch(number, DOWNLOADING, start_s)
+                        yield from carrier.carry(
+                            Message(number, start, False, bytes_down, latency_s, s_a_byte)
+                        )
+                    elif (seconds := latency_s + bytes_down * s_a_byte) > 0:
+                        if not inner:
+                            switch(number, DOWNLOADING, start_s)
+                        yield timeout(seconds)
+                seconds = factor * compute_s(start) / compute_speed
+                if seconds > 0 and conduct.computes:
                     if not inner:
-                        switch(number, DOWNLOADING, start_s)
-                    yield from carrier.carry(Message(number, job, False, bytes_down, latency_s, s_a_byte))
-                elif (seconds := latency_s + bytes_down * s_a_byte) > 0:
-                    if not inner:
-                        switch(number, DOWNLOADING, start_s)
+                        switch(number, COMPUTING, env.now)
                     yield timeout(seconds)
-            seconds = factor * compute_s(job) / compute_speed
-            if seconds > 0 and conduct.computes:
-                if not inner:
-                    switch(number, COMPUTING, env.now)
-                yield timeout(seconds)
-            if cost.calls and conduct.calls:
-                yield from service.serve(Calls(number, job, cost, self.group.lanes, factor, not inner))
-            if attacks:
-                yield from self._hold_back(conduct, snapshot.version, inner)
-            if uploads:
-                latency_s, s_a_byte = factor * upload_s(job), factor * self._upload_s_a_byte
-                if carrier is not None:
-                    if not inner:
-                        switch(number, UPLOADING, env.now)
-                    yield from carrier.carry(Message(number, job, True, cost.bytes_up, latency_s, s_a_byte))
-                elif (seconds := latency_s + cost.bytes_up * s_a_byte) > 0:
-                    if not inner:
-                        switch(number, UPLOADING, env.now)
-                    yield timeout(seconds)
-            finish_s = env.now
-            switch(number, WAITING, finish_s)
-            self.jobs = job + 1
-            order = yield report(Ticket(number, job, kind, snapshot, start_s, finish_s, not conduct.calls))
-            job += 1
+                if cost.calls and conduct.calls:
+                    yield from service.serve(Calls(number, start, cost, self.group.lanes, factor, not inner))
+                if attacks:
+                    yield from self._hold_back(conduct, snapshot.version, inner)
+                if uploads:
+                    latency_s, s_a_byte = factor * upload_s(start), factor * self._upload_s_a_byte
+                    if carrier is not None:
+                        if not inner:
+                            switch(number, UPLOADING, env.now)
+                        yield from carrier.carry(
+                            Message(number, start, True, cost.bytes_up, latency_s, s_a_byte)
+                        )
+                    elif (seconds := latency_s + cost.bytes_up * s_a_byte) > 0:
+                        if not inner:
+                            switch(number, UPLOADING, env.now)
+                        yield timeout(seconds)
+                finish_s = env.now
+                switch(number, WAITING, finish_s)
+                finished += 1
+                self.jobs = finished
+                reply = report(Ticket(number, job, kind, snapshot, since_s, finish_s, not conduct.calls))
+                job += 1
+                start += 1
+                order = yield reply
+        finally:
+            # It goes down: what it needs to know when it is back.
+            self._job = job
+            self._starts = start + (reply is None)
+            self._at_hand = order if reply is None else reply

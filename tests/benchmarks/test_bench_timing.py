@@ -53,6 +53,10 @@ class Nothing:
 
     def evict(self, worker: int) -> None: ...
 
+    def admit(self, worker: int) -> None: ...
+
+    def forget(self, worker: int) -> None: ...
+
 
 def fedsim_s(n_workers: int, wait_for: int, steps: int, delay: Delay = EXPONENTIAL) -> float:
     """Run fedsim's timing half and return the simulated time (s)."""

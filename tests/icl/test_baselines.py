@@ -483,7 +483,7 @@ def test_preparation_comes_once_and_nothing_depends_on_the_step(task) -> None:
 )
 def test_cost_by_hand(task, method, correction, calls, tokens_in) -> None:
     problem = problem_of(task, method, correction)
-    assert problem.cost() == (calls, tokens_in, calls, 0, 0)
+    assert problem.cost() == (calls, tokens_in, calls, 0, 0, 0)
     assert problem.cost(pooled=3) == problem.cost()
     assert not problem.tunes_p
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from fedsim.errors import ResultsError
+from fedsim.results import write
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.simulation import Run, run
 from fedsim.timing.activities import Activity
 from fedsim.trace_events.events import Event, events, levels
-from fedsim.trace_events.tables import numbered
+from fedsim.trace_events.tables import numbered, read
 
 # Two workers, S = 1. A job takes worker 0 1 s of arithmetic, 0.5 s of calls and 0.5 s of upload, worker 1
 # 1.75 s, 0.5 s and nothing; a server step takes 0.5 s. One column is 0.25 s.
@@ -270,6 +273,59 @@ def test_a_job_that_takes_no_time_has_an_upload_of_its_own() -> None:
         stretch("stepping", 107, 2, 0, step=2, active=1),
         arrow("f", 2, 107, 2),
     ]
+
+
+def with_queue(rows: list[tuple[int, float, int, int]], folder: Any) -> list[Event]:
+    """Return the counters of the queue in the run by hand, had it kept these rows."""
+    done = run(scenario(BY_HAND, folder, []), timing_only=True)
+    assert done.spans is not None
+    assert done.tickets is not None
+    queue = pd.DataFrame(rows, columns=["service", "time_s", "queued", "serving"])
+    tables = numbered("run", done.steps, done.workers, done.spans, done.tickets, queue)
+    found = list(events(tables))
+    times = [event["ts"] for event in found if event["ph"] != "M"]
+    assert times == sorted(times)
+    counters = [event for event in found if "queued" in event.get("args", {})]
+    assert [event for event in found if event not in counters] == traced(done)
+    return counters
+
+
+def test_the_queue_at_the_llm_service(tmp_path) -> None:
+    """Three calls come at 1, two places; at 1.5 one leaves and the third takes its place."""
+    rows = [(0, 0.0, 0, 0), (0, 1.0, 0, 1), (0, 1.0, 0, 2), (0, 1.0, 1, 2), (0, 1.5, 0, 2), (0, 2.25, 0, 0)]
+    assert with_queue(rows, tmp_path) == [
+        count("LLM queue", 0, queued=0, serving=0),
+        count("LLM queue", 1, queued=1, serving=2),
+        count("LLM queue", 1.5, queued=0, serving=2),
+        count("LLM queue", 2.25, queued=0, serving=0),
+    ]
+
+
+def test_each_service_has_a_queue_of_its_own(tmp_path) -> None:
+    rows = [(1, 1.0, 2, 1), (0, 1.0, 0, 1), (1, 1.5, 1, 1)]
+    assert with_queue(rows, tmp_path) == [
+        count("LLM queue 1", 1, queued=2, serving=1),
+        count("LLM queue 0", 1, queued=0, serving=1),
+        count("LLM queue 1", 1.5, queued=1, serving=1),
+    ]
+
+
+def test_a_run_folder_with_a_queue(tmp_path) -> None:
+    done = run(scenario(BY_HAND, tmp_path, []), timing_only=True)
+    folder = write(done, tmp_path / "without", 1.0)
+    assert read(folder).queue is None
+    table = pd.DataFrame([(0, 1.0, 2, 1)], columns=["service", "time_s", "queued", "serving"])
+    folder = write(replace(done, queue=table), tmp_path / "with", 1.0)
+    assert [event for event in events(read(folder)) if event["name"] == "LLM queue"] == [
+        count("LLM queue", 1, queued=2, serving=1)
+    ]
+
+
+def test_a_damaged_queue(tmp_path) -> None:
+    done = run(scenario(BY_HAND, tmp_path, []), timing_only=True)
+    folder = write(replace(done, queue=pd.DataFrame({"service": [0]})), tmp_path, 1.0)
+    with pytest.raises(ResultsError, match="damaged"):
+        read(folder)
 
 
 def test_levels() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 from fedsim.attack import Assigned, Attack
 from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
 from fedsim.streams import Streams
 from fedsim.timing.activities import Activity
+from fedsim.timing.availability import Availability, Stretch
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.exchange import StepReport
@@ -41,6 +43,9 @@ class Books:
         self.inner: list[list[int]] = []
         self.ended_cuts = 0
         self.evicted: list[int] = []
+        self.admitted: list[int] = []
+        self.forgotten: list[tuple[int, int]] = []
+        """Who has lost its state, and how many steps had been taken when this was told."""
         self.gone_by: list[int] = []
         """How many workers had been evicted when each step was taken."""
         self.handed: dict[int, list[tuple[JobKind, int]]] = {}
@@ -91,7 +96,15 @@ class Books:
 
     def evict(self, worker: int) -> None:
         self.evicted.append(worker)
-        del self._in_flight[worker]
+        self._in_flight.pop(worker, None)  # who joins late is out before it has any job
+
+    def admit(self, worker: int) -> None:
+        assert worker not in self._in_flight
+        self.admitted.append(worker)
+
+    def forget(self, worker: int) -> None:
+        self._in_flight.pop(worker, None)
+        self.forgotten.append((worker, len(self.reports)))
 
     def _take(self, tickets: list[Ticket], kind: JobKind) -> None:
         for ticket in tickets:
@@ -102,6 +115,30 @@ class Books:
     @property
     def times_s(self) -> list[float]:
         return [report.time_s for report in self.reports]
+
+
+class Given(Availability):
+    """On in these stretches; the end of the last one may be left out: never."""
+
+    kind: Literal["given"] = "given"
+    on: tuple[tuple[float, ...], ...]
+    joins: bool = False
+
+    def stretches(self, streams: Streams, worker: int, place: int) -> Iterator[Stretch]:
+        return iter([(on_s, off_s[0] if off_s else math.inf) for on_s, *off_s in self.on])
+
+    def joins_s(self, streams: Streams, worker: int) -> float:
+        return self.on[0][0] if self.joins else 0.0
+
+
+def on(*stretches: tuple[float, ...]) -> Given:
+    """Return availability in given stretches: a beginning and an end (s), or a beginning alone."""
+    return Given(on=stretches)
+
+
+def joins(*stretches: tuple[float, ...]) -> Given:
+    """The same for a worker that is no member before the first."""
+    return Given(on=stretches, joins=True)
 
 
 def workers(compute: float | Delay, count: int = 1, **settings: Any) -> WorkerGroup:
@@ -118,6 +155,7 @@ def simulate(
     seed: int = 0,
     step_s: float = 0.0,
     evict_after_s: float | None = None,
+    readmit: bool = False,
     cuts: CutPlan | None = None,
     cost: JobCost = FREE,
     latency: Delay = NOTHING,
@@ -129,7 +167,7 @@ def simulate(
     timeline = Timeline(
         groups=groups,
         service=Independent(latency=latency),
-        server=ServerSettings(step_s=step_s, evict_after_s=evict_after_s),
+        server=ServerSettings(step_s=step_s, evict_after_s=evict_after_s, readmit=readmit),
         wait_for=wait_for,
         tau=tau,
         cuts=cuts,

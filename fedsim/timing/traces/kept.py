@@ -38,7 +38,8 @@ class KeptTrace(Strict, Generic[AnyTrace]):
             raise _bad("expected either file, the path of a trace, or csv, its text")
         try:
             if isinstance(given.get("file"), str):
-                return {"csv": _text(read_as(Path(given.pop("file")), cls.format))}
+                file = Path(given.pop("file"))
+                return {**given, "csv": _text(read_as(file, cls.format))}
             if isinstance(given.get("csv"), str):
                 parse_as(given["csv"], cls.format)
         except InputError as error:

@@ -1,0 +1,127 @@
+"""Groups of workers that are alike, as settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from fedsim.catalog import Strict
+from fedsim.streams import Streams
+from fedsim.timing.availability import AnyAvailability, Stretch
+from fedsim.timing.delays import AnyDelay
+from fedsim.timing.delays.constant import Constant
+from fedsim.timing.devices import DeviceTrace
+
+
+class Transient(Strict):
+    """Transient straggling: with this probability a whole job is `factor` times slower."""
+
+    probability: float = Field(ge=0, le=1)
+    factor: float = Field(ge=1)
+
+
+class WorkerGroup(Strict):
+    """Workers that are alike."""
+
+    name: str = "workers"
+    count: int = Field(ge=1)
+    lanes: int = Field(5, ge=1)
+    """LLM calls a worker keeps open at a time."""
+    compute: AnyDelay = Constant(value_s=0.0)
+    """The worker's own arithmetic in one job."""
+    compute_speed: float = Field(1.0, gt=0)
+    """Divides the compute time; touches nothing else."""
+    upload: AnyDelay = Constant(value_s=0.0)
+    download: AnyDelay = Constant(value_s=0.0)
+    upload_mbps: float | None = Field(None, gt=0)
+    """Adds the message's size over this bandwidth (megabits per second); none: not limited."""
+    download_mbps: float | None = Field(None, gt=0)
+    devices: DeviceTrace | None = None
+    """Each worker is a device of this trace, which multiplies its compute time and is its access line."""
+    slow_down: float = Field(1.0, gt=0)
+    """Permanent straggling: multiplies every duration of the worker (arithmetic, calls, transfers)."""
+    transient: Transient | None = None
+    stops_at_s: float | None = Field(None, ge=0)
+    """From this instant the worker never answers again (fail-stop)."""
+    availability: AnyAvailability | None = None
+    """When the workers are on; none: always."""
+    on_return: Literal["restart", "rejoin"] = "restart"
+    """A worker that was down has kept its state and begins the job that it was busy with again; or it has
+    lost its state, starts anew, and asks the server for other work."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for name in ("upload_mbps", "download_mbps") if self.devices is not None else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}: found {getattr(self, name):g}, expected none: the devices tell it")
+        if self.availability is None and self.on_return == "rejoin":
+            raise ValueError("on_return: found 'rejoin', expected an availability: nobody goes down")
+        if self.availability is not None and self.stops_at_s is not None:
+            raise ValueError(
+                f"stops_at_s: found {self.stops_at_s:g} together with an availability, expected one of them: "
+                "'lifetime' has an end too"
+            )
+        for place, part in (("devices", self.devices), ("availability", self.availability)):
+            try:
+                if part is not None:
+                    part.check(self.count)
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from error
+        return self
+
+    def stretches(self, streams: Streams, worker: int, place: int) -> Iterator[Stretch] | None:
+        """Return when a worker is on; none: always.
+
+        Args:
+            streams: the randomness of the run.
+            worker: its number.
+            place: its number within the group.
+        """
+        if self.availability is not None:
+            return self.availability.stretches(streams, worker, place)
+        return None if self.stops_at_s is None else iter([(0.0, self.stops_at_s)])
+
+    def joins_s(self, streams: Streams, worker: int) -> float:
+        """Return when a worker becomes a member (s)."""
+        return 0.0 if self.availability is None else self.availability.joins_s(streams, worker)
+
+    def each(self, streams: Streams, first: int) -> list[WorkerGroup]:
+        """Return what holds for each worker of the group, as a group of its own; the first's number is given.
+
+        All of them are this very group, unless they are devices.
+        """
+        if self.devices is None:
+            return [self] * self.count
+        rows = self.devices.of_workers(streams, first, self.count)
+        found = zip(rows.compute_scale.tolist(), rows.mbps_down.tolist(), rows.mbps_up.tolist(), strict=True)
+        return [
+            self.model_copy(
+                update={
+                    "compute_speed": self.compute_speed / scale,
+                    "download_mbps": mbps_down,
+                    "upload_mbps": mbps_up,
+                }
+            )
+            for scale, mbps_down, mbps_up in found
+        ]
+
+    def without_network(self) -> WorkerGroup:
+        """Return one worker like these that sits beside its server, is no device and always on.
+
+        It shares nobody's slowness.
+        """
+        nothing = Constant(value_s=0.0)
+        return self.model_copy(
+            update={
+                "count": 1,
+                "upload": nothing,
+                "download": nothing,
+                "upload_mbps": None,
+                "download_mbps": None,
+                "devices": None,
+                "availability": None,
+                "on_return": "restart",
+            }
+        )
