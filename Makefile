@@ -4,6 +4,8 @@
 # make llm-studies  baselines and poisoned demonstrations on that model
 # make robustness  malicious workers against robust rules: runs and four figures (about 10 minutes)
 # make regularisation  what psi costs without an attack and saves under one
+# make speedup   where asynchrony saves time, and where every worker's time goes
+# make systems   rate limits, queues and networks: runs and three figures
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 
@@ -12,7 +14,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity robustness regularisation calibrate llm llm-studies validate test check format bench clean
+.PHONY: figure1 sensitivity robustness regularisation speedup systems calibrate llm llm-studies validate test check format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -45,6 +47,12 @@ robustness: .venv/installed
 
 regularisation: .venv/installed
 	$(BIN)/python -m analysis.studies.robustness --jobs $(JOBS) --replicates $(SEEDS) --only regularisation
+
+speedup: .venv/installed
+	$(BIN)/python -m analysis.studies.speedup --jobs $(JOBS) --replicates $(SEEDS)
+
+systems: .venv/installed
+	$(BIN)/python -m analysis.studies.systems --jobs $(JOBS) --replicates $(SEEDS)
 
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed

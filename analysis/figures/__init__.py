@@ -36,6 +36,12 @@ FIGURES = {
     "figure1": Entry("analysis.figures.figure1", "training time per task and method, by where it went"),
     "curves": Entry("analysis.figures.curves", "accuracy and cross-entropy against iterations and time"),
     "timeline": Entry("analysis.figures.timeline", "what server and workers did when, as a Gantt picture"),
+    "speedup": Entry(
+        "analysis.figures.speedup",
+        "saving and time to target against straggler, S, tau and workers",
+        study="analysis.studies.speedup",
+    ),
+    "idle": Entry("analysis.figures.idle", "where each worker's time goes, as shares of the run"),
     "sensitivity": Entry("analysis.figures.sensitivity", "where AsynDBT saves time and where it loses"),
     "surrogate_validation": Entry(
         "analysis.figures.surrogate_validation",
@@ -67,6 +73,11 @@ FIGURES = {
         "what the weight psi buys under attack, and its price",
         study=_ROBUSTNESS,
     ),
+    "rate_limit": Entry(
+        "analysis.figures.rate_limit", "time against requests a minute, and where workers stop helping"
+    ),
+    "topology": Entry("analysis.figures.topology", "the network as a graph, links coloured by utilisation"),
+    "queue": Entry("analysis.figures.queue", "calls that wait at the LLM service, over time"),
 }
 
 SUFFIXES = (".pdf", ".png", ".csv")

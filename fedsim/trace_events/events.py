@@ -105,6 +105,19 @@ def _counters(run: Tables, pid: int) -> Iterator[Iterator[Event]]:
     calls = run.spans[run.spans.activity == Activity.CALLING.value]
     times, level = levels(nanoseconds(calls.start_s), nanoseconds(calls.end_s))
     yield _counter("workers calling the LLM", pid, times, workers=level)
+    if run.queue is not None:
+        yield from _queues(run.queue, pid)
+
+
+def _queues(queue: pd.DataFrame, pid: int) -> Iterator[Iterator[Event]]:
+    """Yield one stream of events an LLM service: how many calls wait there, and how many are answered."""
+    services = queue.service.unique()
+    for service in services:
+        mine = queue[queue.service == service]
+        # Of what happens at one instant only the outcome is seen.
+        mine = mine[~pd.Series(nanoseconds(mine.time_s), mine.index).duplicated(keep="last")]
+        name = "LLM queue" if len(services) == 1 else f"LLM queue {service}"
+        yield _counter(name, pid, nanoseconds(mine.time_s), queued=mine.queued, serving=mine.serving)
 
 
 def levels(up: NDArray[np.int64], down: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -33,6 +33,8 @@ class Tables(NamedTuple):
     """With `machine` in place of `worker`; those of outer jobs first by step, then as they were taken."""
     rounds: pd.DataFrame
     """The tickets of inner rounds."""
+    queue: pd.DataFrame | None = None
+    """Where calls waited at an LLM service: service, time_s, queued, serving, in order of time."""
 
 
 def read(folder: Path) -> Tables:
@@ -53,7 +55,9 @@ def read(folder: Path) -> Tables:
             f"{folder}: {summary['simulated_time_s']:g} s of simulated time; a trace holds {LONGEST_S:g} s"
         )
     parts = (summary["scenario"], summary["variant"], f"seed {summary['seed']}")
-    found = (read_table(folder, name) for name in ("steps", "workers", *KEPT_WITH_SPANS))
+    needed = ("steps", "workers", *KEPT_WITH_SPANS)
+    there = ("queue",) if (folder / "queue.parquet").exists() else ()
+    found = [read_table(folder, name) for name in (*needed, *there)]
     try:
         return numbered(" ".join(part for part in parts if part), *found)
     except (AttributeError, KeyError, ValueError) as error:
@@ -61,7 +65,12 @@ def read(folder: Path) -> Tables:
 
 
 def numbered(
-    label: str, steps: pd.DataFrame, workers: pd.DataFrame, spans: pd.DataFrame, tickets: pd.DataFrame
+    label: str,
+    steps: pd.DataFrame,
+    workers: pd.DataFrame,
+    spans: pd.DataFrame,
+    tickets: pd.DataFrame,
+    queue: pd.DataFrame | None = None,
 ) -> Tables:
     """Put the tables of a run in the form of `Tables`.
 
@@ -81,4 +90,6 @@ def numbered(
     inner = tickets.kind == "inner"
     # By name: the active tickets of a step come before those drained after it.
     outer = tickets[~inner].sort_values(["step", "kind"], kind="stable", ignore_index=True)
-    return Tables(label, steps[steps.step > 0], workers, spans, outer, tickets[inner])
+    if queue is not None:
+        queue = queue[["service", "time_s", "queued", "serving"]]
+    return Tables(label, steps[steps.step > 0], workers, spans, outer, tickets[inner], queue)

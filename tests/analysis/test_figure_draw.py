@@ -8,6 +8,7 @@ from tiny_tables import study
 
 from analysis.figures import FIGURES, draw
 from fedsim.errors import InputError
+from fedsim.results import TABLES
 
 
 def load(name):
@@ -75,7 +76,7 @@ def test_every_figure_of_the_list_has_the_three_public_names(name):
         thing for thing, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
     }
     assert {thing for thing in public if not thing.startswith("_")} == {"figure", "table"}
-    of_results = set(module.NEEDS) <= {"runs", "steps", "workers", "spans"}
+    of_results = set(module.NEEDS) <= set(TABLES)
     assert of_results == (not FIGURES[name].study)
     assert module.__doc__
     assert FIGURES[name].summary

@@ -8,7 +8,17 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-ACTIVITIES = ("computing", "calling", "uploading", "downloading", "waiting", "cutting", "holding", "down")
+ACTIVITIES = (
+    "computing",
+    "calling",
+    "uploading",
+    "downloading",
+    "waiting",
+    "cutting",
+    "holding",
+    "down",
+    "queueing",
+)
 
 
 def run(scenario: str, variant: str, seed: int, time_s: float, **others: Any) -> dict[str, Any]:
