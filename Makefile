@@ -6,6 +6,7 @@
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
 # make systems   rate limits, queues and networks: runs and three figures
+# make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and a report
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 
@@ -14,7 +15,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity robustness regularisation speedup systems calibrate llm llm-studies validate test check format bench clean
+.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate test check format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -53,6 +54,20 @@ speedup: .venv/installed
 
 systems: .venv/installed
 	$(BIN)/python -m analysis.studies.systems --jobs $(JOBS) --replicates $(SEEDS)
+
+# What is finished is not run twice, so that an interrupted sweep goes on where it was.
+SWEEPS := straggler poisoning pareto scaling staleness
+
+sweeps: .venv/installed
+	for sweep in $(SWEEPS); do \
+	  $(BIN)/fedsim sweep scenarios/sweeps/$$sweep.toml --jobs $(JOBS) --out results/sweeps || exit 1; \
+	done
+	$(BIN)/fedsim figure straggler_sweep results/sweeps/straggler -o figures/straggler_sweep.pdf
+	$(BIN)/fedsim figure poisoning_sweep results/sweeps/poisoning -o figures/poisoning_sweep.pdf
+	$(BIN)/fedsim figure pareto results/sweeps/pareto -o figures/pareto.pdf
+	$(BIN)/fedsim figure scaling results/sweeps/scaling -o figures/scaling.pdf
+	$(BIN)/fedsim figure staleness results/sweeps/staleness -o figures/staleness.pdf
+	$(BIN)/fedsim report results/sweeps -o figures/report.html
 
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed

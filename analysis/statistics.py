@@ -1,4 +1,7 @@
-"""Means with their uncertainty, over the seeds of a study."""
+"""Means and paired differences with their uncertainty, over the seeds of a study.
+
+Intervals by resampling are in `bootstrap`, times to a target that some runs never reach in `survival`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from fedsim.errors import InputError
 
 CONFIDENCE = 0.95
 
@@ -68,3 +73,55 @@ def saving_percent(method: pd.Series[float], baseline: pd.Series[float]) -> pd.S
     """
     method, baseline = method.align(baseline, join="inner")
     return 100 * (baseline - method) / baseline.where(baseline > 0)
+
+
+@dataclass(frozen=True)
+class PairedDifferences:
+    """The mean of ours less theirs over pairs, its 95 % t interval, and what could not be paired.
+
+    The bounds are NaN where there are fewer than two pairs; the mean of none is NaN too.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+    left_out: int
+    """Seeds that one side alone has, or for which a side has no value."""
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the cells of a table: `name`, `name_low` and `name_high`."""
+        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def paired(ours: pd.Series[float], theirs: pd.Series[float]) -> pd.DataFrame:
+    """Return the values of both sides, `ours` and `theirs`, where both have a run of an index.
+
+    Raises:
+        InputError: a side has two runs of one index, so that it is open which belong together.
+    """
+    for side in (ours, theirs):
+        if side.index.has_duplicates:
+            twice = side.index[side.index.duplicated()][0]
+            raise InputError(f"seed {twice}: there are several runs of one side, expected one to pair")
+    return pd.concat({"ours": ours.astype(float), "theirs": theirs.astype(float)}, axis=1, join="inner")
+
+
+def paired_differences(ours: pd.Series[float], theirs: pd.Series[float]) -> PairedDifferences:
+    """Return by how much ours is larger than theirs, in runs paired by their index (the seed).
+
+    Runs of one seed meet the same draws, so that their difference varies less than either of them.
+
+    Raises:
+        InputError: a side has two runs of one index.
+
+    Source: Student, Biometrika 6, 1908, section IX: the t interval of the differences.
+
+    >>> found = paired_differences(pd.Series([5.0, 7.0], [1, 2]), pd.Series([4.0, 4.0, 9.0], [1, 2, 3]))
+    >>> found.mean, found.pairs, found.left_out
+    (2.0, 2, 1)
+    """
+    both = paired(ours, theirs).dropna()
+    found = estimate(both["ours"] - both["theirs"])
+    left_out = len(ours.index.union(theirs.index)) - found.count
+    return PairedDifferences(found.mean, found.low, found.high, found.count, left_out)

@@ -252,6 +252,26 @@ def tinted(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
 
 
+def shades(colour: str, count: int) -> list[str]:
+    """Return shades of a colour `#RRGGBB` from dark to light, for lines of one method; one is itself.
+
+    >>> shades("#0072B2", 1), shades("#808080", 3)
+    (['#0072B2'], ['#4d4d4d', '#808080', '#c0c0c0'])
+    """
+    if count == 1:
+        return [colour]
+    darkest, lightest = -0.4, 0.5
+    shares = [darkest + (lightest - darkest) * place / (count - 1) for place in range(count)]
+    if count == 3:
+        shares[1] = 0.0
+    return [tinted(colour, share) if share >= 0 else _darkened(colour, -share) for share in shares]
+
+
+def _darkened(colour: str, share: float) -> str:
+    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(part * (1 - share)):02x}" for part in parts)
+
+
 def time_unit(longest_s: float) -> tuple[float, str]:
     """Return the seconds in a fitting unit of time and its symbol.
 

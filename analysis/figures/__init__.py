@@ -78,6 +78,16 @@ FIGURES = {
     ),
     "topology": Entry("analysis.figures.topology", "the network as a graph, links coloured by utilisation"),
     "queue": Entry("analysis.figures.queue", "calls that wait at the LLM service, over time"),
+    "straggler_sweep": Entry(
+        "analysis.figures.straggler_sweep", "saving over SDBT against the stragglers' factor and number"
+    ),
+    "poisoning_sweep": Entry(
+        "analysis.figures.poisoning_sweep",
+        "honest workers' loss against malicious fraction, attack by attack",
+    ),
+    "pareto": Entry("analysis.figures.pareto", "time against accuracy and cost, and who is beaten by none"),
+    "scaling": Entry("analysis.figures.scaling", "time to the target against the number of workers"),
+    "staleness": Entry("analysis.figures.staleness", "how stale the messages of server steps are"),
 }
 
 SUFFIXES = (".pdf", ".png", ".csv")
