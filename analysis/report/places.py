@@ -1,0 +1,69 @@
+"""Which runs belong together: those of one scenario, method and setting, which differ in their seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis import style
+from analysis.report.differences import distinct, settings, varies_within
+from analysis.report.looks import METHODS
+from analysis.report.words import setting
+
+
+def telling(runs: pd.DataFrame) -> list[str]:
+    """Return the settings that tell runs of one method apart.
+
+    What not every run has, such as the factor that only one kind of attack knows, is among them only where
+    the others do not tell everything already.
+
+    Args:
+        runs: a row a run, with `scenario` and `method`.
+    """
+    varied = [name for name in settings(runs) if varies_within(runs, name)]
+    chosen = [name for name in varied if runs[name].notna().all()]
+    for name in varied:
+        if name not in chosen and varies_within(runs, name, given=chosen):
+            chosen.append(name)
+    return [name for name in varied if name in chosen]
+
+
+def in_places(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with `setting`, the telling settings in words, and `place`, the number of the place.
+
+    They are in order of scenario, setting (numbers by size), method (as in all figures) and seed. Runs that
+    share all that, seed included, are places of their own, told apart by their address.
+
+    Args:
+        runs: a row a run, with `scenario`, `method`, `seed` and `run_id`.
+    """
+    names = telling(runs)
+    short = short_names(names)
+    told = [[f"{word} = {setting(runs.at[row, name])}" for word, name in short.items()] for row in runs.index]
+    runs = runs.assign(setting=[", ".join(parts) for parts in told])
+    alike = runs.duplicated(["scenario", "setting", "method", "seed"], keep=False)
+    runs.loc[alike, "setting"] = (runs["setting"] + " run " + runs["run_id"]).str.strip()
+    turns = pd.DataFrame({name: _turns(runs[name], distinct(runs[name])) for name in names}, index=runs.index)
+    turns.insert(0, "scenario", _turns(runs["scenario"], style.in_order(runs["scenario"], style.TASKS)))
+    turns["method"] = _turns(runs["method"], style.in_order(runs["method"], METHODS))
+    turns["seed"] = runs["seed"]
+    runs = runs.loc[turns.sort_values(["scenario", *names, "method", "seed"]).index].reset_index(drop=True)
+    return runs.assign(place=runs.groupby(["scenario", "method", "setting"], sort=False).ngroup())
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """Return dotted names by their last words, where these tell them apart.
+
+    >>> short_names(["workers.1.slow_down", "attacks.0.kind", "problem.kind"])
+    {'slow_down': 'workers.1.slow_down', 'attacks.0.kind': 'attacks.0.kind', 'problem.kind': 'problem.kind'}
+    """
+    last = [name.rpartition(".")[2] for name in names]
+    return {(word if last.count(word) == 1 else name): name for word, name in zip(last, names, strict=True)}
+
+
+def _turns(column: pd.Series[Any], values: Sequence[Any]) -> list[int]:
+    """Return the place of every cell among the values."""
+    places = {setting(value): place for place, value in enumerate(values)}
+    return [places[setting(value)] for value in column]

@@ -1,0 +1,25 @@
+"""The command that writes the report on results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="A folder of results.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML page to write.")] = Path("report.html"),
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN_ID", help="The run that the timeline shows first; it must have kept spans."
+        ),
+    ] = None,
+) -> None:
+    """Write one page about results, for any browser: numbers, figures, timelines, and a plot to play with."""
+    from analysis.report import write
+
+    file = write(results, output, run)
+    typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB, opens in any browser without a network")
