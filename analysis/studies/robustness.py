@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import figures
+from analysis.studies.running import carry_out, finished, run_folder
 from analysis.style import CLEAN
 from fedsim import sweep
-from fedsim.console import bar
-from fedsim.errors import FedsimError
-from fedsim.results import folder_of, read_table
+from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 
 TASKS = {"5g": 48, "sst2": 60}
@@ -90,23 +89,11 @@ class Place(NamedTuple):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--replicates", type=int, default=5, help="seeds")
-    parser.add_argument("--only", choices=PLACES, action="append", help="this figure; may be repeated")
-    parser.add_argument("--scenarios", type=Path, default=Path("scenarios/poisoning"))
-    parser.add_argument("--results", type=Path, default=Path("results/robustness"))
-    parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
-    options = parser.parse_args(words)
-    try:
-        study(options)
-    except FedsimError as error:
-        parser.exit(error.exit_code, f"{error}\n")
+    carry_out(study, words, "robustness", __doc__, only=PLACES, scenarios="poisoning")
 
 
 def study(options: argparse.Namespace) -> None:
     """Run what is not finished yet, then draw."""
-    options.output.mkdir(parents=True, exist_ok=True)
     places = {
         name: [
             Place(place.labels, scenario)
@@ -116,19 +103,11 @@ def study(options: argparse.Namespace) -> None:
         for name in options.only or PLACES
     }
     # Figures share runs: their places pass through the same defences without attack.
-    distinct = {
-        folder_of(scenario, options.results): scenario for of_one in places.values() for _, scenario in of_one
-    }
-    summaries = {}
-    with bar(len(distinct), "runs") as (progress, task):
-        for outcome in sweep.run_all(list(distinct.values()), options.results, options.jobs):
-            summaries[outcome.folder] = outcome.summary
-            progress.advance(task)
-            if outcome.failure:
-                progress.console.print(f"{outcome.folder}: {outcome.failure}", highlight=False)
+    runs = [(scenario, False) for of_one in places.values() for _, scenario in of_one]
+    summaries = finished(runs, options.results, options.jobs)
     for name, of_one in places.items():
         rows = [
-            (labels | {"seed": scenario.seed}, folder_of(scenario, options.results))
+            (labels | {"seed": scenario.seed}, run_folder(scenario, options.results))
             for labels, scenario in of_one
         ]
         needed = "attacked_steps" if name == "poison_mass" else "attacked"

@@ -6,17 +6,14 @@ Run as ``python -m analysis.studies.sensitivity``; ends with `figures/sensitivit
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 
 from analysis import figures
+from analysis.studies.running import carry_out, finished, run_folder
 from fedsim import sweep
-from fedsim.console import bar
-from fedsim.results import folder_of
 from fedsim.scenario import load_variants
-
-SCENARIO = Path("scenarios/sensitivity/sst2.toml")
 
 STUDIES: dict[str, tuple[str, str, list[float]]] = {
     "wait_for": ("asyndbt", "algorithm.wait_for", [1, 2, 3]),
@@ -28,35 +25,33 @@ STUDIES: dict[str, tuple[str, str, list[float]]] = {
 """Panel: the variant that the setting belongs to (empty: all), the setting, its values."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--replicates", type=int, default=5, help="seeds")
-    parser.add_argument("--results", type=Path, default=Path("results/sensitivity"))
-    parser.add_argument("--output", type=Path, default=Path("figures/sensitivity.pdf"))
-    options = parser.parse_args()
+    carry_out(study, words, "sensitivity", __doc__)
+
+
+def study(options: argparse.Namespace) -> None:
+    """Run what is not finished yet, then draw."""
     places = [
-        (study, value, scenario)
-        for study, (only, key, values) in STUDIES.items()
+        (panel, value, scenario)
+        for panel, (only, key, values) in STUDIES.items()
         for value in values
         for variant in ("cendbt", "sdbt", "asyndbt")
         for scenario in sweep.replicates(
-            load_variants(SCENARIO, [f"{key}={value}"] if only in ("", variant) else [], [variant]),
+            load_variants(
+                options.scenarios / "sst2.toml",
+                [f"{key}={value}"] if only in ("", variant) else [],
+                [variant],
+            ),
             options.replicates,
         )
     ]
     # Many points share runs: cenDBT does not change with S, and every panel passes through the base scenario.
-    distinct = {folder_of(scenario, options.results): scenario for _, _, scenario in places}
-    summaries = {}
-    with bar(len(distinct), "runs") as (progress, task):
-        for outcome in sweep.run_all(list(distinct.values()), options.results, options.jobs):
-            summaries[outcome.folder] = outcome.summary
-            progress.advance(task)
+    summaries = finished([(scenario, False) for _, _, scenario in places], options.results, options.jobs)
     runs = pd.DataFrame(
-        {"study": study, "value": value, "run_id": folder.name} | summaries[folder]
-        for study, value, scenario in places
-        for folder in [folder_of(scenario, options.results)]
+        {"study": panel, "value": value, "run_id": folder.name} | summaries[folder]
+        for panel, value, scenario in places
+        for folder in [run_folder(scenario, options.results)]
     )
     for file in figures.draw("sensitivity", lambda table: runs, options.output):
         print(file)  # noqa: T201  a script says what it wrote

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import figures
+from analysis.studies.running import carry_out, finished, run_folder
 from fedsim import sweep
-from fedsim.console import bar
-from fedsim.errors import FedsimError
-from fedsim.results import TIMING_ONLY, folder_of, read_table
+from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 from fedsim.scenario.model import Budget
 
@@ -40,9 +39,6 @@ MOST_LEARNING = 100
 ROUNDS = 100
 """Worker updates a worker in the runs of the clock alone."""
 
-STOPPED = 130
-"""The exit code after Ctrl-C, as of `fedsim`."""
-
 
 class Place(NamedTuple):
     """A place in a figure, and the run that stands there."""
@@ -59,31 +55,19 @@ class Place(NamedTuple):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--replicates", type=int, default=5, help="seeds")
-    parser.add_argument("--scenarios", type=Path, default=Path("scenarios/speedup"))
-    parser.add_argument("--results", type=Path, default=Path("results/speedup"))
-    parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
-    options = parser.parse_args(words)
-    try:
-        study(options)
-    except FedsimError as error:
-        parser.exit(error.exit_code, f"{error}\n")
-    except KeyboardInterrupt:
-        parser.exit(STOPPED, "stopped; finished runs are kept and will not be run again\n")
+    carry_out(study, words, "speedup", __doc__)
 
 
 def study(options: argparse.Namespace) -> None:
     """Run what is not finished yet, then draw."""
-    options.output.mkdir(parents=True, exist_ok=True)
     places = [
         place._replace(scenario=scenario)
         for place in (*speedup_places(options.scenarios), *idle_places(options.scenarios))
         for scenario in sweep.replicates([place.scenario], options.replicates)
     ]
-    summaries = _finished(places, options.results, options.jobs)
-    rows = [(place, _folder(place, options.results)) for place in places]
+    runs = [(place.scenario, place.timing_only) for place in places]
+    summaries = finished(runs, options.results, options.jobs)
+    rows = [(place, run_folder(place.scenario, options.results, place.timing_only)) for place in places]
     tables = {
         name: pd.DataFrame(
             {"run_id": folder.name} | summaries[folder] | place.labels
@@ -143,25 +127,6 @@ def _scenario(folder: Path, method: str, setting: str, value: float) -> Scenario
 def _of_the_clock(scenario: Scenario) -> Scenario:
     """Return the scenario for a run of the clock alone: equal work in place of a common end."""
     return scenario.model_copy(update={"budget": Budget(epochs=ROUNDS), "target": None})
-
-
-def _finished(places: Sequence[Place], results: Path, jobs: int) -> dict[Path, dict[str, Any]]:
-    """Run every distinct run of these places, and return the summaries by folder."""
-    summaries = {}
-    distinct = {_folder(place, results): place for place in places}
-    with bar(len(distinct), "runs") as (progress, task):
-        for timing_only in (True, False):
-            scenarios = [place.scenario for place in distinct.values() if place.timing_only == timing_only]
-            for outcome in sweep.run_all(scenarios, results, jobs, timing_only):
-                summaries[outcome.folder] = outcome.summary
-                progress.advance(task)
-                if outcome.failure:
-                    progress.console.print(f"{outcome.folder}: {outcome.failure}", highlight=False)
-    return summaries
-
-
-def _folder(place: Place, results: Path) -> Path:
-    return folder_of(place.scenario, results / TIMING_ONLY if place.timing_only else results)
 
 
 if __name__ == "__main__":

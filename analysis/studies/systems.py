@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import figures
+from analysis.studies.running import carry_out, finished, run_folder
 from fedsim import sweep
-from fedsim.console import bar
-from fedsim.errors import FedsimError
-from fedsim.results import TIMING_ONLY, folder_of, read_table
+from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 
 LIMITS: tuple[float | None, ...] = (300.0, 1000.0, 3000.0, 10000.0, 30000.0, None)
@@ -37,23 +36,11 @@ class Place(NamedTuple):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--replicates", type=int, default=5, help="seeds")
-    parser.add_argument("--only", choices=PLACES, action="append", help="this figure; may be repeated")
-    parser.add_argument("--scenarios", type=Path, default=Path("scenarios/systems"))
-    parser.add_argument("--results", type=Path, default=Path("results/systems"))
-    parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
-    options = parser.parse_args(words)
-    try:
-        study(options)
-    except FedsimError as error:
-        parser.exit(error.exit_code, f"{error}\n")
+    carry_out(study, words, "systems", __doc__, only=PLACES)
 
 
 def study(options: argparse.Namespace) -> None:
     """Run what is not finished yet, then draw."""
-    options.output.mkdir(parents=True, exist_ok=True)
     places = {
         name: [
             Place(place.labels, scenario)
@@ -65,16 +52,10 @@ def study(options: argparse.Namespace) -> None:
         ]
         for name in options.only or PLACES
     }
-    runs = [place.scenario for of_one in places.values() for place in of_one]
-    summaries = {}
-    with bar(len(runs), "runs") as (progress, task):
-        for outcome in sweep.run_all(runs, options.results, options.jobs, timing_only=True):
-            summaries[outcome.folder] = outcome.summary
-            progress.advance(task)
-            if outcome.failure:
-                progress.console.print(f"{outcome.folder}: {outcome.failure}", highlight=False)
+    runs = [(place.scenario, True) for of_one in places.values() for place in of_one]
+    summaries = finished(runs, options.results, options.jobs)
     for name, of_one in places.items():
-        folders = [folder_of(place.scenario, options.results / TIMING_ONLY) for place in of_one]
+        folders = [run_folder(place.scenario, options.results, timing_only=True) for place in of_one]
         rows = [
             {"run_id": folder.name} | summaries[folder] | place.labels
             for folder, place in zip(folders, of_one, strict=True)

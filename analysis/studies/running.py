@@ -1,0 +1,82 @@
+"""What the studies share: their options, and their runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedsim import sweep
+from fedsim.console import bar
+from fedsim.errors import FedsimError
+from fedsim.results import TIMING_ONLY, folder_of
+from fedsim.scenario import Scenario
+
+STOPPED = 130
+"""The exit code after Ctrl-C, as of `fedsim`."""
+
+
+def carry_out(
+    study: Callable[[argparse.Namespace], None],
+    words: Sequence[str] | None,
+    name: str,
+    description: str | None,
+    only: Collection[str] = (),
+    scenarios: str = "",
+) -> None:
+    """Read the options of a study and carry it out; what goes wrong becomes a sentence.
+
+    Args:
+        study: gets `jobs`, `replicates`, and the folders `scenarios`, `results` and `output`, which is made;
+            `only` where there is a choice.
+        words: of the command line.
+        name: the study's; its folders are called by it.
+        description: what `--help` says.
+        only: what may be chosen by `--only`.
+        scenarios: the folder of its scenarios, where it is called otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--replicates", type=int, default=5, help="seeds")
+    if only:
+        parser.add_argument("--only", choices=only, action="append", help="this figure; may be repeated")
+    parser.add_argument("--scenarios", type=Path, default=Path("scenarios") / (scenarios or name))
+    parser.add_argument("--results", type=Path, default=Path("results") / name)
+    parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
+    options = parser.parse_args(words)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        study(options)
+    except FedsimError as error:
+        parser.exit(error.exit_code, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(STOPPED, "stopped; finished runs are kept and will not be run again\n")
+
+
+def run_folder(scenario: Scenario, results: Path, timing_only: bool = False) -> Path:
+    """Return where a study's run lies."""
+    return folder_of(scenario, results / TIMING_ONLY if timing_only else results)
+
+
+def finished(runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int) -> dict[Path, dict[str, Any]]:
+    """Run what is not finished yet, and return the summaries by folder.
+
+    Args:
+        runs: scenarios, each with whether only its clock runs; what stands there twice is run once.
+        results: the study's folder.
+        jobs: processes.
+    """
+    distinct = {
+        run_folder(scenario, results, timing_only): (scenario, timing_only) for scenario, timing_only in runs
+    }
+    summaries = {}
+    with bar(len(distinct), "runs") as (progress, task):
+        for timing_only in (True, False):
+            scenarios = [scenario for scenario, of_clock in distinct.values() if of_clock == timing_only]
+            for outcome in sweep.run_all(scenarios, results, jobs, timing_only):
+                summaries[outcome.folder] = outcome.summary
+                progress.advance(task)
+                if outcome.failure:
+                    progress.console.print(f"{outcome.folder}: {outcome.failure}", highlight=False)
+    return summaries
