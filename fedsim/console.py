@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from fedsim.recorder import Progress as OnStep
 from fedsim.scenario import Scenario
 from fedsim.simulation import computing_workers
 from fedsim.sweep import Outcome
+from fedsim.sweep.tally import Tally
 from fedsim.timing.exchange import StepReport
 
 WIDTH = 160
@@ -64,6 +65,32 @@ def watch(scenario: Scenario) -> Iterator[OnStep]:
             progress.update(task, completed=done, note=note)
 
         yield on_step
+
+
+@contextmanager
+def watch_sweep(total: int, workers: int) -> Iterator[Callable[[Tally], None]]:
+    """Show a sweep as it goes: runs done, failed, running, and the time left."""
+    with bar(total, "runs") as (progress, task):
+
+        def tell(tally: Tally) -> None:
+            # What was found finished took no time: it would make the rest look quick.
+            left = total - tally.total
+            note = f"{tally.failed:,} failed, {min(left, workers)} running"
+            note += f", {tally.kept:,} found finished" if tally.kept else ""
+            progress.update(task, total=total - tally.kept, completed=tally.done + tally.failed, note=note)
+
+        yield tell
+
+
+def show_tally(tally: Tally) -> None:
+    """Print how many runs went how, and where the results are."""
+    counts = [f"{tally.done:,} done"]
+    counts += [f"{tally.kept:,} found finished"] if tally.kept else []
+    counts += [f"{tally.failed:,} failed"] if tally.failed else []
+    out = output()
+    out.print(f"{tally.total:,} runs: {', '.join(counts)}", highlight=False, soft_wrap=True)
+    for folder in sorted(tally.places):
+        out.print(f"results: {folder}", highlight=False, soft_wrap=True)
 
 
 def show_outcomes(outcomes: list[Outcome]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedsim.cli import fitting, listing, reading, running, tracing
+from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
 from fedsim.errors import FedsimError, InputError
 
 STOPPED = 130
@@ -49,11 +49,14 @@ def _options(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run,
+    "sweep": sweeping.sweep,
     "check": running.check,
     "prompt": running.prompt,
     "serve": running.serve,
+    "results": querying.results,
     "figure": reading.figure,
     "table": reading.table,
+    "report": reporting.report,
     "verify": reading.verify,
     "trace": tracing.trace,
     "latencies": reading.latencies,

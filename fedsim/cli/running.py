@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from fedsim.cli.logging import Log, LogBook
 from fedsim.cli.options import Files, Only, Overrides, scenarios_of
+from fedsim.errors import InputError
 
 
 def run(
@@ -25,13 +27,17 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print summaries as JSON and nothing else.")
     ] = False,
+    log: Log = None,
 ) -> None:
     """Run scenarios and write their results."""
+    for file in files:
+        _refuse_sweep(file)
     scenarios = scenarios_of(files, overrides, only)
     from fedsim import console, sweep
 
+    book = LogBook(log)
     if seed is not None:
-        scenarios = [scenario.model_copy(update={"seed": seed}) for scenario in scenarios]
+        scenarios = [sweep.with_seed(scenario, seed) for scenario in scenarios]
     scenarios = sweep.replicates(scenarios, replicates)
     outcomes = []
     if len(scenarios) == 1:
@@ -43,6 +49,8 @@ def run(
             for outcome in running:
                 outcomes.append(outcome)
                 progress.update(task, advance=1, note=outcome.scenario.name)
+    for outcome in outcomes:
+        book.add(outcome)
     places = {scenario: place for place, scenario in enumerate(scenarios)}
     outcomes.sort(key=lambda outcome: places[outcome.scenario])
     if as_json:
@@ -53,14 +61,30 @@ def run(
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
         typer.echo(f"fedsim: {failure}", err=True)
-    if failures:
+    if book.tell() or failures:
         raise typer.Exit(1)
 
 
+def _refuse_sweep(file: Path) -> None:
+    from fedsim.scenario.files import read_file
+
+    if read_file(file).sweep is not None:
+        raise InputError(f"{file}: states a sweep; `fedsim sweep {file}` runs it")
+
+
 def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
-    """Check scenario files without running them."""
-    for scenario in scenarios_of(files, overrides, only):
-        typer.echo(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
+    """Check scenario files, with all runs of those that state a sweep, without running them."""
+    from fedsim.scenario.files import read_file
+    from fedsim.sweep.plan import read_plan
+
+    for file in files:
+        if read_file(file).sweep is not None:
+            plan = read_plan(file, overrides or [], only or [])
+            n_runs, keys = plan.count(), ", ".join(plan.keys) or "nothing"
+            typer.echo(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
+            continue
+        for scenario in scenarios_of([file], overrides, only):
+            typer.echo(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
 
 
 def serve(

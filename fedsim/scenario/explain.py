@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -32,16 +32,19 @@ EXPECTED = {
 """What a setting takes, by pydantic's name of the error."""
 
 
-def explain(error: ValidationError, source: str, table: dict[str, Any]) -> str:
+def explain(
+    error: ValidationError, source: str, table: dict[str, Any], model: type[BaseModel] = Scenario
+) -> str:
     """Return one line for each thing that is wrong in a scenario table.
 
     Args:
         error: pydantic's report.
         source: the file.
         table: what was read from it.
+        model: what the table should have been.
     """
     lines = error.errors()
-    unknown = {line["loc"]: known_keys(line["loc"][:-1], table) for line in lines if _is_unknown(line)}
+    unknown = {line["loc"]: known_keys(line["loc"][:-1], table, model) for line in lines if _is_unknown(line)}
     # A misspelt key is one mistake: that the key it was meant to be is missing need not be said as well.
     meant = {(*location[:-1], *close(str(location[-1]), known)) for location, known in unknown.items()}
     sentences = [
@@ -88,15 +91,20 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def known_keys(location: Location, table: dict[str, Any]) -> list[str]:
-    """Return the keys that a place of a scenario may have."""
-    model: type[BaseModel] | None = Scenario
+def known_keys(location: Location, table: dict[str, Any], root: type[BaseModel] = Scenario) -> list[str]:
+    """Return the keys that a place of a scenario, or of another table, may have."""
+    model: type[BaseModel] | None = root
     field: FieldInfo | None = None
     value: Any = table
+    free = False
     for step in location:
         value = _inside(value, step)
-        if isinstance(step, str):  # a number is a place in the list that the field holds
+        # A number is a place in the list that the field holds, and a free name one in its table.
+        if isinstance(step, str) and not free:
             field = model.model_fields.get(step) if model else None
+            free = field is not None and get_origin(field.annotation) is dict
+        else:
+            free = False
         model = _model_of(field, value)
     return list(model.model_fields) if model else []
 

@@ -5,49 +5,98 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from fedsim.errors import InputError, nearest
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
+from fedsim.scenario.overrides import Table, merged, overridden
 
-Table = dict[str, Any]
+
+class ScenarioFile(NamedTuple):
+    """A file as it was read, with what it extends."""
+
+    path: Path
+    table: Table
+    """The settings that all variants share."""
+    variants: dict[str, Table]
+    sweep: Table | None
+    """The table ``[sweep]``; none: the file states no sweep."""
+
+    def settings(self, variant: str) -> Table:
+        """Return the settings of one variant; of the file itself for no name."""
+        table = {"name": self.path.stem, **self.table}
+        return merged(table, {**self.variants[variant], "variant": variant}) if variant else table
+
+    def chosen(self, only: Iterable[str] = ()) -> list[str]:
+        """Return the variants named in `only`, or all of them; for a file without any, one without a name.
+
+        Raises:
+            InputError: there is no variant of such a name.
+        """
+        chosen = list(dict.fromkeys(only))
+        for name in chosen:
+            self.check_variant(name)
+        return chosen or list(self.variants) or [""]
+
+    def check_variant(self, name: str) -> None:
+        """Make sure that there is such a variant.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.variants:
+            hint, known = nearest(name, self.variants), ", ".join(self.variants) or "none"
+            raise InputError(f"{self.path}: no variant {name!r}{hint} (variants: {known})")
+
+    def scenario(self, variant: str, overrides: Iterable[str] = ()) -> Scenario:
+        """Return the scenario of a variant.
+
+        Raises:
+            InputError: it says something impossible.
+        """
+        table = self.settings(variant)
+        for override in overrides:
+            table = overridden(table, override)
+        return parse(table, str(self.path))
 
 
 def load_scenario(path: str | Path, variant: str = "", overrides: Iterable[str] = ()) -> Scenario:
     """Load one scenario.
 
     Args:
-        path: the TOML file.
+        path: the TOML file; its sweep, if it states one, is left aside.
         variant: which of its variants; a file without any needs none.
         overrides: ``"dotted.key=value"`` settings that go over the file's.
 
     Raises:
         InputError: the file is missing, broken or says something impossible.
     """
-    table, variants = _read(Path(path))
-    if variant not in variants and (variant or variants):
-        hint = nearest(variant, variants)
-        known = ", ".join(variants) or "none"
-        raise InputError(f"{path}: no variant {variant!r}{hint} (variants: {known})")
-    return _resolve(Path(path), table, variant, variants, overrides)
+    file = read_file(path)
+    if variant or file.variants:
+        file.check_variant(variant)
+    return file.scenario(variant, overrides)
 
 
 def load_variants(
     path: str | Path, overrides: Iterable[str] = (), only: Iterable[str] = ()
 ) -> list[Scenario]:
     """Load every variant of a file, or those named in `only`; a file without variants is one scenario."""
-    table, variants = _read(Path(path))
-    if unknown := [name for name in only if name not in variants]:
-        known = ", ".join(variants) or "none"
-        raise InputError(
-            f"{path}: no variant {unknown[0]!r}{nearest(unknown[0], variants)} (variants: {known})"
-        )
-    overrides = list(overrides)
-    chosen = list(dict.fromkeys(only)) or list(variants) or [""]
-    return [_resolve(Path(path), table, variant, variants, overrides) for variant in chosen]
+    file, overrides = read_file(path), list(overrides)
+    return [file.scenario(variant, overrides) for variant in file.chosen(only)]
+
+
+def read_file(path: str | Path) -> ScenarioFile:
+    """Read a file and those it extends.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    table = _read(Path(path), ())
+    sweep, variants = table.pop("sweep", None), table.pop("variants")
+    return ScenarioFile(Path(path), table, variants, sweep)
 
 
 def dump(scenario: Scenario) -> str:
@@ -77,37 +126,10 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
         raise InputError(explain(error, place, table)) from error
 
 
-def merged(base: Table, over: Table) -> Table:
-    """Lay one table over another.
-
-    Tables are merged key by key; anything else is replaced, and so is a part whose kind changes: the settings
-    of another kind mean nothing to it.
-    """
-    result = dict(base)
-    for key, value in over.items():
-        old = base.get(key)
-        result[key] = value
-        if isinstance(old, dict) and isinstance(value, dict):
-            same_kind = value.get("kind", old.get("kind")) == old.get("kind")
-            result[key] = merged(old, value) if same_kind else value
-    return result
-
-
-def _resolve(
-    path: Path, table: Table, variant: str, variants: dict[str, Table], overrides: Iterable[str]
-) -> Scenario:
-    table = {"name": path.stem, **table}
-    if variant:
-        table = merged(table, {**variants[variant], "variant": variant})
-    for override in overrides:
-        table = _overridden(table, override)
-    return parse(table, str(path))
-
-
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Table, dict[str, Table]]:
-    """Read a file and those it extends; return the table and its variants."""
+def _read(path: Path, seen: tuple[Path, ...]) -> Table:
+    """Read a file and those it extends; return everything in one table."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: Table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -119,14 +141,16 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[Table, dict[str, Tab
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
     table.pop("$schema", None)  # for editors
-    _locate_files(table, path.parent)
-    _check_variants(table, path)
+    table = _located(table, path.parent)
+    _check_tables(table, path)
     base = table.pop("extends", None)
-    if base is not None:
-        origin = _origin(path, base, (*seen, path.resolve()))
-        inherited, variants = _read(origin, (*seen, path.resolve()))
-        table = merged(inherited | {"variants": variants}, table)
-    return table, table.pop("variants", {})
+    if base is None:
+        return {"variants": {}, **table}
+    seen = (*seen, path.resolve())
+    inherited = _read(_origin(path, base, seen), seen)
+    if "sweep" in table:  # two sweeps do not mix: half of another one's points would be nobody's intention
+        inherited.pop("sweep", None)
+    return merged(inherited, table)
 
 
 def _origin(path: Path, base: Any, seen: tuple[Path, ...]) -> Path:
@@ -141,60 +165,26 @@ def _origin(path: Path, base: Any, seen: tuple[Path, ...]) -> Path:
     return origin
 
 
-def _check_variants(table: Table, path: Path) -> None:
+def _check_tables(table: Table, path: Path) -> None:
     variants = table.get("variants", {})
     if not isinstance(variants, dict) or not all(isinstance(part, dict) for part in variants.values()):
         raise InputError(f"{path}: variants: expected tables, as in [variants.NAME]")
+    if not isinstance(table.get("sweep", {}), dict):
+        raise InputError(
+            f"{path}: sweep: found {shown(table['sweep'])}, expected a table, as in [sweep.grid]"
+        )
 
 
-def _locate_files(value: Any, folder: Path) -> None:
-    """Make the files that parts read relative to the scenario that names them."""
-    if isinstance(value, dict):
-        for key, path in value.items():
-            if isinstance(path, str) and (key in ("file", "folder") or path.endswith(".gguf")):
-                value[key] = str(folder / path)
-        value = list(value.values())
+def _located(value: Any, folder: Path, key: str = "") -> Any:
+    """Make the files that parts read relative to the scenario that names them, those of a sweep as well."""
+    if isinstance(value, str):
+        is_file = key.rpartition(".")[2] in ("file", "folder") or value.endswith(".gguf")
+        return str(folder / value) if is_file else value
     if isinstance(value, list):
-        for part in value:
-            _locate_files(part, folder)
-
-
-def _overridden(table: Table, override: str) -> Table:
-    """Lay one ``dotted.key=value`` over a table; numbers in the key are places in a list."""
-    key, equals, text = override.partition("=")
-    steps = key.strip().split(".")
-    if not equals or not all(steps):
-        raise InputError(f"--set {override!r}: expected dotted.key=value")
-    return _with(table, steps, _value(text.strip(), override), override)
-
-
-def _value(text: str, override: str) -> Any:
-    """Read a value as TOML; a bare word, as in ``algorithm.kind=sdbt``, is a text."""
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError as error:
-        if text.startswith(("{", "[", '"', "'")):
-            raise InputError(f"--set {override!r}: not a value of TOML") from error
-        return text
-    return parsed["value"] if len(parsed) == 1 else text
-
-
-def _with(old: Any, steps: list[str], value: Any, override: str) -> Any:
-    if not steps:
-        return merged({"": old}, {"": value})[""]
-    step, rest = steps[0], steps[1:]
-    if isinstance(old, list):
-        if not step.isdigit() or int(step) >= len(old):
-            raise InputError(
-                f"--set {override!r}: expected a place from 0 to {len(old) - 1} in the list, got {step!r}"
-            )
-        return [
-            _with(part, rest, value, override) if place == int(step) else part
-            for place, part in enumerate(old)
-        ]
-    table = old if isinstance(old, dict) else {}
-    return (
-        merged(table, {step: _with(table.get(step), rest, value, override)})
-        if rest
-        else merged(table if step != "kind" or table.get("kind") == value else {}, {step: value})
-    )
+        return [_located(part, folder, key) for part in value]
+    if isinstance(value, dict):
+        # The places that a sweep draws from stand one level below their key.
+        return {
+            name: _located(part, folder, key if name == "choices" else name) for name, part in value.items()
+        }
+    return value

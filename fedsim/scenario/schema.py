@@ -17,7 +17,9 @@ from fedsim.learning.algorithms import ALGORITHMS
 from fedsim.learning.filters import FILTERS
 from fedsim.learning.optimizers import OPTIMIZERS
 from fedsim.learning.preaggregators import PREAGGREGATORS
+from fedsim.loggers import LOGGERS
 from fedsim.scenario.model import ATTACKS, PROBLEMS, Scenario
+from fedsim.scenario.sweep_table import Sweep
 from fedsim.timing.attacks import TIMING_ATTACKS
 from fedsim.timing.availability import AVAILABILITIES
 from fedsim.timing.delays import DELAYS
@@ -43,6 +45,7 @@ FAMILIES: dict[str, Family] = {
         AVAILABILITIES,
         LLM_SERVICES,
         NETWORKS,
+        LOGGERS,
     )
 }
 """Everything interchangeable, by the name that `fedsim list` takes."""
@@ -53,12 +56,12 @@ ELSEWHERE = {"type": "object", "properties": {"kind": {"pattern": ":"}}, "requir
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a scenario file, with `extends` and `variants`.
+    """Return the JSON Schema of a scenario file, with `extends`, `variants` and `sweep`.
 
     No key is required: a file that extends another, and a variant, may leave out anything, at any depth.
     """
     parts: list[type[Part]] = [part for family in FAMILIES.values() for _, part in family]
-    models: list[type[BaseModel]] = [Scenario, *parts]
+    models: list[type[BaseModel]] = [Scenario, Sweep, *parts]
     _, schema = models_json_schema([(model, "validation") for model in models])
     definitions = {name: _lenient(part) for name, part in schema["$defs"].items()}
     scenario = definitions["Scenario"]
@@ -71,6 +74,7 @@ def json_schema() -> dict[str, Any]:
             "description": "Tables laid over the file, one run each.",
             "additionalProperties": {"$ref": "#/$defs/Scenario"},
         },
+        "sweep": {"$ref": "#/$defs/Sweep", "description": "The runs of `fedsim sweep`."},
     }
     root = scenario | {"properties": scenario["properties"] | only_in_files}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}

@@ -1,43 +1,32 @@
-"""Many runs: replicates, processes, what is finished already."""
+"""Many runs: the points of a sweep, replicates, processes and clusters, what is finished already."""
 
 from __future__ import annotations
 
-import shutil
 import signal
+import threading
 import time
-from collections.abc import Generator, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from fedsim import results
-from fedsim.errors import RunError
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
-from fedsim.simulation import raise_if_failed, run
+from fedsim.simulation import run
+from fedsim.sweep.engines import Engine, LocalPool, workers_of
+from fedsim.sweep.many import Crew
+from fedsim.sweep.outcome import Desk, Outcome, Task, failure, folder_of
+from fedsim.sweep.seeds import with_seed
+from fedsim.sweep.work import Done, broken_by, order_of
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run."""
-
-    scenario: Scenario
-    folder: Path
-    summary: dict[str, Any]
-    failure: str = ""
-    """A sentence, when the run stalled or diverged; its folder holds what it had."""
-    reused: bool = False
+__all__ = ["Outcome", "failure", "folder_of", "replicates", "run_all", "run_one", "with_seed"]
 
 
 def replicates(scenarios: Iterable[Scenario], count: int) -> list[Scenario]:
     """Return each scenario `count` times, with seeds counting up from its own; equal ones only once."""
     repeated = [
-        scenario.model_copy(update={"seed": scenario.seed + number})
-        for scenario in scenarios
-        for number in range(count)
+        with_seed(scenario, scenario.seed + number) for scenario in scenarios for number in range(count)
     ]
     return list(dict.fromkeys(repeated))
 
@@ -56,66 +45,88 @@ def run_one(
     Raises:
         InputError: the scenario asks for something impossible, or `out` cannot be written to.
     """
-    folder = _folder(scenario, out, timing_only)
-    if not again and results.is_finished(folder):
-        summary = results.read_summary(folder)
-        return Outcome(scenario, folder, summary, failure(summary), reused=True)
-    results.check_writable(folder)
+    desk, command = Desk(out, timing_only, again), results.command_line()
+    folder = folder_of(scenario, out, timing_only)
+    if found := desk.found(scenario, folder):
+        return found
+    task = desk.task(scenario, folder)
     started = time.perf_counter()
     finished = run(scenario, timing_only=timing_only, progress=progress)
-    results.write(finished, folder.parent.parent, time.perf_counter() - started)
-    return Outcome(scenario, folder, finished.summary, failure(finished.summary))
-
-
-def _folder(scenario: Scenario, out: Path, timing_only: bool) -> Path:
-    return results.folder_of(scenario, out / results.TIMING_ONLY if timing_only else out)
-
-
-def failure(summary: dict[str, Any]) -> str:
-    """Return a sentence about a run that stalled or diverged, and nothing for one that ended well."""
-    try:
-        raise_if_failed(summary)
-    except RunError as error:
-        return str(error)
-    return ""
+    files = results.pack(finished, time.perf_counter() - started, command)
+    return desk.taken(task, Done(files, finished.summary), command)
 
 
 def run_all(
-    scenarios: list[Scenario], out: Path, jobs: int = 1, timing_only: bool = False, again: bool = False
+    scenarios: Iterable[Scenario],
+    out: Path,
+    jobs: int = 1,
+    timing_only: bool = False,
+    again: bool = False,
+    *,
+    executor: Executor | None = None,
+    keep_going: bool = False,
+    retry_failed: bool = False,
 ) -> Generator[Outcome, None, None]:
-    """Run scenarios in `jobs` processes and yield each outcome as it comes.
+    """Run scenarios side by side and yield each outcome as it comes.
 
     Results do not depend on the number of processes. Stopping the iteration (Ctrl-C) ends what is running and
     leaves nothing half-written; what is finished stays and is found again next time.
 
+    Args:
+        scenarios: asked for one by one, as there is room for them: they may be many.
+        out: the folder of results. This process alone writes there.
+        jobs: processes; one means this process.
+        timing_only: run the clock alone.
+        again: run even what is finished already.
+        executor: who computes, in the place of processes of our own; it is not shut down.
+        keep_going: a run that breaks off is noted beside the run folders, and is not run the next time; the
+            others go on. Otherwise its error ends the iteration.
+        retry_failed: run even what such a note is there of.
+
     Raises:
-        RunError: a process died.
+        InputError: results cannot be written.
+        RunError: a process died again and again, and `keep_going` is false.
     """
-    if jobs == 1 or len(scenarios) == 1:
-        for scenario in scenarios:
-            yield run_one(scenario, out, timing_only, again)
+    desk, command = Desk(out, timing_only, again, keep_going, retry_failed), results.command_line()
+    if executor is None and jobs == 1:
+        for task in desk.sorted(scenarios):
+            yield task if isinstance(task, Outcome) else _run_here(task, desk, command)
         return
-    others = set(active_children())
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(scenarios)), context, initializer=_leave_ctrl_c_to_the_parent)
-    finished = False
+    engine = LocalPool(jobs) if executor is None else Engine(executor, workers_of(executor))
+    crew = Crew(
+        engine,
+        desk.sorted(scenarios),
+        lambda task: order_of(task.scenario, timing_only, command),
+        lambda task, answer: desk.taken(task, answer, command),
+    )
     try:
-        futures = [pool.submit(run_one, scenario, out, timing_only, again) for scenario in scenarios]
-        for future in as_completed(futures):
-            yield future.result()
-        finished = True
-    except BrokenProcessPool as error:
-        raise RunError("a process was killed, perhaps for want of memory; try fewer --jobs") from error
+        yield from crew.outcomes()
     finally:
-        if not finished:
-            for process in set(active_children()) - others:
-                process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        if not finished:
-            for scenario in scenarios:
-                shutil.rmtree(results.partial_of(_folder(scenario, out, timing_only)), ignore_errors=True)
+        with undisturbed():
+            crew.cancel()
+            engine.stop()
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    """A terminal sends Ctrl-C to every process; the parent alone knows what to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _run_here(task: Task, desk: Desk, command: str) -> Outcome:
+    """Run a task in this process."""
+    try:
+        return run_one(task.scenario, desk.out, desk.timing_only, desk.again)
+    except results.UnwritableError:
+        raise
+    except Exception as error:
+        if not desk.keep_going:
+            raise
+        return desk.taken(task, broken_by(error), command)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Clear up without being stopped by another Ctrl-C: what is within takes a moment only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

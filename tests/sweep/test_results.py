@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -28,29 +29,45 @@ def spoil_json(folder: Path, name: str, **changes: object) -> None:
     (folder / name).write_text(json.dumps(content | changes))
 
 
+def spoil(folder: Path, name: str, content: bytes) -> None:
+    """Write something else of the same size: only who reads it can tell."""
+    size = (folder / name).stat().st_size
+    (folder / name).write_bytes(content + b" " * (size - len(content)))
+
+
 DAMAGE = {
     "truncated table": (
         lambda folder: (folder / "steps.parquet").write_bytes((folder / "steps.parquet").read_bytes()[:500]),
-        "steps",
-        "{folder}/steps.parquet: damaged: not a table that can be read",
+        "runs",
+        "{folder}: damaged: steps.parquet has 500 bytes, expected ",
     ),
     "empty table": (
         lambda folder: (folder / "workers.parquet").write_bytes(b""),
         "workers",
-        "{folder}/workers.parquet: damaged: not a table that can be read",
+        "{folder}: damaged: workers.parquet has 0 bytes, expected ",
+    ),
+    "truncated summary": (
+        lambda folder: (folder / "summary.json").write_text('{"scenario": '),
+        "runs",
+        "{folder}: damaged: summary.json has 13 bytes, expected ",
+    ),
+    "truncated scenario": (
+        lambda folder: (folder / "scenario.toml").write_text("= 3"),
+        "runs",
+        "{folder}: damaged: scenario.toml has 3 bytes, expected ",
     ),
     "broken summary": (
-        lambda folder: (folder / "summary.json").write_text('{"scenario": '),
+        lambda folder: spoil(folder, "summary.json", b'{"scenario": '),
         "runs",
         "{folder}/summary.json: damaged: Expecting value",
     ),
     "summary of another shape": (
-        lambda folder: (folder / "summary.json").write_text("[3]"),
+        lambda folder: spoil(folder, "summary.json", b"[3]"),
         "runs",
         "{folder}/summary.json: damaged: not a JSON object",
     ),
     "summary without its numbers": (
-        lambda folder: (folder / "summary.json").write_text("{}"),
+        lambda folder: spoil(folder, "summary.json", b"{}"),
         "runs",
         "{folder}/summary.json: damaged: no 'scenario'",
     ),
@@ -59,15 +76,15 @@ DAMAGE = {
         "runs",
         "{folder}/provenance.json: damaged: Expecting value",
     ),
-    "broken scenario": (
-        lambda folder: (folder / "scenario.toml").write_text("= 3"),
+    "provenance without sizes": (
+        lambda folder: spoil_json(folder, "provenance.json", files=None),
         "runs",
-        "{folder}/scenario.toml: damaged: Invalid statement",
+        "{folder}/provenance.json: damaged: no files or no settings in it; run the scenario again",
     ),
     "older format": (
-        lambda folder: spoil_json(folder, "provenance.json", format=0),
+        lambda folder: spoil_json(folder, "provenance.json", format=1),
         "runs",
-        "{folder}: results of format 0, expected 1; run the scenario again",
+        "{folder}: results of format 1, expected 2; run the scenario again",
     ),
 } | {
     f"{name} missing": (
@@ -81,9 +98,9 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_one_sentence_and_mended_by_running_again(damage, folder, small, command):
-    spoil, table, sentence = DAMAGE[damage]
+    do_damage, table, sentence = DAMAGE[damage]
     whole = {name: (folder / name).read_bytes() for name in results.FILES if name != "provenance.json"}
-    spoil(folder)
+    do_damage(folder)
     with pytest.raises(InputError) as error:
         fedsim.load_results(folder.parent.parent, table)
     assert str(error.value).startswith(sentence.format(folder=folder))
@@ -94,6 +111,7 @@ def test_damage_is_one_sentence_and_mended_by_running_again(damage, folder, smal
     assert answer.err.count("\n") == 1
     outcome = sweep.run_one(load_scenario(small), folder.parent.parent)
     assert not outcome.reused
+    assert list(folder.parent.iterdir()) == [folder]
     assert {name: (folder / name).read_bytes() for name in whole} == whole
 
 
@@ -139,14 +157,14 @@ def test_an_unwritable_place_is_found_before_the_run(command, small, tmp_path, m
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("failing", ["rename", "to_parquet"])
+@pytest.mark.parametrize("failing", ["rename", "write_bytes"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_nothing(small, tmp_path, monkeypatch, failing, error):
     def fail(*words, **more):
         raise error
 
     run = simulation.run(load_scenario(small))
-    monkeypatch.setattr(Path if failing == "rename" else pd.DataFrame, failing, fail)
+    monkeypatch.setattr(Path, failing, fail)
     with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
         results.write(run, tmp_path / "out", 0.0)
     if isinstance(error, OSError):
@@ -253,3 +271,92 @@ def test_prices_become_cost(small):
     assert summary["tokens_in"] == summary["llm_calls"] * 200
     assert summary["tokens_out"] == summary["llm_calls"]
     assert summary["cost"] == pytest.approx(summary["llm_calls"] * (200 * 2e-6 + 8e-6))
+
+
+def slow_table(out: Path, table: str) -> pd.DataFrame:
+    """The plain twin of `load_results`: folder by folder, a frame each."""
+    folders = results.find_runs(out)
+    summaries = {folder: results.read_summary(folder) for folder in folders}
+    folders.sort(key=lambda folder: [summaries[folder][key] for key in results.KEYS])
+    parts = []
+    for folder in folders:
+        if (folder / f"{table}.parquet").exists():
+            keys = {key: summaries[folder][key] for key in results.KEYS} | {"run_id": folder.name}
+            part = results.read_table(folder, table)
+            parts.append(part.assign(**keys)[[*keys, *part.columns]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def slow_varied(out: Path) -> set[str]:
+    """The plain twin of the choice of columns: from the scenario files, with pandas."""
+
+    def flat(value: object, prefix: str = "") -> dict[str, object]:
+        if isinstance(value, list) and any(isinstance(part, dict) for part in value):
+            value = {str(place): part for place, part in enumerate(value)}
+        if not isinstance(value, dict):
+            return {prefix: value}
+        return {
+            key: leaf
+            for name, part in value.items()
+            for key, leaf in flat(part, f"{prefix}.{name}" if prefix else name).items()
+        }
+
+    files = [folder / "scenario.toml" for folder in results.find_runs(out)]
+    settings = pd.DataFrame([flat(tomllib.loads(file.read_text())) for file in files])
+    skip = {*results.KEYS, "name", "description"}
+    return {
+        key
+        for key in settings
+        if key not in skip and (key in results.ALWAYS or settings[key].astype(str).nunique(dropna=False) > 1)
+    }
+
+
+@pytest.fixture
+def several(small, tmp_path) -> Path:
+    """Runs of different shapes: with and without spans, accuracy, cuts; numbers of workers; a list."""
+    task = (
+        "task = { kind = 'calibrated', name = 'sst2', n_words = 4, n_candidates = 5, test_counts = [3, 4] }"
+    )
+    for overrides in (
+        ["seed=3"],
+        ["record.spans=true"],
+        ["record.spans=true", "workers.0.count=5", "cuts=false"],
+        [f"problem={{ kind = 'icl', n_samples = 2, {task} }}"],
+    ):
+        sweep.run_one(load_scenario(small, overrides=overrides), tmp_path / "several")
+    return tmp_path / "several"
+
+
+@pytest.mark.parametrize("table", ["steps", "workers", "spans", "tickets"])
+def test_tables_of_all_runs_are_those_of_each(several, table):
+    quick, slow = fedsim.load_results(several, table), slow_table(several, table)
+    assert list(quick.columns[:4]) == ["scenario", "variant", "seed", "run_id"]
+    pd.testing.assert_frame_equal(quick[sorted(quick)], slow[sorted(slow)])
+
+
+def test_columns_are_the_settings_that_vary(several):
+    runs = fedsim.load_results(several)
+    varied = slow_varied(several)
+    assert {
+        "problem.kind",
+        "workers.0.count",
+        "cuts",
+        "cuts.every",
+        "record.spans",
+        "problem.n_samples",
+    } < varied
+    names = {name.removesuffix(" (setting)") if name == "cuts (setting)" else name for name in runs}
+    assert varied <= names
+    measured = {"run_id"}.union(*map(results.read_summary, results.find_runs(several)))
+    assert not {name for name in names - varied - measured if not name.startswith("seconds_")}
+
+
+def test_a_table_that_is_damaged_but_as_long_is_named(several):
+    folder = results.find_runs(several)[1]
+    spoil(folder, "steps.parquet", b"PAR1")
+    assert len(fedsim.load_results(several)) == 4
+    with pytest.raises(InputError) as error:
+        fedsim.load_results(several, "steps")
+    assert (
+        str(error.value) == f"{folder}/steps.parquet: damaged: not a table that can be read; run it --again"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sealing import seal
 
 import fedsim
 
@@ -97,6 +98,7 @@ def too_long(folder: Path) -> None:
 def test_what_cannot_be_traced_leaves_the_old_file(plant, code, said, folders, command):
     """The first run is fine and has been written when the second is found to be broken."""
     plant(folders[1])
+    seal(folders[1])
     Path("trace.json").write_text("old")
     answer = command("trace", "kept")
     assert (answer.code, answer.out) == (code, "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sealing import seal
 
 from fedsim import sweep
 from fedsim.errors import InputError
@@ -186,6 +187,7 @@ def test_every_invariant_is_planted_against():
 def test_what_is_planted_is_found(what, folder, command):
     plant, invariant, finding = PLANTED[what]
     plant(folder)
+    seal(folder)
     found = {check.invariant: check.violation for check in verify(folder) if check.violation}
     assert invariant in found
     assert found[invariant].startswith(finding)
@@ -218,6 +220,7 @@ def test_what_is_planted_is_found(what, folder, command):
 )
 def test_a_folder_that_lacks_something_is_damaged(plant, sentence, folder):
     plant(folder)
+    seal(folder)
     with pytest.raises(InputError, match=f"damaged: {sentence}"):
         verify(folder)
 

@@ -1,0 +1,190 @@
+"""The command that shows results as a table: chosen rows, chosen columns, in a format for others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedsim.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADLINES = ("ended", "simulated_time_s", "time_to_target_s", "llm_calls", "accuracy", "loss")
+
+
+FORMATS = ("table", "csv", "parquet", "latex")
+
+
+def results(
+    folder: Annotated[Path, typer.Argument(help="A folder of results.", show_default=False)],
+    query: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION",
+            help='Keep these rows, as pandas\' query says it: "`workers.1.slow_down` > 2 and seed == 0".',
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Keep these columns: names with commas between.")
+    ] = None,
+    table: Annotated[
+        str, typer.Option(help="runs, steps, workers, spans, tickets, queue or links.")
+    ] = "runs",
+    output_format: Annotated[
+        str, typer.Option("--format", help="How to write it: table, csv, parquet or latex.")
+    ] = "table",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; otherwise it is printed.")
+    ] = None,
+) -> None:
+    """Show results: a row a run, a column for each setting that varies and for each measurement.
+
+    Printed as a table, only what varies and the headline numbers are shown unless columns are named.
+    """
+    from fedsim.results import load_results
+
+    if output_format not in FORMATS:
+        hint = nearest(output_format, FORMATS)
+        raise InputError(f"--format: no format {output_format!r}{hint} (formats: {', '.join(FORMATS)})")
+    if output_format == "parquet" and output is None:
+        raise InputError(
+            "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"
+        )
+    rows = load_results(folder, table)
+    everything = list(rows.columns)
+    if query is not None:
+        rows = _asked(rows, query)
+    if columns is not None:
+        rows = rows[_named(columns, everything)]
+    elif output_format == "table" and table == "runs":
+        rows = rows[_telling(rows)]
+    if output_format == "parquet" and output is None:
+        raise InputError(
+            "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"
+        )
+    if output is None:
+        _print(rows, output_format)
+    else:
+        _write(rows, output_format, output)
+        typer.echo(output)
+
+
+def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:
+    """Return the rows for which an expression holds."""
+    import pandas as pd
+
+    try:
+        holds = rows.eval(query, engine="python")
+    except pd.errors.UndefinedVariableError as error:
+        named = re.findall(r"name '(.*)' is not defined", str(error))
+        name = named[0].removeprefix("BACKTICK_QUOTED_STRING_").replace("_DOT_", ".") if named else query
+        hint = nearest(name, rows.columns) or f" (columns: {', '.join(rows.columns)})"
+        raise InputError(f"--query {query!r}: no column {name!r}{hint}{_dotted(query)}") from error
+    except Exception as error:  # Python's own errors of many kinds, for it is an expression
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--query {query!r}: {why}{_dotted(query)}") from error
+    if not isinstance(holds, pd.Series) or holds.dtype != bool:
+        raise InputError(f"--query {query!r}: expected something that is true or false of each row")
+    return rows[holds]
+
+
+def _dotted(query: str) -> str:
+    """Return a hint where a dotted name stands without backticks."""
+    bare = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", "", query)
+    return (
+        "; names with dots stand in backticks: `workers.0.count`"
+        if re.search(r"\w\.[A-Za-z\d]\w*\.?[A-Za-z]", bare)
+        else ""
+    )
+
+
+def _named(columns: str, known: list[str]) -> list[str]:
+    names = [name.strip().strip("`") for name in columns.split(",")]
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known) or f" (columns: {', '.join(known)})"
+            raise InputError(f"--columns: no column {name!r}{hint}")
+    return names
+
+
+def _telling(rows: pd.DataFrame) -> list[str]:
+    """Return the columns that a person looks at first: what tells runs apart, and the headline numbers."""
+    from fedsim.results import ALWAYS, KEYS
+
+    columns = list(rows.columns)
+    # Settings stand after the measurements, the last of which is a time by activity.
+    last = max(place for place, name in enumerate(columns) if name.startswith(("seconds_", *HEADLINES)))
+    settings = [
+        name for name in columns[last + 1 :] if name not in ALWAYS or rows[name].astype(str).nunique() > 1
+    ]
+    return list(dict.fromkeys([*KEYS, *settings, *(name for name in HEADLINES if rows[name].notna().any())]))
+
+
+def _print(rows: pd.DataFrame, output_format: str) -> None:
+    if output_format == "csv":
+        typer.echo(rows.to_csv(index=False), nl=False)
+    elif output_format == "latex":
+        typer.echo(_latex(rows), nl=False)
+    else:
+        from fedsim import console
+
+        console.output().print(_rich(rows))
+        typer.echo(f"{len(rows):,} rows")
+
+
+def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
+    from fedsim.whole_files import whole
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole(file) as partial:
+            if output_format == "parquet":
+                _same_types(rows).to_parquet(partial, index=False)
+            elif output_format == "csv":
+                rows.to_csv(partial, index=False)
+            else:
+                text = _latex(rows) if output_format == "latex" else rows.to_string(index=False) + "\n"
+                partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def _latex(rows: pd.DataFrame) -> str:
+    from analysis.tables.booktabs import of_frame
+
+    return of_frame(rows)
+
+
+def _same_types(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return columns that Parquet can hold: a setting may be a switch here and a list there."""
+    mixed = {
+        name: rows[name].map(str, na_action="ignore").astype("str")
+        for name in rows.columns
+        if rows[name].dtype == object and rows[name].dropna().map(type).nunique() > 1
+    }
+    return rows.assign(**mixed)
+
+
+def _rich(rows: pd.DataFrame) -> object:
+    import pandas as pd
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in rows.columns:
+        number = pd.api.types.is_numeric_dtype(rows[name])
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for cells in rows.itertuples(index=False):
+        table.add_row(*(_cell(cell) for cell in cells))
+    return table
+
+
+def _cell(value: object) -> str:
+    import pandas as pd
+
+    if isinstance(value, float):
+        return "-" if pd.isna(value) else f"{value:.6g}"
+    return "-" if value is None else str(value)

@@ -1,0 +1,113 @@
+"""The command that runs sweeps."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedsim.cli.logging import Log, LogBook
+from fedsim.cli.options import Only, Overrides
+
+if TYPE_CHECKING:
+    from fedsim.sweep.plan import Plan
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="Scenario file (TOML) with a [sweep].", show_default=False)],
+    overrides: Overrides = None,
+    only: Only = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one for each core if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, and what they will cost.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run even what broke off before.")
+    ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Compute on a Dask cluster: tcp://HOST:PORT.")
+    ] = None,
+    timing_only: Annotated[bool, typer.Option("--timing-only", help="Run the clock; learn nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run even what is finished already.")] = False,
+    log: Log = None,
+) -> None:
+    """Run all points of a sweep; what is finished is kept, what broke off is noted."""
+    from fedsim.sweep.plan import read_plan
+
+    plan = read_plan(file, overrides or [], only or [])
+    total = plan.count()
+    jobs = jobs or os.cpu_count() or 1
+    if dry_run:
+        from fedsim.cli.forecasting import show_plan
+
+        show_plan(plan, total, out, jobs, timing_only, again)
+        return
+    with _first_interrupt_only():
+        failed = _run(plan, total, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _run(
+    plan: Plan,
+    total: int,
+    out: Path,
+    jobs: int,
+    timing_only: bool,
+    again: bool,
+    retry_failed: bool,
+    scheduler: str | None,
+    book: LogBook,
+) -> bool:
+    """Run what is to be run; whether anything went wrong."""
+    from fedsim import console, sweep
+    from fedsim.sweep.engines import dask_executor, workers_of
+    from fedsim.sweep.tally import Tally
+
+    tally = Tally()
+    with dask_executor(scheduler) if scheduler else nullcontext() as executor:
+        running = sweep.run_all(
+            (planned.scenario for planned in plan.runs()),
+            out,
+            min(jobs, total),
+            timing_only,
+            again,
+            executor=executor,
+            keep_going=True,
+            retry_failed=retry_failed,
+        )
+        workers = workers_of(executor) if executor else jobs
+        with closing(running), console.watch_sweep(total, workers) as tell:
+            for outcome in running:
+                tally.add(outcome)
+                tell(tally)
+                book.add(outcome)
+    console.show_tally(tally)
+    for sentence in (*tally.redone, *tally.reasons):
+        typer.echo(f"fedsim: {sentence}", err=True)
+    return book.tell() or bool(tally.failed)
+
+
+@contextmanager
+def _first_interrupt_only() -> Iterator[None]:
+    """Stop at the first Ctrl-C, and clear up in peace when others follow: until this process has ended."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is stop:
+            signal.signal(signal.SIGINT, before)

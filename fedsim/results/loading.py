@@ -1,0 +1,118 @@
+"""Tidy tables over many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import InputError, ResultsError, nearest
+from fedsim.results.addresses import TIMING_ONLY
+from fedsim.results.folders import KEYS, found_runs, read_summary, read_table
+from fedsim.results.tables import ALWAYS, NOT_ALWAYS, TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow
+
+Json = dict[str, Any]
+
+
+def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
+    """Load one tidy table over all finished runs below a folder.
+
+    Args:
+        path: a run folder, or any folder above some.
+        table: ``runs`` (a row a run: headline numbers, and a column for every setting that varies between
+            the runs, and for who answered), ``steps``, ``workers``, ``spans``, ``tickets``, ``queue`` or
+            ``links`` (their tables, with scenario, variant, seed, run_id).
+
+    Raises:
+        ResultsError: nothing there, or a folder is damaged or of another format.
+        InputError: no such table.
+    """
+    import pandas as pd
+
+    if table not in TABLES:
+        raise InputError(f"no table {table!r}{nearest(table, TABLES)} (tables: {', '.join(TABLES)})")
+    path = Path(path)
+    origins = found_runs(path)
+    # A timing-only run is not the run that its scenario describes: beside real ones it would mislead.
+    learned = [folder for folder in origins if TIMING_ONLY not in folder.relative_to(path).parts]
+    summaries = {folder: read_summary(folder) for folder in learned or origins}
+    ordered = sorted(summaries, key=lambda folder: [summaries[folder][key] for key in KEYS])
+    if table == "runs":
+        settings = [origins[folder]["settings"] for folder in ordered]
+        return _runs({folder: summaries[folder] for folder in ordered}, settings)
+    folders = [
+        folder
+        for folder in ordered
+        if table not in NOT_ALWAYS or f"{table}.parquet" in origins[folder]["files"]
+    ]
+    return _long(table, {folder: summaries[folder] for folder in folders}) if folders else pd.DataFrame()
+
+
+def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
+    """Return a row a run."""
+    import pandas as pd
+
+    rows = []
+    for folder, summary in summaries.items():
+        row = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
+        for activity, seconds in summary["seconds_by_activity"].items():
+            row[f"seconds_{activity}"] = seconds
+        rows.append({"run_id": folder.name, **row})
+    table = pd.DataFrame(rows)
+    for column in ("accuracy", "loss", "time_to_target_s"):
+        table[column] = table[column].astype(float) if column in table else float("nan")
+    varied = _varied(settings)
+    columns = {
+        # `cuts` is the number of live cuts among the measurements, and a switch among the settings.
+        (f"{key} (setting)" if key in table else key): [one.get(key) for one in settings]
+        for key in varied
+    }
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def _varied(settings: list[Json]) -> list[str]:
+    """Return the settings that do not have the same value in all runs, and those that are always shown."""
+    skip = {*KEYS, "name", "description"}
+    keys = [key for key in dict.fromkeys(key for one in settings for key in one) if key not in skip]
+    return [key for key in keys if key in ALWAYS or _differs([one.get(key) for one in settings])]
+
+
+def _differs(values: list[Any]) -> bool:
+    """Whether some values are not equal; a whole number equals itself with a point, a switch is no number."""
+    first = values[0]
+    switch = isinstance(first, bool)
+    return any(value != first or isinstance(value, bool) != switch for value in values)
+
+
+def _long(table: str, summaries: Mapping[Path, Json]) -> pd.DataFrame:
+    """Return the tables of all runs below each other, with what tells the runs apart."""
+    import pandas as pd
+
+    files = [f"{folder}/{table}.parquet" for folder in summaries]
+    try:
+        rows = _read(files)
+    except Exception:  # pyarrow has no common error class for damaged files
+        for folder in summaries:
+            read_table(folder, table)  # says which
+        raise ResultsError(f"{table}.parquet: tables of different runs do not go together") from None
+    home = pd.Categorical(rows.pop("__filename"), categories=files).codes
+    keys = {
+        **{key: [summary[key] for summary in summaries.values()] for key in KEYS},
+        "run_id": [folder.name for folder in summaries],
+    }
+    found = {key: pd.Series(values).take(home).array for key, values in keys.items()}
+    return pd.concat([pd.DataFrame(found, index=rows.index), rows], axis=1)
+
+
+def _read(files: list[str]) -> pd.DataFrame:
+    from pyarrow import dataset, fs
+
+    factory = dataset.FileSystemDatasetFactory(fs.LocalFileSystem(), files, dataset.ParquetFileFormat())
+    # The schema of all: a column may be missing from some tables, and be whole numbers in others.
+    schema = factory.inspect(promote_options="permissive")
+    found: pyarrow.Table = factory.finish(schema).to_table(columns=[*schema.names, "__filename"])
+    return found.to_pandas()

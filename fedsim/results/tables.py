@@ -1,0 +1,23 @@
+"""The tables that results hold."""
+
+from __future__ import annotations
+
+KEPT_WITH_SPANS = ("spans", "tickets")
+"""The tables of those runs alone whose scenario says `record.spans = true`."""
+
+NOT_ALWAYS = (*KEPT_WITH_SPANS, "queue", "links")
+"""Those; a queue at the LLM service, kept with the spans too; and the links of a network that has some."""
+
+TABLES = ("runs", "steps", "workers", *NOT_ALWAYS)
+"""Those that `load_results` gives; `runs` has a row a run."""
+
+MODEL = ("kind", "model", "weights", "file")
+METHOD = ("kind", "encoder.kind", "encoder.model")
+ALWAYS = (
+    "problem.kind",
+    "network.server",
+    "network.workers",
+    *(f"problem.model.{key}" for key in MODEL),
+    *(f"problem.method.{key}" for key in METHOD),
+)
+"""Settings that have a column even where they do not vary: who answered belongs beside any accuracy."""

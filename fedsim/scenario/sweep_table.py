@@ -1,0 +1,143 @@
+"""What the table ``[sweep]`` of a scenario file may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from fedsim.catalog import Strict
+from fedsim.scenario.explain import shown
+
+Table = dict[str, Any]
+
+
+class Draw(Strict):
+    """Where the values of one key are drawn from: an interval, or a list."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    """Evenly on a logarithmic scale."""
+    integer: bool = False
+    """Whole numbers, both ends included; otherwise the interval is [low, high)."""
+    choices: tuple[Any, ...] = ()
+    """Instead of an interval: one of these, each as likely as the others."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Draw:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log or self.integer:
+                raise ValueError("found choices and an interval, expected one of them")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("expected low and high, or choices")
+        if self.low >= self.high:
+            raise ValueError(f"high: found {self.high:g}, expected more than low = {self.low:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low: found {self.low:g}, expected more than 0 with log = true")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError("expected whole low and high with integer = true")
+        return self
+
+
+def _flat(is_leaf: Callable[[Any], bool], table: Any) -> Any:
+    """Return nested tables as one, under dotted keys."""
+    if not isinstance(table, dict):
+        return table
+    found: Table = {}
+    for key, value in table.items():
+        if isinstance(value, dict) and not is_leaf(value):
+            found |= {f"{key}.{inner}": leaf for inner, leaf in _flat(is_leaf, value).items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _axes(table: Any) -> Any:
+    """Read the values of each key."""
+    flat = _flat(lambda value: False, table)
+    if not isinstance(flat, dict):
+        return flat
+    for key, values in flat.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError(f"{key}: found {shown(values)}, expected a list of values")
+    return {key: tuple(values) for key, values in flat.items()}
+
+
+def _point(table: Any) -> Any:
+    return _flat(lambda value: "kind" in value, table)
+
+
+def _draws(table: Any) -> Any:
+    return _flat(lambda value: not value or not {"low", "high", "choices"}.isdisjoint(value), table)
+
+
+def _schema(inner: str | list[str]) -> WithJsonSchema:
+    """Return what an editor should know: keys may be dotted in quotes, or nested tables."""
+    return WithJsonSchema({"type": "object", "additionalProperties": {"type": inner}})
+
+
+Axes = Annotated[dict[str, tuple[Any, ...]], BeforeValidator(_axes), _schema(["array", "object"])]
+Point = Annotated[Table, BeforeValidator(_point), WithJsonSchema({"type": "object"})]
+Draws = Annotated[dict[str, Draw], BeforeValidator(_draws), _schema("object")]
+
+
+class RandomPoints(Strict):
+    """Points drawn at random, the same ones each time."""
+
+    samples: int = Field(ge=1)
+    """How many points."""
+    method: Literal["random", "latin_hypercube"] = "random"
+    """`latin_hypercube`: each key has one value in each of `samples` equal parts of its range (McKay et al.,
+    Technometrics 1979)."""
+    seed: int = Field(0, ge=0)
+    """Of the points, not of the runs."""
+    keys: Draws
+    """Dotted keys, each with what its values are drawn from."""
+
+
+class Sweep(Strict):
+    """The runs of a sweep: all combinations of what is given, for each variant, with several seeds."""
+
+    grid: Axes = Field({})
+    """Dotted keys with lists of values: all combinations."""
+    zip: Axes = Field({})
+    """Dotted keys with lists of equal length, whose values go together."""
+    list: tuple[Point, ...] = ()
+    """Points as they stand: dotted keys with values."""
+    random: RandomPoints | None = None
+    replicates: int = Field(1, ge=1)
+    """Runs of each point, with seeds counting up from the scenario's."""
+    paired: bool = True
+    """Every point has the same seeds, so that differences between points are paired (common random numbers);
+    false: no two points share a seed."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Sweep:
+        lengths = {key: len(values) for key, values in self.zip.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{length} for {key}" for key, length in lengths.items())
+            raise ValueError(f"zip: expected lists of equal length, found {found}")
+        homes = {name: keys for name, keys in self.keys_by_home().items() if keys}
+        for name, keys in homes.items():
+            for other, others in homes.items():
+                if name < other and (twice := sorted(set(keys) & set(others))):
+                    raise ValueError(f"found {twice[0]} in {name} and in {other}, expected it in one of them")
+        return self
+
+    def keys_by_home(self) -> dict[str, tuple[str, ...]]:
+        """Return the dotted keys that vary, under the name of the table that varies them."""
+        return {
+            "grid": tuple(self.grid),
+            "zip": tuple(self.zip),
+            "list": tuple(dict.fromkeys(key for point in self.list for key in point)),
+            "random": tuple(self.random.keys if self.random else ()),
+        }
+
+
+class SweepFile(Strict):
+    """The part of a scenario file that is about its sweep."""
+
+    sweep: Sweep = Sweep()

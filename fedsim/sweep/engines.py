@@ -1,0 +1,148 @@
+"""Where runs are computed: processes on this machine, a Dask cluster, any other executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
+
+from fedsim.errors import InputError, RunError
+from fedsim.sweep.work import Broken, Done, Order, work
+
+Answer = Future[Done | Broken]
+
+KILLED = "a process was killed, perhaps for want of memory; try fewer --jobs"
+PATIENCE_S = 3.0
+"""How long a Dask scheduler may take to answer."""
+
+
+class Engine:
+    """An executor, and how many runs it works on at a time."""
+
+    def __init__(self, executor: Executor, workers: int) -> None:
+        self.executor = executor
+        self.workers = workers
+
+    def submit(self, order: Order) -> Answer:
+        """Hand a run over.
+
+        Raises:
+            BrokenExecutor: the executor has lost its workers.
+        """
+        return self.executor.submit(work, order)
+
+    def mend(self) -> None:
+        """Get ready again after the executor has broken.
+
+        Raises:
+            RunError: that is the affair of whoever made it.
+        """
+        raise RunError("the executor has lost its workers; finished runs are kept")
+
+    def stop(self) -> None:
+        """End what is running."""
+
+
+class LocalPool(Engine):
+    """Processes on this machine, started afresh when one of them has been killed."""
+
+    def __init__(self, jobs: int) -> None:
+        self._others = set(active_children())
+        super().__init__(self._pool(jobs), jobs)
+
+    def mend(self) -> None:
+        self.stop()
+        self.executor = self._pool(self.workers)
+
+    def stop(self) -> None:
+        # A run may take long: its process is not asked.
+        for process in self._processes():
+            process.kill()
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def _processes(self) -> set[BaseProcess]:
+        return set(active_children()) - self._others
+
+    @staticmethod
+    def _pool(jobs: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Make a process a good member of a pool."""
+    # A terminal sends Ctrl-C to every process; the parent alone knows what to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Runs side by side use the cores better than threads within one.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """Wait until the parent is gone, however it went, and go too."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def dask_executor(address: str) -> Iterator[Executor]:
+    """Give an executor that computes on a Dask cluster.
+
+    A run whose worker dies is given to another one by the scheduler; one that has taken several workers with
+    it fails.
+
+    Args:
+        address: of its scheduler, as in ``tcp://192.168.1.5:8786``.
+
+    Raises:
+        InputError: Dask is not installed, or no scheduler answers there.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError("--scheduler needs Dask: pip install 'fedsim-icl[dask]'") from error
+    with _quiet("distributed"):
+        try:
+            client = Client(address, timeout=PATIENCE_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--scheduler {address!r}: no Dask scheduler answers there; expected an address as in "
+                "tcp://192.168.1.5:8786"
+            ) from error
+        try:
+            yield client.get_executor(pure=False)
+        finally:
+            client.close()
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library from telling in its own words what we tell in ours."""
+    import logging
+
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def workers_of(executor: Executor) -> int:
+    """Return how many runs an executor works on at a time, as far as it tells."""
+    client = getattr(executor, "_client", None)
+    if client is not None:  # Dask's; workers may come and go
+        return max(1, sum(client.nthreads().values()))
+    return getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+
+
+def is_lost(future: Answer) -> bool:
+    """Whether a run got no answer because its executor has lost its workers; it must have ended."""
+    return future.cancelled() or isinstance(future.exception(), BrokenExecutor)

@@ -1,0 +1,147 @@
+"""What is to be run, what is finished already, and what became of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedsim import results
+from fedsim.errors import ResultsError, RunError
+from fedsim.scenario import Scenario
+from fedsim.simulation import raise_if_failed
+from fedsim.sweep.work import Broken, Done
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run."""
+
+    scenario: Scenario
+    folder: Path
+    summary: dict[str, Any]
+    """The headline numbers; empty for a run that broke off."""
+    failure: str = ""
+    """A sentence, when the run stalled or diverged, and its folder holds what it had; or when it broke off,
+    and there is a note beside the place of its folder."""
+    reused: bool = False
+    """Found, and not run now."""
+    redone: str = ""
+    """Half a sentence: what was wrong with the folder that lay there before."""
+
+
+@dataclass
+class Task:
+    """A run on its way."""
+
+    scenario: Scenario
+    folder: Path
+    redone: str = ""
+    breaks: int = 0
+    """How many pools of processes broke while it was in there."""
+
+
+@dataclass
+class Desk:
+    """Tells what is to be run from what need not be, and writes down what comes back.
+
+    Args:
+        out: the folder of results.
+        timing_only: whether only the clock is run; such runs have their own place.
+        again: whether to run even what is finished.
+        keep_going: whether a run that breaks off is noted and left aside; otherwise its error is raised.
+        retry_failed: whether to run even what is noted to have broken off.
+    """
+
+    out: Path
+    timing_only: bool = False
+    again: bool = False
+    keep_going: bool = False
+    retry_failed: bool = False
+    _cleared: set[Path] = field(default_factory=set)
+
+    def sorted(self, scenarios: Iterable[Scenario]) -> Iterator[Task | Outcome]:
+        """Yield a task for each scenario that is to be run, and the outcome of each that is not.
+
+        Raises:
+            InputError: results cannot be written.
+        """
+        for scenario in scenarios:
+            folder = folder_of(scenario, self.out, self.timing_only)
+            if folder.parent not in self._cleared:
+                self._cleared.add(folder.parent)
+                results.clear_left_overs(folder.parent)
+            yield self.found(scenario, folder) or self.task(scenario, folder)
+
+    def task(self, scenario: Scenario, folder: Path) -> Task:
+        """Return the task of running a scenario.
+
+        Raises:
+            InputError: its results cannot be written.
+        """
+        results.check_writable(folder)
+        return Task(scenario, folder, "" if self.again else _wrong_with(folder))
+
+    def found(self, scenario: Scenario, folder: Path) -> Outcome | None:
+        """Return the outcome of a run that need not be run: it is finished, or has broken off before."""
+        if self.again:
+            return None
+        try:
+            if results.is_finished(folder):
+                summary = results.read_summary(folder)
+                return Outcome(scenario, folder, summary, failure(summary), reused=True)
+        except ResultsError:  # of the right size, but not what it should be
+            return None
+        if not self.keep_going or self.retry_failed or (note := results.read_failure(folder)) is None:
+            return None
+        reason = _labelled(scenario, note["reason"])
+        return Outcome(scenario, folder, {}, f"{reason} (failed before; --retry-failed runs it again)", True)
+
+    def taken(self, task: Task, answer: Done | Broken, command: str) -> Outcome:
+        """Write what a run has found, or note that it broke off.
+
+        Raises:
+            InputError: results cannot be written.
+            FedsimError: the run broke off and `keep_going` is false.
+        """
+        scenario, folder = task.scenario, task.folder
+        if isinstance(answer, Done):
+            results.write_files(folder, answer.files, replace=self.again or bool(task.redone))
+            results.forget_failure(folder)
+            return Outcome(scenario, folder, answer.summary, failure(answer.summary), redone=task.redone)
+        if not self.keep_going:
+            raise answer.error or RunError(_labelled(scenario, answer.reason))
+        results.write_failure(folder, scenario, answer.reason, answer.trace, command)
+        return Outcome(scenario, folder, {}, _labelled(scenario, answer.reason), redone=task.redone)
+
+
+def folder_of(scenario: Scenario, out: Path, timing_only: bool) -> Path:
+    """Return where the results of a run go."""
+    return results.folder_of(scenario, out / results.TIMING_ONLY if timing_only else out)
+
+
+def failure(summary: dict[str, Any]) -> str:
+    """Return a sentence about a run that stalled or diverged, and nothing for one that ended well."""
+    try:
+        raise_if_failed(summary)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_with(folder: Path) -> str:
+    """Return why what lies at a run's address has to be made again, in half a sentence."""
+    if not folder.is_dir():
+        return ""
+    try:
+        if not (wrong := results.why_not_finished(folder)):
+            results.read_summary(folder)
+        return wrong
+    except ResultsError as error:
+        return str(error).removeprefix(f"{folder}/")
+
+
+def _labelled(scenario: Scenario, reason: str) -> str:
+    """Say whose reason it is, unless it says so itself."""
+    return reason if reason.startswith(scenario.label) else f"{scenario.label}: {reason}"

@@ -1,0 +1,185 @@
+"""The runs that a sweep file states."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from fedsim.errors import InputError
+from fedsim.scenario import Scenario
+from fedsim.scenario.explain import explain, shown
+from fedsim.scenario.files import ScenarioFile, parse, read_file
+from fedsim.scenario.overrides import overridden, read_override, with_setting
+from fedsim.scenario.sweep_table import Sweep, SweepFile
+from fedsim.sweep.sampling import random_points
+from fedsim.sweep.seeds import own_seed, with_seed
+
+VARIANT = "variant"
+SWEEP = "sweep."
+"""How an override of the sweep's own settings begins."""
+
+
+class Point(NamedTuple):
+    """A variant of the file, and the settings laid over it."""
+
+    number: int
+    variant: str
+    settings: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What tells this point from the others, as a person reads it."""
+        varied = ({VARIANT: self.variant} if self.variant else {}) | self.settings
+        return ", ".join(f"{key} = {shown(value)}" for key, value in varied.items())
+
+
+class Planned(NamedTuple):
+    """A run of a sweep, and the point that it belongs to."""
+
+    scenario: Scenario
+    point: Point
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a sweep, made when they are asked for: there may be more than fit in memory."""
+
+    file: ScenarioFile
+    sweep: Sweep
+    overrides: tuple[str, ...] = ()
+    """``dotted.key=value`` settings that go over those of the points."""
+    only: tuple[str, ...] = ()
+    """Variants to keep; none: all of them."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The dotted keys that vary, the variant apart."""
+        homes = self.sweep.keys_by_home().values()
+        return [key for keys in homes for key in keys if key != VARIANT]
+
+    @property
+    def name(self) -> str:
+        """The name of the scenario."""
+        return str(self.file.settings("")["name"])
+
+    @property
+    def varies_variant(self) -> bool:
+        """Whether points differ in the variant of the file."""
+        return bool(self.file.variants)
+
+    def points(self) -> Iterator[Point]:
+        """Yield the points: variants first, what is drawn at random last."""
+        sweep, numbers = self.sweep, count()
+        axes: list[list[dict[str, Any]]] = [
+            [{key: value} for value in values] for key, values in sweep.grid.items()
+        ]
+        if sweep.zip:
+            rows = zip(*sweep.zip.values(), strict=True)
+            axes.append([dict(zip(sweep.zip, row, strict=True)) for row in rows])
+        if sweep.list:
+            axes.append(list(sweep.list))
+        if sweep.random:
+            axes.append(random_points(sweep.random))
+        if VARIANT not in {key for keys in sweep.keys_by_home().values() for key in keys}:
+            axes.insert(0, [{VARIANT: variant} for variant in self.file.chosen(self.only)])
+        for parts in product(*axes):
+            settings = {key: value for part in parts for key, value in part.items()}
+            variant = settings.pop(VARIANT, "")
+            number = next(numbers)
+            if not self.only or variant in self.only:
+                yield Point(number, variant, settings)
+
+    def scenario(self, point: Point) -> Scenario:
+        """Return the scenario of a point.
+
+        Raises:
+            InputError: its settings are impossible.
+        """
+        place = f"{self.file.path}, point {point.label}" if point.label else str(self.file.path)
+        if not isinstance(point.variant, str):
+            raise InputError(f"{place}: found {shown(point.variant)}, expected the name of a variant")
+        if point.variant or self.file.variants:
+            self.file.check_variant(point.variant)
+        table = self.file.settings(point.variant)
+        for key, value in point.settings.items():
+            table = with_setting(table, key, value, f"{place}: {key}")
+        for override in self.overrides:
+            table = overridden(table, override)
+        return parse(table, place)
+
+    def runs(self) -> Iterator[Planned]:
+        """Yield every run once, the replicates of a point one after the other.
+
+        Raises:
+            InputError: the settings of a point are impossible.
+        """
+        known: set[bytes] = set()
+        first = None
+        for point in self.points():
+            scenario = self.scenario(point)
+            first = scenario.seed if first is None else first
+            if not self.sweep.paired and scenario.seed != first:
+                raise InputError(
+                    f"{self.file.path}: sweep.paired: found false, expected true where points or variants "
+                    "have seeds of their own"
+                )
+            for replicate in range(self.sweep.replicates):
+                alike = scenario.seed + replicate
+                seed = alike if self.sweep.paired else own_seed(first, point.number, replicate)
+                planned = Planned(with_seed(scenario, seed), point)
+                mark = _mark(planned.scenario)
+                if mark not in known:
+                    known.add(mark)
+                    yield planned
+
+    def count(self) -> int:
+        """Return the number of runs, all of which are checked on the way.
+
+        Raises:
+            InputError: the settings of a point are impossible.
+        """
+        n_runs = sum(1 for _ in self.runs())
+        if not n_runs:
+            raise InputError(f"{self.file.path}: no run is left: no point has the variant {self.only[0]!r}")
+        return n_runs
+
+
+def read_plan(path: Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> Plan:
+    """Read a scenario file with a table ``[sweep]``.
+
+    Args:
+        path: the TOML file.
+        overrides: ``dotted.key=value`` settings that go over those of all points; those that begin with
+            ``sweep.`` change the sweep itself, as in ``sweep.replicates=2``.
+        only: variants to keep.
+
+    Raises:
+        InputError: the file is missing or broken, states no sweep, or an impossible one.
+    """
+    file, overrides, only = read_file(path), list(overrides), tuple(only)
+    for variant in only:
+        file.check_variant(variant)
+    table = {"sweep": file.sweep} if file.sweep is not None else {}
+    for override in overrides:
+        key, value = read_override(override)
+        if key.startswith(SWEEP):
+            table = with_setting(table, key, value, f"--set {override!r}")
+    if not table:
+        raise InputError(f"{path}: no table [sweep]; `fedsim run` runs a scenario without one")
+    try:
+        sweep = SweepFile.model_validate(table).sweep
+    except ValidationError as error:
+        raise InputError(explain(error, str(path), table, SweepFile)) from error
+    rest = tuple(override for override in overrides if not read_override(override)[0].startswith(SWEEP))
+    return Plan(file, sweep, rest, only)
+
+
+def _mark(scenario: Scenario) -> bytes:
+    """Return a short mark by which equal scenarios are known."""
+    return hashlib.blake2b(scenario.model_dump_json().encode(), digest_size=16).digest()

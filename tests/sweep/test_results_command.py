@@ -1,0 +1,117 @@
+"""`fedsim results`: rows that a query keeps, columns by name, formats that others read back."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import fedsim
+from fedsim import sweep
+from fedsim.scenario import load_scenario
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> Path:
+    """Four runs with two settings that vary, one of them a switch here and a number there."""
+    from conftest import SMALL
+
+    out = tmp_path_factory.mktemp("swept")
+    file = out / "small.toml"
+    file.write_text(SMALL)
+    for wait_for in (1, 2):
+        for cuts in ("cuts.every=5", "cuts=false"):
+            scenario = load_scenario(file, overrides=[f"algorithm.wait_for={wait_for}", cuts])
+            sweep.run_one(scenario, out / "results")
+    return out / "results"
+
+
+def test_a_table_tells_what_varies_and_the_headlines(command, swept):
+    answer = command("results", swept)
+    assert (answer.code, answer.err) == (0, "")
+    heading, *rows, count = answer.out.splitlines()
+    columns = heading.split()
+    assert columns[:4] == ["scenario", "variant", "seed", "algorithm.wait_for"]
+    assert {*columns[4:9]} == {"cuts.every", "cuts.rounds", "cuts.participation", "cuts", "(setting)"}
+    assert columns[9:] == ["ended", "simulated_time_s", "llm_calls", "loss"]
+    assert len(rows) == 4
+    assert count == "4 rows"
+
+
+def test_a_query_keeps_rows_and_backticks_hold_dots(command, swept):
+    words = ("--columns", "seed,algorithm.wait_for,cuts.every", "--format", "csv")
+    answer = command("results", swept, "--query", "`algorithm.wait_for` > 1 and `cuts.every` == 5", *words)
+    assert answer == (0, "seed,algorithm.wait_for,cuts.every\n0,2,5.0\n", "")
+    assert command("results", swept, "--query", "ended == 'stalled'", *words).out.count("\n") == 1
+
+
+WRONG = {
+    "unknown column": ("lost < 1", "no column 'lost'; did you mean 'loss'?"),
+    "unknown dotted column": (
+        "`algorithm.wait_fro` > 1",
+        "no column 'algorithm.wait_fro'; did you mean 'algorithm.wait_for'?",
+    ),
+    "no backticks": ("algorithm.wait_for > 1", "; names with dots stand in backticks: `workers.0.count`\n"),
+    "no expression": ("loss <", "invalid syntax"),
+    "no condition": ("loss + 1", "expected something that is true or false of each row"),
+    "words and numbers": ("ended > 3", "str and int"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_query_is_a_sentence(command, swept, name):
+    query, sentence = WRONG[name]
+    answer = command("results", swept, "--query", query)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"fedsim: --query {query!r}: ")
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--columns", "seed,los"), "fedsim: --columns: no column 'los'; did you mean 'loss'?\n"),
+        (("--table", "step"), "fedsim: no table 'step'; did you mean 'steps'?"),
+        (("--format", "parket"), "fedsim: --format: no format 'parket'; did you mean 'parquet'?"),
+        (("--format", "parquet"), "fedsim: --format parquet is not for reading: expected a file to write"),
+        (("-o", "blocked/x.csv"), "fedsim: cannot write blocked/x.csv: "),
+    ],
+)
+def test_a_wrong_option_is_a_sentence(command, swept, tmp_path, words, sentence):
+    (tmp_path / "blocked").write_text("mine")
+    answer = command("results", swept, *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(sentence)
+
+
+def test_csv_and_parquet_read_back_as_the_table(command, swept, tmp_path):
+    table = fedsim.load_results(swept)
+    printed = pd.read_csv(io.StringIO(command("results", swept, "--format", "csv").out))
+    pd.testing.assert_frame_equal(printed, pd.read_csv(io.StringIO(table.to_csv(index=False))))
+    answer = command("results", swept, "--format", "parquet", "-o", "new/runs.parquet")
+    assert answer == (0, "new/runs.parquet\n", "")
+    read = pd.read_parquet(tmp_path / "new" / "runs.parquet")
+    assert list(read.columns) == list(table.columns)
+    assert list(read.loss) == list(table.loss)
+    assert list(tmp_path.joinpath("new").iterdir()) == [tmp_path / "new" / "runs.parquet"]
+
+
+def test_columns_of_mixed_types_become_texts_in_parquet():
+    from fedsim.cli.querying import _same_types
+
+    mixed = pd.DataFrame({"a": [False, [1, 2], None], "b": [1, 2, 3]})
+    assert list(_same_types(mixed).a)[:2] == ["False", "[1, 2]"]
+    assert list(_same_types(mixed).b) == [1, 2, 3]
+
+
+def test_latex_and_other_tables(command, swept):
+    latex = command("results", swept, "--columns", "cuts.every,ended", "--format", "latex").out
+    assert r"cuts.every & ended \\" in latex
+    assert latex.count(r"budget \\") == 4
+    steps = pd.read_csv(io.StringIO(command("results", swept, "--table", "steps", "--format", "csv").out))
+    pd.testing.assert_frame_equal(
+        steps, pd.read_csv(io.StringIO(fedsim.load_results(swept, "steps").to_csv(index=False)))
+    )
