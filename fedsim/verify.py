@@ -81,14 +81,26 @@ def _staleness(run: Evidence) -> str:
 
 
 def _active(run: Evidence) -> str:
-    wait_for, _ = run.scenario.algorithm.step_rule(computing_workers(run.scenario)[0])
+    n_workers, _ = computing_workers(run.scenario)
+    wait_for, _ = run.scenario.algorithm.step_rule(n_workers)
     taken = run.steps[run.steps.step > 0]
     # Workers that were given up, or have yet to join, are not waited for.
-    thin = taken[taken.active < taken.members.clip(upper=wait_for)]
+    there = taken.members
+    if run.scenario.algorithm.sampled(n_workers):
+        if _gave_up(run):  # of those who are asked in a round, some may not be left
+            return ""
+        there = there.shift(fill_value=1)  # who joins during a round is asked from the next one on
+    expected = there.clip(upper=wait_for)
+    thin = taken[taken.active < expected]
     if thin.empty:
         return ""
     first = thin.iloc[0]
-    return f"step {first.step:g}: {first.active:g} tickets, S {min(wait_for, first.members):g}"
+    return f"step {first.step:g}: {first.active:g} tickets, S {expected[thin.index[0]]:g}"
+
+
+def _gave_up(run: Evidence) -> bool:
+    """Whether the server has ever evicted a worker."""
+    return bool(run.summary["evicted"] or run.workers.readmitted.any())
 
 
 def _seconds(run: Evidence) -> str:
@@ -119,20 +131,21 @@ def _updates(run: Evidence) -> str:
 def _calls(run: Evidence) -> str:
     """Outer jobs and inner rounds cost the same calls a step of a worker, so calls count jobs.
 
-    Known without a worker's own history only where every inner round had every worker. Malicious workers may
-    skip their calls.
+    They are known exactly where every inner round had every worker, and no ticket came too late to be used.
+    Elsewhere they are at least those of the worker updates. Malicious workers may skip their calls.
     """
-    cuts = run.scenario.cuts
-    if run.summary["evicted"] or (cuts is not None and cuts.participation != "all"):
-        return ""
+    cuts, steps = run.scenario.cuts, run.steps
     n_workers, pooled = computing_workers(run.scenario)
     calls = run.scenario.problem.cost(pooled).calls
-    rounds = cuts.rounds if cuts is not None else 0
-    updates = run.scenario.algorithm.steps_a_job * run.steps.worker_updates
-    honest = calls * (updates + rounds * n_workers * run.steps.cut_updates)
+    honest = calls * run.scenario.algorithm.steps_a_job * steps.worker_updates
     lazy = any(isinstance(attack, TimingAttack) for attack in run.scenario.attacks)
-    off = run.steps.llm_calls > honest if lazy else run.steps.llm_calls != honest
-    wrong = run.steps[off]
+    everybody = bool((steps.members[steps.step > 0] == n_workers).all())
+    if _gave_up(run) or not everybody or (cuts is not None and cuts.participation != "all"):
+        off = (steps.llm_calls < honest) & (not lazy)
+    else:
+        honest += calls * n_workers * steps.cut_updates * (cuts.rounds if cuts is not None else 0)
+        off = steps.llm_calls > honest if lazy else steps.llm_calls != honest
+    wrong = steps[off]
     return f"step {wrong.step.iloc[0]}: {wrong.llm_calls.iloc[0]} calls" if len(wrong) else ""
 
 

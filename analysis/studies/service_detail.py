@@ -1,9 +1,8 @@
-"""What `per_round` gets wrong, and how much faster it is: both details of the shared LLM service side by
-side.
+"""What `per_round` gets wrong, and how much faster it is: both details of the shared LLM service at once.
 
-Run as ``python -m analysis.studies.service_detail [OUTPUT.md]``. Workers bring jobs to one service, with a
-pause in between, once with every call an event and once all calls of a job at a time, both with the same
-draws. The table is printed as Markdown, and written where asked.
+Run as ``python -m analysis.studies.service_detail``; it writes its table into ``docs/timing-model.md`` and
+prints the speeds. Workers bring jobs to one service, with a pause in between, once with every call an event
+and once all calls of a job at a time, both with the same draws.
 """
 
 from __future__ import annotations
@@ -33,7 +32,10 @@ LATENCY = Lognormal(median_s=0.3444, sigma=0.2925)
 LANES, PAUSE_S = 5, 1.0
 CALLS_A_WORKER = {20: 400, 400: 2400}
 """How many calls a worker makes altogether, by the calls of a job."""
-WORKERS = (3, 10, 100)
+WORKERS = (3, 10, 30)
+
+DOCUMENT = Path("docs/timing-model.md")
+BEGIN, END = "<!-- per_round -->\n", "<!-- end of per_round -->\n"
 
 
 class Case(NamedTuple):
@@ -171,29 +173,58 @@ def compared(found: Sequence[Case]) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return the table for people."""
+    """Return the errors for people: a line a regime, ranges over the numbers of workers."""
     titles = (
-        *("regime", "workers", "calls a job", "job (s)", "error of job (%)", "of throughput (%)"),
-        *("queueing (% of job)", "per_round", "429 a call", "per_round", "calls/s per_call", "per_round"),
+        *("regime", "calls a job", "error of a job's length (%)", "of the throughput (%)"),
+        *("queueing, `per_call` (% of a job)", "`per_round`", "429 a call, `per_call`", "`per_round`"),
     )
-    forms = ("", "", "", ".2f", "+.1f", "+.1f", ".1f", ".1f", ".2f", ".2f", ",.0f", ",.0f")
-    lines = [titles, tuple("---" if form == "" else "---:" for form in forms)]
-    lines += [
-        tuple(format(cell, form) for cell, form in zip(row, forms, strict=True))
-        for row in table.itertuples(index=False)
-    ]
+    lines = [titles, ("---", *["---:"] * (len(titles) - 1))]
+    for (regime, calls), rows in table.groupby(["regime", "calls"], sort=False):
+        cells = [ranged(rows[name], form) for name, form in FORMS.items()]
+        lines.append((str(regime), str(calls), *cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+FORMS = {
+    "job_error": "+z.1f",
+    "throughput_error": "+z.1f",
+    "queueing": ".1f",
+    "queueing_per_round": ".1f",
+    "refused": ".2f",
+    "refused_per_round": ".2f",
+}
+"""The columns of `compared` that are the same each time, and how they are written."""
+
+
+def ranged(values: pd.Series[float], form: str) -> str:
+    """Return the least and the largest value, once if they are alike."""
+    low, high = format(values.min(), form), format(values.max(), form)
+    return low if low == high else f"{low} to {high}"
+
+
+def speeds(table: pd.DataFrame) -> str:
+    """Return calls a second of processor time at both levels of detail, medians over the regimes."""
+    lines = []
+    for calls, rows in table.groupby("calls"):
+        exact, ours = rows["calls_a_cpu_s"].median(), rows["calls_a_cpu_s_per_round"].median()
+        lines.append(f"{calls} calls a job: per_call {exact:,.0f}/s, per_round {ours:,.0f}/s\n")
+    return "".join(lines)
+
+
+def parts(text: str) -> tuple[str, str, str]:
+    """Return a document before its table, the table, and what follows."""
+    before, _, rest = text.partition(BEGIN)
+    found, _, after = rest.partition(END)
+    return before + BEGIN, found, END + after
+
+
 def main(words: Sequence[str] | None = None) -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("output", nargs="?", type=Path, help="a file for the table")
-    output = parser.parse_args(words).output
-    text = markdown(compared([*cases(), *special_cases()]))
-    if output is not None:
-        output.write_text(text, encoding="utf-8")
-    print(text)  # noqa: T201  a script says what it found
+    """Write the table anew."""
+    argparse.ArgumentParser(description=__doc__).parse_args(words)
+    found = compared([*cases(), *special_cases()])
+    before, _, after = parts(DOCUMENT.read_text(encoding="utf-8"))
+    DOCUMENT.write_text(before + markdown(found) + after, encoding="utf-8")
+    print(speeds(found), end="")  # noqa: T201  a script says what it found
 
 
 if __name__ == "__main__":

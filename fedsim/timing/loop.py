@@ -102,14 +102,14 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     """
     env = simpy.Environment()
     numbers = [number for number, group in enumerate(timeline.groups) for _ in range(group.count)]
-    members = _each(timeline.groups, streams)
-    clock = ActivityClock(len(members) + 1, timeline.keep_spans)
+    of_each = _each(timeline.groups, streams)
+    clock = ActivityClock(len(of_each) + 1, timeline.keep_spans)
     misconduct = by_worker(timeline.attacks)
-    absent = [worker for worker, group in enumerate(members) if group.joins_s(streams, worker) > 0]
+    absent = [worker for worker, group in enumerate(of_each) if group.joins_s(streams, worker) > 0]
     server = Server(
         env,
         exchange,
-        timeline.rule(len(members), streams),
+        timeline.rule(len(of_each), streams),
         timeline.server,
         timeline.cuts,
         timeline.costs,
@@ -143,7 +143,7 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
                 carrier=carrier,
                 stretches=group.stretches(streams, number, place),
             )
-            for number, (group, place) in enumerate(zip(members, places, strict=True))
+            for number, (group, place) in enumerate(zip(of_each, places, strict=True))
         ]
         for worker in workers:
             worker.start()

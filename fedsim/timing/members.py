@@ -43,7 +43,7 @@ class Members:
         self._readmits = readmits
         self._step = 0
         self._in_vain = 0  # how many workers were taken in again since that step
-        for worker in sorted(absent):
+        for worker in absent:
             self._leaves(worker)
 
     @property

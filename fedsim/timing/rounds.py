@@ -32,7 +32,8 @@ class RoundRule:
         if participants < 1:
             raise ValueError(f"participants must be at least 1, got {participants}")
         self.step = 0
-        self._members = dict.fromkeys(workers)
+        self._members = set(workers)
+        self._in_order: list[int] | None = None  # none: to be sorted anew
         self._participants = participants
         self._streams = streams
         self._rounds = 0
@@ -72,7 +73,8 @@ class RoundRule:
 
     def evict(self, worker: int) -> None:
         """Ask this worker never again."""
-        del self._members[worker]
+        self._members.remove(worker)
+        self._in_order = None
         self._awaited.pop(worker, None)
 
     def admit(self, worker: int) -> bool:
@@ -81,7 +83,8 @@ class RoundRule:
         Returns:
             Whether it gets a job at once: it waits until a round asks it.
         """
-        self._members = dict.fromkeys(sorted([*self._members, worker]))
+        self._members.add(worker)
+        self._in_order = None
         return False
 
     def __contains__(self, worker: object) -> bool:
@@ -98,4 +101,6 @@ class RoundRule:
     @property
     def members(self) -> list[int]:
         """The workers that still take part, in order of number."""
-        return list(self._members)
+        if self._in_order is None:
+            self._in_order = sorted(self._members)
+        return self._in_order.copy()

@@ -80,7 +80,7 @@ class StepRule:
                 break
             reported_now.append(other)
         self._reported_at[worker] = self.step - 1
-        for other in reversed(reported_now):  # they stay behind it: the oldest come first
+        for other in reported_now:  # they stay behind it: the oldest come first
             self._reported_at.move_to_end(other)
         self._needed = min(self.wait_for, len(self._reported_at))
         return True

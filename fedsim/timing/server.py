@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Generator, Mapping
+from typing import TYPE_CHECKING
 
 from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.attacks.base import Misconduct
 from fedsim.timing.books import Books
+from fedsim.timing.cut_updates import CutUpdates
 from fedsim.timing.exchange import NO_STEP, Exchange
 from fedsim.timing.held import HeldBack
+from fedsim.timing.inbox import Inbox
 from fedsim.timing.members import Members
 from fedsim.timing.orders import Order, Orders
 from fedsim.timing.rounds import RoundRule
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     import simpy
 
 
-Message = tuple[Callable[[Any, "simpy.Event"], None], Any, "simpy.Event"]
-"""How the server takes a message, the message, and the event that brings its worker the answer."""
-
+NEVER = CutPlan(stop_after=0)
 # Looked up once: reading a member off its enum is slow.
 OUTER, INNER = JobKind.OUTER, JobKind.INNER
 
@@ -37,9 +36,8 @@ class Server:
     update of the active workers alone.
 
     A worker that is taken in (it joins late, or comes back after its eviction) gets a job as soon as the
-    server
-    reads its message: the newest snapshot and, once there are any, all cuts. A polyhedron update that is
-    under way goes on without it, unless it is waiting for a job when the inner rounds begin.
+    server reads its message: the newest snapshot and, once there are any, all cuts. A polyhedron update that
+    is under way goes on without it, unless it is waiting for a job when the inner rounds begin.
 
     Source: Ma et al., AsynDBT, Algorithm 1; Jiao et al., ADBO, ICLR 2023 and its released code.
 
@@ -82,35 +80,26 @@ class Server:
         """Fires when the server begins to wait for ever."""
         self._exchange = exchange
         self._settings = settings
-        self._cuts = cuts
-        self._costs = costs
-        self._books = Books(costs)
-        self._cut_bytes = cut_bytes
-        self._has_cuts = False
         self._clock = clock
         self._entity = len(rule)
         self._max_steps = max_steps
         self._max_updates = max_updates
-        # A deque and one wake-up event: SimPy's Store pops from the front of a list, slow under a backlog.
-        self._inbox: deque[Message] = deque()
-        self._wake = env.event()
-        self._asleep_until: Callable[[], bool] | None = None
-        self._stirred = False
-        self._active: list[Ticket] = []
-        self._inner: list[Ticket] = []
         self._misconduct = misconduct or {}
-        self._orders = Orders(exchange, self._books, self._misconduct)
+        self._active: list[Ticket] = []
+        self._books = Books(costs)
         self.members = Members(rule, exchange, absent, settings.readmit)
         self._evicted = self.members.evicted  # looked up for every message
+        self._orders = Orders(env, exchange, self._books, costs, cut_bytes, self._misconduct)
         self._held_back = HeldBack(self._orders.outstanding, self.members.lost)
-        self._draining = False
-        self._barrier: set[int] = set()
-        """The workers that the drain before a polyhedron update still waits for."""
-        self._blank: set[int] = set()
-        """The workers that have lost their state while they waited for their next job."""
-        self._newest = Order(OUTER, Snapshot(0, exchange.first()), 0, 0.0)
+        self._updates = CutUpdates(
+            *(env, cuts or NEVER, settings.step_s, exchange, rule, self._orders, self._books, self._held_back)
+        )
+        self._barrier = self._updates.barrier  # looked up for every message
+        self._inbox = Inbox(
+            *(env, self._orders, settings.evict_after_s, self._evict, self._anybody, self._look_around)
+        )
         for worker in rule.ask(rule.members):
-            self._orders.give(worker, 0, self._newest)
+            self._orders.give(worker, 0, self._orders.newest)
         for worker in rule.members:
             if worker not in self._orders.outstanding:
                 self._orders.waiting[worker] = 0, env.event()
@@ -128,9 +117,9 @@ class Server:
     @property
     def waits_for_ever(self) -> bool:
         """Whether only a message can wake the server up, and none will ever come."""
-        patient = self._asleep_until is not None and self._settings.evict_after_s is None
-        nobody = self._orders.outstanding.keys() <= self.members.lost and not self.members.absent
-        return patient and nobody
+        if not self._inbox.asleep or self._settings.evict_after_s is not None or self.members.absent:
+            return False
+        return self._orders.outstanding.keys() <= self.members.lost
 
     def first(self, worker: int) -> Order | simpy.Event | None:
         """Return what a worker starts with: an order, an event that brings one, or none: it has to join."""
@@ -145,19 +134,7 @@ class Server:
         Handing in comes first and the reply reflects the ticket, so a worker never reads a server state that
         does not know of its own last job.
         """
-        reply = self.env.event()
-        if self._asleep_until is None:
-            self._inbox.append((self._receive, ticket, reply))
-            return reply
-        # A sleeping server has read all its messages: this one's turn is now, and only the one that makes
-        # enough is worth an event.
-        self._receive(ticket, reply)
-        if self._asleep_until is not None:
-            if self._asleep_until():
-                self._wake_up()
-            elif self._misconduct or self.members.lost:
-                self._look_around()
-        return reply
+        return self._inbox.report(self._receive, ticket)
 
     def hold(self, worker: int, version: int, margin_steps: int) -> simpy.Event | None:
         """Let a malicious worker hold its finished outer job back until the server is about to wait for it.
@@ -171,17 +148,17 @@ class Server:
             An event that fires when it lets go; none: it should answer at once.
         """
         until_step = version + self.rule.tau - 1 - margin_steps
-        if until_step <= self.rule.step or self._draining or worker in self.members.evicted:
+        if until_step <= self.rule.step or self._updates.draining or worker in self._evicted:
             return None
         event = self.env.event()
         self._held_back.hold(worker, until_step, event)
-        if self._asleep_until is not None:
+        if self._inbox.asleep:
             self._look_around()
         return event
 
     def join(self, worker: int) -> simpy.Event:
         """Ask for work for a worker that was absent; the event returned fires with its first order."""
-        return self._request(self._receive_newcomer, worker)
+        return self._inbox.request(self._receive_newcomer, worker)
 
     def rejoin(self, worker: int, job: int) -> simpy.Event:
         """Ask for other work for a worker that has lost its state, and with it the job that it had.
@@ -196,54 +173,29 @@ class Server:
         Returns:
             An event that fires with the order.
         """
-        return self._request(self._receive_rejoining, (worker, job))
-
-    def _request(self, take: Callable[[Any, simpy.Event], None], message: Any) -> simpy.Event:
-        """Take a worker's request into the inbox; the event returned brings the answer."""
-        reply = self.env.event()
-        if self._asleep_until is None:
-            self._inbox.append((take, message, reply))
-        else:
-            take(message, reply)
-            self._stir()
-        return reply
+        return self._inbox.request(self._receive_rejoining, (worker, job))
 
     def forget(self, worker: int) -> None:
         """A worker has lost its state while it waits for its next job: its last ticket counts as usual."""
-        self._blank.add(worker)
+        self._orders.forget_later(worker)
 
     def lose(self, worker: int) -> None:
         """Note what the server itself does not see: this worker will never answer again."""
         self.members.lose(worker)
         self._held_back.forget(worker)
-        if self._asleep_until is None:
+        if not self._inbox.asleep:
             return
-        if self.rule.alive or self.members.to_join:
+        if self._anybody():
             self._look_around()
         else:
-            self._stir()
-
-    def _look_around(self) -> None:
-        """While the server sleeps: may held-back answers come, will anything ever come?"""
-        self._held_back.ask(self.rule.missing)
-        if self.waits_for_ever and not self.stalled.triggered:
-            self.stalled.succeed()
-
-    def _wake_up(self) -> None:
-        self._asleep_until = None
-        self._wake.succeed()
-
-    def _stir(self) -> None:
-        """Let a sleeping server look again: who takes part, or is asked, has changed."""
-        self._stirred = True
-        if self._asleep_until is not None:
-            self._wake_up()
+            self._inbox.stir()
 
     def run(self) -> Generator[simpy.Event, object, None]:
         """The server's life: collect, step, reply, and now and then a polyhedron update."""
-        order = self._newest
+        orders = self._orders
+        order = orders.newest
         while not self.finished:
-            yield from self._collect(self.rule.may_step)
+            yield from self._inbox.collect(self.rule.may_step)
             if not self.rule.alive:
                 break
             active, self._active = self._active, []
@@ -254,59 +206,41 @@ class Server:
                 snapshot = self._take_step(active)
                 if self.finished:
                     break
-                order = self._newest = self._order(OUTER, snapshot)
-                if self._cuts is not None and self._cuts.due(snapshot.version - 1):
-                    waiting, order = yield from self._update_polyhedron(waiting)
+                order = orders.newest = orders.make(OUTER, snapshot)
+                if self._updates.due(snapshot.version - 1):
+                    waiting = yield from self._update_polyhedron(waiting)
+                    order = orders.with_all_cuts()
             else:
                 order = order._replace(since_s=self.env.now)
-            self._answer(self.rule.ask(waiting), order)
+            orders.answer(self.rule.ask(waiting), order)
         self.finished = True
         self.finished_s = self.env.now
 
-    def _collect(self, enough: Callable[[], bool]) -> Generator[simpy.Event, object, None]:
-        """Take messages one by one until there are enough, or nobody is left to send one."""
-        patience_s = self._settings.evict_after_s
-        while not enough():
-            if self._inbox:
-                take, message, reply = self._inbox.popleft()
-                take(message, reply)
-            elif self.rule.alive or self.members.to_join:
-                self._asleep_until, self._wake = enough, self.env.event()
-                if self._misconduct or self.members.lost:
-                    self._look_around()
-                self._stirred = False
-                if patience_s is not None and self._orders.outstanding:
-                    yield from self._lose_patience(patience_s)
-                    self._asleep_until = None
-                else:
-                    yield self._wake
-                    if not self._stirred:
-                        return  # the message that made enough has woken the server
-            else:
-                return
+    def _anybody(self) -> bool:
+        """Whether there is a member, or somebody may become one."""
+        return self.rule.alive or self.members.to_join
 
-    def _lose_patience(self, patience_s: float) -> Generator[simpy.Event, object, None]:
-        """Sleep until woken or until a worker has been silent for so long (s); then evict it."""
-        worker, order = next(iter(self._orders.outstanding.items()))
-        left_s = order.since_s + patience_s - self.env.now
-        if left_s > 0:
-            yield self._wake | self.env.timeout(left_s)
-        else:
-            self._evict(worker)
+    def _look_around(self) -> None:
+        """While the server sleeps: may held-back answers come, will anything ever come?"""
+        if not (self._misconduct or self.members.lost):
+            return
+        self._held_back.ask(self.rule.missing)
+        if self.waits_for_ever and not self.stalled.triggered:
+            self.stalled.succeed()
 
     def _receive(self, ticket: Ticket, reply: simpy.Event) -> None:
         self._books.arrived(ticket)
-        worker = ticket.worker
+        worker, orders = ticket.worker, self._orders
         if worker in self._evicted:
             self._receive_late(ticket, reply)
             return
-        del self._orders.outstanding[worker]
-        self._orders.waiting[worker] = ticket.job + 1, reply
+        del orders.outstanding[worker]
+        orders.waiting[worker] = ticket.job + 1, reply
         if self._barrier:
             self._barrier.discard(worker)
         if ticket.kind is INNER:
-            self._orders.inner -= 1
-            self._inner.append(ticket)
+            orders.inner -= 1
+            self._updates.inner.append(ticket)
         else:
             self._books.updates += 1
             self._active.append(ticket)
@@ -316,7 +250,7 @@ class Server:
         """An evicted worker's calls are paid for, but its result is not used."""
         if not self.members.refused(ticket.worker):
             self._take_in(ticket.worker, ticket.job + 1, reply)
-            self._stir()
+            self._inbox.stir()
         else:  # no reply follows
             self._clock.switch(ticket.worker, Activity.DOWN, self.env.now)
 
@@ -324,48 +258,18 @@ class Server:
         self._take_in(worker, 0, reply)
 
     def _receive_rejoining(self, who: tuple[int, int], reply: simpy.Event) -> None:
-        """Withdraw the job of a worker that has lost its state, and give it another one."""
         worker, job = who
-        self._blank.discard(worker)
-        self._exchange.forget(worker)
+        self._orders.forget_now(worker)
         if worker in self._evicted:
             self._take_in(worker, job + 1, reply)
-            return
-        order = self._orders.withdraw(worker)
-        self._orders.waiting[worker] = job + 1, reply
-        inner = order.kind is INNER
-        self._orders.answer(
-            worker, order._replace(since_s=self.env.now) if inner else self._all_that_is_new()
-        )
+        else:
+            self._orders.replace(worker, job + 1, reply)
 
     def _take_in(self, worker: int, job: int, reply: simpy.Event) -> None:
         """Admit a worker, whose next job has this number and is brought by this event."""
         self._orders.waiting[worker] = job, reply
         if self.members.admit(worker):
-            self._answer([worker], self._all_that_is_new())
-
-    def _order(self, kind: JobKind, snapshot: Snapshot) -> Order:
-        return Order(kind, snapshot, self._costs[kind].bytes_down, self.env.now)
-
-    def _all_that_is_new(self) -> Order:
-        """Return what a worker is asked that has missed the last cuts: with them, if there are any."""
-        cut_bytes = self._cut_bytes if self._has_cuts else 0
-        return self._newest._replace(bytes_down=self._newest.bytes_down + cut_bytes, since_s=self.env.now)
-
-    def _answer(self, workers: Sequence[int], order: Order) -> None:
-        """Give each of these waiting workers its next job."""
-        answer = self._orders.answer
-        if not self._blank:
-            for worker in workers:
-                answer(worker, order)
-            return
-        for worker in workers:
-            if worker in self._blank:
-                self._blank.remove(worker)
-                self._exchange.forget(worker)
-                answer(worker, order if order.kind is INNER else self._all_that_is_new())
-            else:
-                answer(worker, order)
+            self._orders.answer([worker], self._orders.with_all_cuts())
 
     def _evict(self, worker: int) -> None:
         self._orders.withdraw(worker)
@@ -392,50 +296,9 @@ class Server:
         )
         return snapshot
 
-    def _update_polyhedron(
-        self, active: list[int]
-    ) -> Generator[simpy.Event, object, tuple[list[int], Order]]:
-        """K inner rounds behind a barrier; return who took part and what they go on with.
-
-        With every worker taking part, those still busy first finish their job: the server takes the result
-        (a worker update outside any active set) and the barrier's clock runs meanwhile.
-        """
-        assert self._cuts is not None
-        switch, entity, version = self._clock.switch, self._entity, self._newest.snapshot.version
-        switch(entity, Activity.CUTTING, self.env.now)
-        drained: list[Ticket] = []
-        participants = active
-        if self._cuts.participation == "all":
-            drained = yield from self._drain()
-            participants = [worker for worker in self.rule.members if worker in self._orders.waiting]
-        self._books.drained += len(drained)
-        self._books.cut_updates += 1
-        content = self._exchange.begin_cut(drained, participants)
-        for _ in range(self._cuts.rounds):
-            self._answer(participants, self._order(INNER, Snapshot(version, content)))
-            yield from self._collect(lambda: not self._orders.inner)
-            # Who was evicted in this round is out of the update, even if it has been taken in again.
-            answered = {ticket.worker for ticket in self._inner}
-            participants = [worker for worker in participants if worker in answered]
-            if not participants:  # nobody is left to make a cut with
-                switch(entity, Activity.WAITING, self.env.now)
-                return participants, self._newest._replace(since_s=self.env.now)
-            if self._settings.step_s > 0:
-                yield self.env.timeout(self._settings.step_s)
-            inner, self._inner = self._inner, []
-            content = self._exchange.cut_round(inner)
-        self._newest = self._order(OUTER, Snapshot(version, self._exchange.end_cut()))
-        self._has_cuts = True
-        switch(entity, Activity.WAITING, self.env.now)
-        return participants, self._all_that_is_new()
-
-    def _drain(self) -> Generator[simpy.Event, object, list[Ticket]]:
-        """Wait for everybody who is busy now, liars included, and return the tickets that came."""
-        self._draining = True
-        self._held_back.let_go_of_all()
-        self._barrier = set(self._orders.outstanding)
-        yield from self._collect(lambda: not self._barrier)
-        self._draining = False
-        drained, self._active = self._active, []
-        self.rule.reset_ages()
-        return drained
+    def _update_polyhedron(self, active: list[int]) -> Generator[simpy.Event, object, list[int]]:
+        """Make new cuts; return who waits for its next job. All of it, the barrier too, is one activity."""
+        self._clock.switch(self._entity, Activity.CUTTING, self.env.now)
+        participants = yield from self._updates.run(active, self._active, self._inbox.collect)
+        self._clock.switch(self._entity, Activity.WAITING, self.env.now)
+        return participants

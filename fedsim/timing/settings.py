@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedsim.catalog import Strict
 
@@ -18,6 +18,12 @@ class ServerSettings(Strict):
     """While the server waits, drop a worker whose job was handed out longer ago than this; none: never."""
     readmit: bool = False
     """Take an evicted worker in again when its message arrives after all, or when it asks for work."""
+
+    @model_validator(mode="after")
+    def _readmits_somebody(self) -> ServerSettings:
+        if self.readmit and self.evict_after_s is None:
+            raise ValueError("readmit: found true, expected evict_after_s as well: nobody is ever evicted")
+        return self
 
 
 class CutPlan(Strict):

@@ -30,11 +30,7 @@ __all__ = ["DRAWS_A_BLOCK", "Transient", "Worker", "WorkerGroup", "drawn"]
 
 # Looked up once: reading a member off its enum costs as much as booking the seconds.
 INNER = JobKind.INNER
-COMPUTING, WAITING, CUTTING = (
-    Activity.COMPUTING,
-    Activity.WAITING,
-    Activity.CUTTING,
-)
+COMPUTING, WAITING, CUTTING = Activity.COMPUTING, Activity.WAITING, Activity.CUTTING
 UPLOADING, DOWNLOADING = Activity.UPLOADING, Activity.DOWNLOADING
 DOWN, HOLDING = Activity.DOWN, Activity.HOLDING
 
@@ -179,14 +175,39 @@ class Worker:
             if inner:
                 switch(number, CUTTING, env.now)
 
+    def _transfer(
+        self, start: int, up: bool, n_bytes: int, factor: float, booked: bool
+    ) -> Generator[simpy.Event, object, None]:
+        """Return when a message has arrived at the server, or here.
+
+        Args:
+            start: the number of the job's start, where the delay is drawn.
+            up: to the server.
+            n_bytes: how long the message is.
+            factor: how much slower than normal everything is in this job.
+            booked: whether the seconds are booked as a transfer; an inner round is one activity.
+        """
+        env, carrier = self.env, self._carrier
+        delay_s = self._upload_s if up else self._download_s
+        latency_s = factor * delay_s(start)
+        s_a_byte = factor * (self._upload_s_a_byte if up else self._download_s_a_byte)
+        seconds = latency_s + n_bytes * s_a_byte
+        if carrier is None and seconds <= 0:
+            return
+        if booked:
+            self._clock.switch(self.number, UPLOADING if up else DOWNLOADING, env.now)
+        if carrier is None:
+            yield env.timeout(seconds)
+        else:
+            yield from carrier.carry(Message(self.number, start, up, n_bytes, latency_s, s_a_byte))
+
     def _work(self) -> Generator[simpy.Event, Order, None]:
         env, number, switch = self.env, self.number, self._clock.switch
         timeout, service, report = env.timeout, self._service, self._server.report
-        compute_s, upload_s, download_s = self._compute_s, self._upload_s, self._download_s
-        compute_speed = self.group.compute_speed
-        carrier = self._carrier
-        downloads = carrier is not None or download_s is not NO_DELAY or self._download_s_a_byte > 0
-        uploads = carrier is not None or upload_s is not NO_DELAY or self._upload_s_a_byte > 0
+        compute_s, compute_speed = self._compute_s, self.group.compute_speed
+        carried = self._carrier is not None
+        downloads = carried or self._download_s is not NO_DELAY or self._download_s_a_byte > 0
+        uploads = carried or self._upload_s is not NO_DELAY or self._upload_s_a_byte > 0
         attacks, conduct = self._attacks, HONEST
         job, start, finished = self._job, self._starts, self.jobs
         order = reply = None
@@ -216,17 +237,7 @@ class Worker:
                     switch(number, CUTTING, start_s)
                 # Version 0 needs no download: everybody starts from the same known point.
                 if downloads and snapshot.version > 0:
-                    latency_s, s_a_byte = factor * download_s(start), factor * self._download_s_a_byte
-                    if carrier is not None:
-                        if not inner:
-                            switch(number, DOWNLOADING, start_s)
-                        yield from carrier.carry(
-                            Message(number, start, False, bytes_down, latency_s, s_a_byte)
-                        )
-                    elif (seconds := latency_s + bytes_down * s_a_byte) > 0:
-                        if not inner:
-                            switch(number, DOWNLOADING, start_s)
-                        yield timeout(seconds)
+                    yield from self._transfer(start, False, bytes_down, factor, not inner)
                 seconds = factor * compute_s(start) / compute_speed
                 if seconds > 0 and conduct.computes:
                     if not inner:
@@ -237,17 +248,7 @@ class Worker:
                 if attacks:
                     yield from self._hold_back(conduct, snapshot.version, inner)
                 if uploads:
-                    latency_s, s_a_byte = factor * upload_s(start), factor * self._upload_s_a_byte
-                    if carrier is not None:
-                        if not inner:
-                            switch(number, UPLOADING, env.now)
-                        yield from carrier.carry(
-                            Message(number, start, True, cost.bytes_up, latency_s, s_a_byte)
-                        )
-                    elif (seconds := latency_s + cost.bytes_up * s_a_byte) > 0:
-                        if not inner:
-                            switch(number, UPLOADING, env.now)
-                        yield timeout(seconds)
+                    yield from self._transfer(start, True, cost.bytes_up, factor, not inner)
                 finish_s = env.now
                 switch(number, WAITING, finish_s)
                 finished += 1

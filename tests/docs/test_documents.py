@@ -76,11 +76,14 @@ def test_the_readme_shows_commands_and_a_scenario():
     assert "make figure1" in text
 
 
-def test_the_scenario_of_the_readme_is_the_file_beside_it(tmp_path):
+def test_the_scenarios_of_the_readme_are_the_files_beside_it(tmp_path):
     shown = [fence.body for fence in fences((ROOT / "README.md").read_text()) if fence.language == "toml"]
-    file = tmp_path / "readme.toml"
-    file.write_text(shown[0])
-    assert load_scenario(file) == load_scenario(ROOT / "scenarios" / "features" / "readme.toml")
+    (tmp_path / "common").symlink_to(ROOT / "scenarios" / "common")
+    (tmp_path / "features").mkdir()
+    for body, name in zip(shown, ("readme.toml", "systems.toml"), strict=True):
+        file = tmp_path / "features" / name
+        file.write_text(body)
+        assert load_scenario(file) == load_scenario(ROOT / "scenarios" / "features" / name)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)

@@ -47,6 +47,8 @@ SETTINGS = {
     "it",
     "{ kind = 'star', link = { outages = [{ start_s = 2, stop_s = 1 }] } }": "network.link.outages.0.stop_s: "
     "found 1, expected more than start_s = 2",
+    "{ kind = 'star', link = { up = { kind = 'constant', value_s = 1e-20 }, down = { kind = 'constant', "
+    "value_s = 0 } } }": "network.link.up: found a mean of 1e-20 s, expected at least 0.001",
     "{ kind = 'hierarchy' }": "network.edges: missing; this key is required",
     "{ kind = 'hierarchy', edges = 0 }": "network.edges: found 0, expected at least 1",
     "{ kind = 'hierarchy', edges = 4 }": "network.edges: found 4, expected at most 3, the number of workers",
@@ -58,6 +60,8 @@ SETTINGS = {
     "format and text",
     "{ kind = 'graph_file', file = 'a.edges', text = 'a b', server = 'a' }": "network: expected either file, "
     "the path of a graph, or its format and text",
+    "{ kind = 'graph_file', file = 3, server = 'hub' }": "network: file: found 3, expected the path of "
+    "a graph",
     "{ kind = 'graph_file', file = 'no.edges', server = 'hub' }": "network: cannot read no.edges: No such "
     "file or directory",
     "{ kind = 'graph_file', file = 'a.csv', server = 'hub' }": "network: a.csv: expected a file named "

@@ -89,6 +89,7 @@ def test_a_part_of_each_day() -> None:
     behind = night.model_copy(update={"phase": Constant(value_s=5 * HOUR)})
     assert first(behind, 2) == [(3 * HOUR, 11 * HOUR), (27 * HOUR, 35 * HOUR)]
     assert first(night.model_copy(update={"phase": Constant(value_s=24 * HOUR)}), 2) == first(night, 2)
+    assert first(night.model_copy(update={"phase": Constant(value_s=240 * HOUR)}), 2) == first(night, 2)
     # ten hours behind: 8 to 16; twenty hours: 18 of the day before to 2, and so on
     assert first(night.model_copy(update={"phase": Constant(value_s=20 * HOUR)}), 2) == [
         (0, 2 * HOUR),
@@ -140,6 +141,9 @@ def test_where_a_trace_begins_again_a_device_may_stay_on() -> None:
     assert first(observed("a 0 1,a 4 7"), 3) == [(0, 1), (4, 8), (11, 15)]
     found = np.array(first(observed("a 0 0.1,a 0.2 0.3"), 4))
     assert found.round(12).tolist() == [[0, 0.1], [0.2, 0.4], [0.5, 0.7], [0.8, 1.0]]
+    # rounding makes no gap between the end of a turn and the beginning of the next
+    many = first(observed("a 0 0.1,a 0.2 0.3"), 200)
+    assert min(after[0] - before[1] for before, after in pairwise(many)) > 0.09
     assert first(observed("a 0 7"), 3) == [(0, math.inf)]
     assert first(observed("a 0 7", repeat=False), 3) == [(0, 7)]
 

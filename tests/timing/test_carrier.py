@@ -179,6 +179,9 @@ def test_a_message_stands_still_while_a_link_is_down() -> None:
     flaky = down((0.5, 1.5), (1.75, 2.0), mbps=1.0)
     trial = Trial(Star(server_link=flaky), 1, (0.0, sent()))
     assert trial.arrived == pytest.approx([2.25])
+    # Two outages without a moment between them are one.
+    flaky_twice = down((0.5, 1.0), (1.0, 1.5), mbps=1.0)
+    assert Trial(Star(server_link=flaky_twice), 1, (0.0, sent())).arrived == pytest.approx([2.0])
     # Sent in an outage, in the last moment of one, and after all of them.
     starts = [(0.7, sent()), (2.0, sent(up=False)), (5.0, sent())]
     assert Trial(Star(server_link=flaky), 1, *starts).arrived == pytest.approx([2.75, 3.0, 6.0])

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from timing_cases import Books, by, chain, joins, on, seconds, simulate, stretches, workers
 
 from fedsim.messages import JobCost, JobKind
@@ -23,7 +24,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.uniform import Uniform
 from fedsim.timing.loop import Ending
-from fedsim.timing.settings import CutPlan
+from fedsim.timing.settings import CutPlan, ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
 OUTER, INNER = JobKind.OUTER, JobKind.INNER
@@ -502,8 +503,8 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "tau": draw(st.integers(1, 5)),
         "seed": draw(st.integers(0, 3)),
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
-        "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
-        "readmit": draw(st.booleans()),
+        "evict_after_s": (evict_after_s := draw(st.none() | st.sampled_from([0.5, 2.0, 9.0]))),
+        "readmit": evict_after_s is not None and draw(st.booleans()),
         "cuts": draw(CUTS),
         "cost": JobCost(calls=draw(st.integers(0, 2)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
         "latency": draw(LEG),
@@ -583,3 +584,8 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
         assert ending.time_s == horizon_s
     if horizon_s is not None:
         assert ending.time_s <= horizon_s
+
+
+def test_nobody_is_readmitted_where_nobody_is_evicted() -> None:
+    with pytest.raises(ValidationError, match="expected evict_after_s as well"):
+        ServerSettings(readmit=True)

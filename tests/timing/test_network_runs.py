@@ -210,6 +210,10 @@ def test_which_links_are_somebodys_own() -> None:
     channels, paths = Channels(plan), shortest_paths(plan)
     found = {channels.ends[channel] for channel in channels.private(paths)}
     assert found == {("server", "a"), ("a", "server"), ("b", "c"), ("c", "b")}
+    plan = Star(link=Link(duplex="half")).plan(2)
+    channels, paths = Channels(plan), shortest_paths(plan)
+    found = {channels.ends[channel] for channel in channels.private(paths)}
+    assert found == {("worker 0", "hub"), ("worker 1", "hub")}
 
 
 def uploads_s(count: int, seed: int) -> list[list[float]]:

@@ -24,7 +24,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import Calls, Served
-from fedsim.timing.llm_service.background import requests_of_others
+from fedsim.timing.llm_service.background import DRAWN_AT_ONCE, requests_of_others
 from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.per_call import PerCall
 from fedsim.timing.llm_service.shared import Shared
@@ -213,6 +213,30 @@ def test_an_outage_cuts_off_what_is_answered_and_what_waits() -> None:
     assert levels(served) == [(0, 1, 1), (3, 0, 0), (6, 1, 1), (8, 0, 1), (10, 0, 0)]
 
 
+def test_an_outage_cuts_off_all_calls_of_a_job() -> None:
+    """Both are being answered at 1 s; cut off, they come again at 1.5 s, and the worker queues meanwhile."""
+    world = World(shared(2.0, outages=[{"start_s": 1, "stop_s": 1.25}]))
+    world.job(0, 2, lanes=2)
+    assert world.run()[:4] == (4, 0, 2, 0)
+    assert world.spans(0) == [("calling", 0, 1), ("queueing", 1, 1.5), ("calling", 1.5, 3.5)]
+
+
+def test_an_answer_due_as_an_outage_begins_is_cut_off() -> None:
+    world = World(shared(2.0, outages=[{"start_s": 2, "stop_s": 2.25}]))
+    world.job(0, 1)
+    assert world.run()[:4] == (2, 0, 1, 0)
+    assert world.finished_s == {(0, 0): 4.5}
+
+
+def test_who_comes_as_a_place_becomes_free_finds_it_free() -> None:
+    """Both are due at 2 s, and nobody may wait: the service goes on before it hears of the new job."""
+    world = World(shared(2.0, concurrency=1, queue_limit=0))
+    world.job(0, 1)
+    world.job(1, 1, at_s=2)
+    assert world.run()[:4] == (2, 0, 0, 0)
+    assert world.finished_s == {(0, 0): 2, (1, 0): 4}
+
+
 def test_a_service_is_back_at_the_very_end_of_an_outage() -> None:
     world = World(shared(2.0, outages=[{"start_s": 1, "stop_s": 1.5}]))
     world.job(0, 1, at_s=1)
@@ -256,6 +280,18 @@ def test_the_held_head_of_the_queue_goes_and_the_next_moves_up() -> None:
     assert world.finished_s == {(1, 0): 3}
 
 
+def test_a_worker_goes_down_a_rounding_after_something_was_due() -> None:
+    """From 0.3 s to 0.9 s a timer takes until 0.9000000000000001 s: so late does the service wake."""
+    late_s = 0.3 + (0.9 - 0.3)
+    assert late_s > 0.9
+    world = World(shared(4.0, outages=[{"start_s": 0.9, "stop_s": 1.0}]))
+    world.job(0, 1, at_s=0.3)
+    world.job(1, 1, at_s=0.3)
+    world.stop(0, late_s)
+    assert world.run()[:4] == (3, 0, 2, 0)
+    assert world.finished_s == {(1, 0): pytest.approx(0.9 + 0.5 + 4)}
+
+
 def test_an_outage_after_a_worker_went_down_does_not_touch_it() -> None:
     world = World(shared(4.0, outages=[{"start_s": 2, "stop_s": 3}]))
     world.job(0, 2, lanes=2)
@@ -296,6 +332,16 @@ def test_a_trace_of_arrivals_begins_again_after_the_mean_gap() -> None:
     assert settings.background is not None
     others = requests_of_others(settings.background, CallDraws(settings), Streams(0), 0)
     assert [next(others)[0] for _ in range(5)] == [1, 3, 6, 8, 11]
+
+
+def test_no_two_blocks_of_others_are_alike() -> None:
+    settings = shared(background={"requests_per_minute": 60})
+    assert settings.background is not None
+    others = requests_of_others(settings.background, CallDraws(settings), Streams(0), 0)
+    times_s = np.array([next(others)[0] for _ in range(2 * DRAWN_AT_ONCE)])
+    gaps_s = np.diff(times_s, prepend=0.0).reshape(2, -1)
+    assert (gaps_s >= 0).all()
+    assert not np.isclose(*gaps_s).any()
 
 
 def test_services_have_others_of_their_own() -> None:
@@ -456,6 +502,35 @@ def test_what_is_under_way_at_the_end_is_counted() -> None:
         world.job(0, 7, lanes=2)
         served = world.run(until_s=3)
         assert served[:4] == (4, 0, 0, 0)
+        assert levels(served) == [(0, 0, 2)]
+
+
+def test_a_worker_that_goes_down_as_it_begins_has_sent_its_first_calls() -> None:
+    for settings in (shared(2.0), shared(2.0, concurrency=100)):
+        world = World(settings)
+        world.job(0, 7, lanes=2)
+        world.stop(0, 0.0)
+        served = world.run(until_s=5)
+        assert served[:4] == (2, 0, 0, 2)
+        assert levels(served) == [(0, 0, 2), (2, 0, 0)]
+
+
+def test_an_answer_due_as_its_worker_goes_down_is_abandoned() -> None:
+    for settings in (shared(2.0), shared(2.0, concurrency=100)):
+        world = World(settings)
+        world.job(0, 7, lanes=2)
+        world.stop(0, 2.0)
+        served = world.run(until_s=5)
+        assert served[:4] == (2, 0, 0, 2)
+        assert levels(served) == [(0, 0, 2), (2, 0, 0)]
+
+
+def test_what_is_due_at_the_very_end_does_not_happen() -> None:
+    for settings in (shared(2.0), shared(2.0, concurrency=100)):
+        world = World(settings)
+        world.job(0, 7, lanes=2)
+        served = world.run(until_s=2)
+        assert served[:4] == (2, 0, 0, 0)
         assert levels(served) == [(0, 0, 2)]
 
 

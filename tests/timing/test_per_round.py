@@ -21,11 +21,13 @@ from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import Calls, LlmProvider, Served
+from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
-from fedsim.timing.llm_service.round_background import BackgroundLoad
-from fedsim.timing.llm_service.round_demand import Demand
+from fedsim.timing.llm_service.round_background import BackgroundLoad, mean_answer_s
+from fedsim.timing.llm_service.round_demand import Demand, demand_of
 from fedsim.timing.llm_service.round_limits import Bucket, common_wait_s
-from fedsim.timing.llm_service.round_retries import Refusals, refusals_until_open
+from fedsim.timing.llm_service.round_outages import refusals_until_open
+from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
 from fedsim.timing.llm_service.shared import Background, Backoff, Outage, RequestTrace, Shared
 
@@ -181,6 +183,75 @@ def test_a_job_that_comes_in_an_outage():
     assert found.served[:4] == (7, 0, 3, 0)
 
 
+@pytest.mark.parametrize(
+    ("second", "end_s", "refused"),
+    [
+        # cut off at 1.5 s; refused at 1.5, 2, 3 and, in the second outage, at 5 s; back after a pause of 4 s
+        (Outage(start_s=4.2, stop_s=6.0), 12.0, 4),
+        (Outage(start_s=4.0, stop_s=6.0), 12.0, 4),
+        # over before the client comes back: it hears nothing of it
+        (Outage(start_s=4.2, stop_s=4.5), 8.0, 3),
+        # begins as the client comes back: nothing has been answered since
+        (Outage(start_s=5.0, stop_s=5.5), 12.0, 4),
+    ],
+    ids=["soon", "at once", "unseen", "as it comes back"],
+)
+def test_a_second_outage_before_clients_are_back(second, end_s, refused):
+    service = rounds(outages=(Outage(start_s=1.5, stop_s=4.0), second), backoff=PLAIN)
+    found = serve(service, [Asked(0.0, 4)])
+    assert found.ends_s == pytest.approx([end_s])
+    assert found.served[:4] == (4 + refused, 0, refused, 0)
+    assert found.seconds(0) == pytest.approx((end_s - 4.5, 4.5))
+    exact = serve(service.model_copy(update={"detail": "per_call"}), [Asked(0.0, 4)])
+    assert exact.ends_s == pytest.approx([end_s])
+    assert exact.served == found.served
+
+
+def test_pauses_begin_anew_in_an_outage_long_after_the_one_before():
+    # Back from the first one at 5 s with 9 calls to go, of which 3.5 are made by 8.5 s. Refused there
+    # for 0.5 s; 6 calls to go at 9 s.
+    service = rounds(
+        outages=(Outage(start_s=1.5, stop_s=4.0), Outage(start_s=8.5, stop_s=9.0)), backoff=PLAIN
+    )
+    found = serve(service, [Asked(0.0, 10)])
+    assert found.ends_s == pytest.approx([15.0])
+    assert found.served[:4] == (14, 0, 4, 0)
+    exact = serve(service.model_copy(update={"detail": "per_call"}), [Asked(0.0, 10)])
+    assert exact.ends_s == pytest.approx([15.0])
+
+
+def test_a_bucket_that_has_filled_hurries_nobody_who_is_still_away():
+    # The bucket of 5 requests lasts 10 s: 1 call a second, 1/2 comes in. Then calls follow every 2 s, and are
+    # answered for half of them. The outage at 15 s finds 12.5 calls of 40 done, and of an answer that was
+    # under way with a chance of 1/2, 0.5 s old, 0.25 s lost: 27.5 + 0.125 calls are left. They are refused at
+    # 15, 15.5, 16.5, 18.5 and 22.5 s, and back at 30.5 s. The bucket is full at 30 s and lasts until 40 s:
+    # 9.5 calls. The other 18.125 take 2 s each.
+    service = rounds(
+        outages=(Outage(start_s=15.0, stop_s=30.0),),
+        requests_per_minute=30,
+        burst_s=10,
+        over_limit="queue",
+        backoff=PLAIN,
+    )
+    found = serve(service, [Asked(0.0, 40)])
+    assert found.served[:4] == (45, 0, 5, 0)
+    assert found.ends_s == pytest.approx([40 + 2 * 18.125], abs=1e-3)
+
+
+def test_what_is_due_as_an_outage_begins_is_cut_off():
+    # the last call comes again at 4.5 s; on average the call cut off has been answered for half a second
+    service = rounds(outages=(Outage(start_s=4.0, stop_s=4.25),), backoff=PLAIN)
+    found = serve(service, [Asked(0.0, 4)])
+    assert found.ends_s == pytest.approx([5.0])
+    assert found.served[:4] == (5, 0, 1, 0)
+
+
+def test_nobody_waits_in_line_in_an_outage():
+    service = rounds(concurrency=1, outages=(Outage(start_s=1.5, stop_s=4.0),), backoff=PLAIN)
+    levels = serve(service, [Asked(0.0, 2), Asked(0.0, 2), Asked(0.0, 2)], levels=True).served.levels
+    assert [row[1:] for row in levels[:3]] == [(0.0, 2, 1), (1.5, 0, 0), (4.0, 2, 1)]
+
+
 def test_outages_that_nobody_saw():
     service = rounds(outages=(Outage(start_s=1.0, stop_s=2.0), Outage(start_s=20.0, stop_s=30.0)))
     assert serve(service, [Asked(3.0, 4)]).ends_s == [7.0]
@@ -208,6 +279,34 @@ def test_a_trace_of_others_comes_and_goes():
     found = serve(rounds(concurrency=2, background=others), [Asked(0.0, 8, 2), Asked(0.0, 8, 2)])
     first = window_s * (2 - 7 / window_s)
     assert found.ends_s[0] == pytest.approx(window_s + (16 - first) / (2 - 3 / window_s), abs=1e-3)
+
+
+def test_the_end_of_a_window_belongs_to_the_next_however_late():
+    # were it not so, a service that looks again as the background changes would look for ever
+    csv = "time_s,tokens_in,tokens_out\n" + "".join(f"{1.1 * time:.1f},1,0\n" for time in range(20))
+    load = BackgroundLoad(rounds(background=Background.model_validate({"arrivals": {"csv": csv}})))
+    for power in range(14):
+        now_s = 10.0**power
+        for _ in range(300):
+            assert load.changes_s(now_s) > now_s
+            now_s = load.changes_s(now_s)
+    # a trace of less than 10 s is one window, and never changes
+    short = "time_s,tokens_in,tokens_out\n0,1,0\n1,1,0\n"
+    load = BackgroundLoad(rounds(background=Background.model_validate({"arrivals": {"csv": short}})))
+    assert load.changes_s(7.0) == math.inf
+    assert load.places(7.0) == 1.0  # two requests of a second in 2 s
+
+
+def test_how_long_others_are_answered_on_average():
+    # 0.25 s, 100 prompt tokens at 50 a second, 10 tokens of 0.1 s
+    settings = rounds(
+        ttft=Constant(value_s=0.25), prefill_tokens_per_s=50, per_output_token=Constant(value_s=0.1)
+    )
+    assert mean_answer_s(settings, 100.0, 10.0) == pytest.approx(0.25 + 2 + 1)
+    # Rows of 1 s and 0.5 s a token, and of 2 s with nothing known of tokens; what failed does not count.
+    rows = "ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n1,3,10,4,\n2,3,10,0,\n9,9,,,503\n"
+    measured = Shared.model_validate({"requests": {"csv": rows}})
+    assert mean_answer_s(measured, 100.0, 10.0) == pytest.approx(1.5 + 10 * 0.5 / 2)
 
 
 def test_others_that_would_fill_all_places_leave_a_hundredth():
@@ -273,6 +372,7 @@ def test_a_queue_that_is_shorter_than_the_line_refuses_the_rest():
         (PLAIN, 2.5, 3.5, 3),  # 0.5, 1.5, 3.5
         (PLAIN, 30.0, 31.5, 7),  # 7.5, 15.5, 23.5, 31.5
         (Backoff(first_s=1.0, factor=1.0, jitter=0.5), 2.0, 2.25, 3),
+        (Backoff(first_s=0.001, factor=1.0, jitter=0.0), 3e9, 3e9, 3 * 10**12),  # no pause by pause
     ],
 )
 def test_when_clients_come_back(backoff, closed_s, back_s, refusals):
@@ -307,6 +407,17 @@ def test_failed_requests_come_in_addition():
     assert queueing_s == pytest.approx(sum(min(0.5 * 2**k, 8.0) for many in draws for k in range(many)))
 
 
+def test_what_fails_is_asked_for_again():
+    service = rounds(server_error_probability=0.5, backoff=PLAIN)
+    calls = Calls(0, 0, JobCost(200, 1200, 200, 0, 0), 5, 1.0, True)
+    demand = demand_of(CallDraws(service), PLAIN, Streams(0), calls)
+    requests = int(Streams(0).generator(Stream.CALL_FAILURE, 0, 0).geometric(0.5, 200).sum())
+    assert (demand.calls, demand.requests, demand.too_many) == (200, requests, 0)
+    assert demand.place_s == pytest.approx(requests)  # a second each
+    assert demand.tokens == pytest.approx(7 * requests)
+    assert demand.waves == pytest.approx(requests / 5)
+
+
 def test_a_trace_tells_what_fails_and_how():
     csv = "ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n1,1,9,1,\n,,,,429\n"
     service = rounds(ttft=Constant(value_s=0.0), requests=RequestTrace.model_validate({"csv": csv}))
@@ -327,6 +438,12 @@ def test_a_worker_that_goes_down_makes_way():
     assert found.seconds(0) == pytest.approx((2.0, 2.0))
     # 2 calls were answered, and half a place was taken: round(0.5) is 0
     assert found.served[:4] == (10, 0, 0, 0)
+
+
+def test_halves_of_abandoned_calls_add_up():
+    # Each of four has half a place, and after 3.5 s has made 1.75 calls: 2 to rounding.
+    found = serve(rounds(concurrency=2), [Asked(0.0, 40, leaves_s=3.5)] * 4)
+    assert found.served[:4] == (4 * 2 + 2, 0, 0, 2)
 
 
 def test_abandoned_calls_are_those_in_service():

@@ -125,6 +125,18 @@ def test_the_rule() -> None:
         RoundRule(range(4), 0, Streams(0))
 
 
+def test_who_is_taken_in_during_a_round_is_asked_in_the_next() -> None:
+    rule = RoundRule(range(3), 3, Streams(0))
+    rule.evict(1)
+    assert rule.ask([]) == [0, 2]
+    assert not rule.admit(1)
+    assert (rule.members, rule.missing) == ([0, 1, 2], 2)
+    rule.report(0)
+    rule.report(2)
+    assert rule.may_step()
+    assert rule.ask([2, 0, 1]) == [2, 0, 1]
+
+
 # All but worker 0 stop at once; patience 2 s. With seed 1 the first round asks 1 and 2, both given up at 2 s,
 # and the next 0 and 4, with the same version: worker 0 hands in at 3 s, 4 is given up at 4 s: step 1. Then 0
 # and 3 are left, both are asked, 3 is given up at 6 s: step 2. Then worker 0 alone: step 3 at 7 s.

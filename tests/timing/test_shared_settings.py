@@ -43,7 +43,9 @@ def scenario(llm: dict[str, Any]) -> dict[str, Any]:
         ({"detail": "per_token"}, "llm.detail: found 'per_token', expected 'per_call' or 'per_round'"),
         ({"concurency": 3}, "llm.concurency: unknown key; did you mean 'concurrency'?"),
         ({"backoff": {"factor": 0.5}}, "llm.backoff.factor: found 0.5, expected at least 1"),
-        ({"backoff": {"first_s": 0.0}}, "llm.backoff.first_s: found 0.0, expected more than 0"),
+        ({"backoff": {"first_s": 0.0}}, "llm.backoff.first_s: found 0.0, expected at least 0.001"),
+        # pauses too short to count would keep a client busy for ever at one instant
+        ({"backoff": {"longest_s": 1e-12}}, "llm.backoff.longest_s: found 1e-12, expected at least 0.001"),
         ({"backoff": {"jitter": 2.0}}, "llm.backoff.jitter: found 2.0, expected at most 1"),
         ({"prefix_cache": {"share": 1.5}}, "llm.prefix_cache.share: found 1.5, expected at most 1"),
         ({"prefix_cache": {}}, "llm.prefix_cache.share: missing; this key is required"),

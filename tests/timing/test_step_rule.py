@@ -41,6 +41,9 @@ class PlainRule:
     def evict(self, worker: int) -> None:
         del self.ages[worker]
 
+    def admit(self, worker: int) -> None:
+        self.ages[worker] = 1
+
 
 # S, tau, who reports, may it step? All ages are 1 at the start.
 TRUTH = [
@@ -117,8 +120,26 @@ def test_who_is_evicted_holds_nobody_up() -> None:
     assert not rule.may_step()
 
 
+# S = 1, tau = 2. Worker 2 is taken in after both others have reported: it is older than they are, and is
+# waited for after one step.
+def test_who_is_taken_in_is_of_age_1() -> None:
+    rule = StepRule(range(3), wait_for=1, tau=2)
+    rule.evict(2)
+    rule.report(0)
+    rule.report(1)
+    assert rule.admit(2)
+    assert rule.may_step()
+    rule.stepped()
+    rule.report(0)
+    rule.report(1)
+    assert not rule.may_step()
+    rule.report(2)
+    assert rule.may_step()
+
+
 MOVES = st.lists(
-    st.tuples(st.sampled_from(["report"] * 6 + ["reset", "evict"]), st.integers(0, 4)), max_size=60
+    st.tuples(st.sampled_from(["report"] * 6 + ["reset", "evict", "admit", "admit"]), st.integers(0, 4)),
+    max_size=60,
 )
 
 
@@ -126,13 +147,17 @@ MOVES = st.lists(
 def test_the_rule_agrees_with_its_plain_twin(
     n_workers: int, wait_for: int, tau: int, moves: list[tuple[str, int]]
 ) -> None:
-    """A server steps as soon as it may; now and then there is a barrier, or somebody is given up."""
+    """A server steps as soon as it may; now and then comes a barrier, or somebody is given up or taken in."""
     rule, plain = StepRule(range(n_workers), wait_for, tau), PlainRule(n_workers, wait_for, tau)
     for move, worker in moves:
         assert rule.members == sorted(plain.ages)
         if move == "reset":
             rule.reset_ages()
             plain.reset_ages()
+        elif move == "admit":
+            if worker not in rule:
+                rule.admit(worker)
+                plain.admit(worker)
         elif worker in rule and worker not in plain.active:
             act = rule.evict, plain.evict
             for do in act if move == "evict" else (rule.report, plain.report):

@@ -306,8 +306,8 @@ BAD_LINKS: dict[str, dict[str, Any]] = {
         "down": SECOND,
         "outages": [{"start_s": 0.0, "stop_s": 1.0}],
     },
-    "up\n.*found a mean of 0, expected more: the link would never be up": {
-        "up": {"kind": "constant", "value_s": 0.0},
+    "up\n.*found a mean of 1e-20 s, expected at least 0.001": {
+        "up": {"kind": "constant", "value_s": 1e-20},
         "down": SECOND,
     },
     "stop_s\n.*found 1, expected more than start_s = 1": {"outages": [{"start_s": 1.0, "stop_s": 1.0}]},

@@ -56,7 +56,7 @@ class Served(NamedTuple):
     too_many_requests: int = 0
     """Answers 429."""
     server_errors: int = 0
-    """Answers 5xx, requests cut off by an outage included."""
+    """Answers 5xx, requests cut off by an outage included, and whatever else a trace of requests tells of."""
     abandoned_calls: int = 0
     """Calls under way when their worker went down: nobody waits for the answer, and no job counts them."""
     levels: Sequence[QueueLevel] = ()

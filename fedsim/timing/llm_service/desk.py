@@ -91,6 +91,8 @@ class Desk:
         try:
             yield done
         except Interrupt:
+            # what rounding has left undone: `arm` cannot wake the service in the past
+            agenda.catch_up(math.nextafter(env.now, -math.inf))
             if job.left:
                 self._give_up(job)
             raise

@@ -2,23 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from simpy.exceptions import Interrupt
+
+from fedsim.streams import Streams
+from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.llm_service.base import Calls, Served
-from fedsim.timing.llm_service.draws import CallDraws
-from fedsim.timing.llm_service.round_desk import RoundDesk
-from fedsim.timing.llm_service.undisturbed import Undisturbed
+from fedsim.timing.llm_service.desks import Desks
+from fedsim.timing.llm_service.round_demand import demand_of
+from fedsim.timing.llm_service.round_fluid import Fluid
+from fedsim.timing.llm_service.round_jobs import Job
 
 if TYPE_CHECKING:
     import simpy
 
-    from fedsim.streams import Streams
-    from fedsim.timing.activities import ActivityClock
+    from fedsim.timing.llm_service.draws import CallDraws
     from fedsim.timing.llm_service.shared import Shared
 
+CALLING, QUEUEING = Activity.CALLING, Activity.QUEUEING
 
-class PerRound:
+
+class RoundDesk:
+    """One service of `PerRound`: draws its jobs, lets them share it, and keeps the books.
+
+    Args:
+        number: the number of the service.
+        settings: its limits.
+        draws: what is drawn for calls.
+        env: the simulation.
+        streams: the randomness of the run.
+        clock: the books of seconds.
+        keep_levels: whether to remember queue lengths over time.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        settings: Shared,
+        draws: CallDraws,
+        env: simpy.Environment,
+        streams: Streams,
+        clock: ActivityClock,
+        keep_levels: bool,
+    ) -> None:
+        self._backoff = settings.backoff
+        self._draws = draws
+        self._env = env
+        self._streams = streams
+        self._switch = clock.switch
+        self._keep_levels = keep_levels
+        self._fluid = Fluid(settings, env, number, keep_levels)
+        self._requests = self._too_many = self._errors = 0
+        self._abandoned = 0.0  # an expectation
+
+    def serve(self, calls: Calls) -> Generator[simpy.Event, object, None]:
+        """Return when all calls of a job are answered: see `LlmService.serve`."""
+        begun_s = self._env.now
+        if calls.booked:
+            self._switch(calls.worker, CALLING, begun_s)
+        job = self._fluid.enter(demand_of(self._draws, self._backoff, self._streams, calls))
+        try:
+            yield job.done
+        except Interrupt:
+            self._fluid.leave(job)
+            self._end(job, calls, begun_s)
+            raise
+        self._end(job, calls, begun_s)
+
+    def _end(self, job: Job, calls: Calls, begun_s: float) -> None:
+        """Enter a job that has left in the books."""
+        if calls.booked and job.queued_s > 0:
+            # Nothing has been booked since the job began: what was calling so far is told apart now.
+            self._switch(calls.worker, QUEUEING, begun_s)
+            self._switch(calls.worker, CALLING, min(begun_s + job.queued_s, self._env.now))
+        self._abandoned += job.open_calls
+        demand = job.demand
+        # each rounded by itself: none may be less than 0
+        answered = round(job.answered * demand.calls)
+        too_many = round(job.answered * demand.too_many)
+        errors = round(job.answered * (demand.requests - demand.calls - demand.too_many))
+        self._requests += answered + too_many + errors
+        self._too_many += too_many
+        self._errors += errors
+
+    def served(self) -> Served:
+        """Return what has been counted of the jobs that have left."""
+        fluid = self._fluid
+        too_many, errors, abandoned = round(fluid.refused), fluid.outages.refused, round(self._abandoned)
+        return Served(
+            self._requests + too_many + errors + abandoned,
+            self._too_many + too_many,
+            self._errors + errors,
+            abandoned,
+            fluid.levels.rows if self._keep_levels else (),
+        )
+
+
+class PerRound(Desks):
     """`Shared` at work, approximately: all calls of a job at once, as a fluid, with a few events a job.
 
     What a job's calls are, how long each is answered and what of it fails is drawn as `PerCall` draws it, and
@@ -30,7 +112,9 @@ class PerRound:
 
     - where a job has few calls a lane: who stood first in the line then matters;
     - where requests are refused: all wait equally long here, but in truth some are lucky and some are not;
-    - where all jobs begin together and have few calls a lane, or a `queue_limit` is shorter than the line;
+    - where all jobs begin together and have few calls a lane;
+    - where a `queue_limit` is shorter than the line: in truth whoever has a place keeps it, for its next call
+      comes as the place becomes free, and the pauses of those outside grow;
     - where places suffice on average: what a background or failures fill now and then is not seen.
 
     All that counts is averages. Pauses are taken at their mean, except those after failures, which are drawn.
@@ -42,44 +126,6 @@ class PerRound:
     Source: processor sharing, the fluid form of taking turns; Kleinrock, "Time-shared systems: a theoretical
     treatment", Journal of the ACM, 1967. Waits, rates and places hang together by Little's law; Little, "A
     proof for the queuing formula L = lambda W", Operations Research, 1961.
-
-    Args:
-        settings: the service.
-        env: the simulation.
-        streams: the randomness of the run.
-        clock: the books of seconds.
-        groups: the number of each worker's group.
-        keep_levels: whether to remember queue lengths over time.
     """
 
-    def __init__(
-        self,
-        settings: Shared,
-        env: simpy.Environment,
-        streams: Streams,
-        clock: ActivityClock,
-        groups: Sequence[int],
-        keep_levels: bool,
-    ) -> None:
-        numbers = list(groups) if settings.shared_by == "group" else [0] * len(groups)
-        draws = CallDraws(settings)
-        disturbed = settings.has_limits or draws.failure_probability > 0
-        self._desks: dict[int, RoundDesk | Undisturbed] = {
-            number: RoundDesk(number, settings, draws, env, streams, clock, keep_levels)
-            if disturbed
-            else Undisturbed(number, draws, env, streams, clock, keep_levels)
-            for number in sorted(set(numbers))
-        }
-        self._desk_of = [self._desks[number] for number in numbers]
-
-    def serve(self, calls: Calls) -> Generator[simpy.Event, object, None]:
-        """Return when all calls of a job are answered: see `LlmService.serve`."""
-        return self._desk_of[calls.worker].serve(calls)
-
-    def served(self) -> Served:
-        """Return what all services together have counted; jobs that have not ended are not in it."""
-        found = [desk.served() for desk in self._desks.values()]
-        requests, too_many, errors, abandoned = map(sum, zip(*(one[:4] for one in found), strict=True))
-        levels = [row for one in found for row in one.levels]
-        levels.sort(key=lambda row: (row.time_s, row.service))
-        return Served(requests, too_many, errors, abandoned, levels)
+    desk = RoundDesk

@@ -38,10 +38,11 @@ class BackgroundLoad:
             rows = background.arrivals.rows
             lasts_s = period_s(background)
             windows = math.ceil(lasts_s / WINDOW_S)
-            self._window_s = lasts_s / windows
+            if windows > 1:
+                self._window_s = lasts_s / windows
             answers_s = mean_answer_s(settings, rows.tokens_in, rows.tokens_out)
             window = np.minimum((rows.time_s / self._window_s).astype(np.intp), windows - 1)
-            self._places = np.bincount(window, answers_s, minlength=windows) / self._window_s
+            self._places = np.bincount(window, answers_s, minlength=windows) / (lasts_s / windows)
 
     def places(self, now_s: float) -> float:
         """Return how many places are taken at this instant."""
@@ -52,8 +53,9 @@ class BackgroundLoad:
         return (self._window(now_s) + 1) * self._window_s
 
     def _window(self, now_s: float) -> int:
-        # a little later: the end of a window, as rounding has it, belongs to the next
-        return int(now_s / self._window_s + 1e-9)
+        window = int(now_s / self._window_s)
+        # the end of a window belongs to the next one, whatever rounding makes of the division
+        return window + ((window + 1) * self._window_s <= now_s)
 
 
 def mean_answer_s(settings: Shared, tokens_in: AnyNumber, tokens_out: AnyNumber) -> AnyNumber:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 from fedsim.timing.llm_service.levels import Levels
@@ -11,7 +10,8 @@ from fedsim.timing.llm_service.round_background import BackgroundLoad
 from fedsim.timing.llm_service.round_demand import Demand
 from fedsim.timing.llm_service.round_jobs import IDLE, PLACES, REQUESTS, TOKENS, Job, JobTable
 from fedsim.timing.llm_service.round_limits import MOMENT_S, ROUNDING, Bucket
-from fedsim.timing.llm_service.round_retries import Refusals, refusals_until_open
+from fedsim.timing.llm_service.round_outages import Outages
+from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ class Fluid:
         self.levels = Levels(number)
         self.refused = 0.0
         """Requests answered 429 by a limit so far; an expectation."""
-        self.unavailable = 0
-        """Requests answered 503 so far."""
         self._settings = settings
         self._env = env
         self._keep_levels = keep_levels
@@ -52,9 +50,8 @@ class Fluid:
             amount: Bucket(a_minute, settings.burst_s) for amount, a_minute in limits.items() if a_minute
         }
         self._background = BackgroundLoad(settings)
-        self._outages = deque(settings.outages)
-        self._opens_s = -math.inf
         self._table = JobTable()
+        self.outages = Outages(settings, self._table)
         self._begun = 0
         self._now_s = 0.0
         self._wait_s = 0.0
@@ -75,9 +72,7 @@ class Fluid:
         self._pass(now_s)
         self._close_if_due(now_s)
         job.apart_s = self._sum_apart_s
-        if now_s < self._opens_s:
-            job.held_s = self._refuse([job], self._opens_s - now_s)
-            job.back_s = now_s + job.held_s
+        self.outages.turn_away(job, now_s)
         self._table.add(job, self._wait_s)
         self._wake_at(now_s)
         return job
@@ -103,11 +98,11 @@ class Fluid:
     def _look(self, until_s: float) -> None:
         """Do what is due by then, and find out at what pace the jobs go on."""
         self._pass(until_s)
+        self._close_if_due(until_s)  # what would be answered at that very instant is cut off
         for job in self._table.due_by(until_s):
             self._let_go(job)
             job.done.succeed()
-        self._close_if_due(until_s)
-        if until_s >= self._opens_s:
+        if until_s >= self.outages.opens_s:
             self._share(until_s)
         if self._keep_levels:
             self._note(until_s)
@@ -125,22 +120,10 @@ class Fluid:
             self._sum_apart_s += seconds * self._apart_s
 
     def _close_if_due(self, now_s: float) -> None:
-        """Begin an outage that is due: all open calls are cut off, and come back after it."""
-        while self._outages and self._outages[0].start_s <= now_s:
-            stop_s = self._outages.popleft().stop_s
-            if stop_s <= now_s:  # nobody was there
-                continue
-            self._opens_s = stop_s
+        """Begin an outage that is due: nothing is let in and nobody waits in line."""
+        if self.outages.begin(now_s):
             self._rates = IDLE
             self._refused_a_s = self._apart_s = self._in_line = 0.0
-            if self._table.jobs:
-                self._table.hold(now_s, self._refuse(self._table.jobs, stop_s - now_s))
-
-    def _refuse(self, jobs: list[Job], seconds: float) -> float:
-        """Answer all open calls 503 for so long, and return when they come back to an open door (s)."""
-        held_s, refusals = refusals_until_open(self._settings.backoff, seconds)
-        self.unavailable += refusals * sum(job.demand.lanes for job in jobs)
-        return held_s
 
     def _share(self, now_s: float) -> None:
         """Find the wait with which all jobs together stay within places and buckets."""
@@ -180,18 +163,17 @@ class Fluid:
     def _note(self, now_s: float) -> None:
         """Remember how many wait and how many are answered."""
         places = 0.0
-        if now_s >= self._opens_s:
+        if now_s >= self.outages.opens_s:
             places = self._rates[PLACES] + self._background.places(now_s)
         serving = round(min(places, self._settings.concurrency or math.inf))
         self.levels.note(now_s, round(self._in_line), serving)
 
     def _next_s(self, now_s: float) -> float:
         """Return when something changes next (s) if nobody comes or goes."""
-        if now_s < self._opens_s:
-            return self._opens_s
+        if now_s < self.outages.opens_s:
+            return self.outages.opens_s
         empty_s = [now_s + bucket.lasts_s(self._rates[amount]) for amount, bucket in self._buckets.items()]
-        outage_s = self._outages[0].start_s if self._outages else math.inf
-        return min(self._table.due_s(), outage_s, self._background.changes_s(now_s), *empty_s)
+        return min(self._table.due_s(), self.outages.next_s, self._background.changes_s(now_s), *empty_s)
 
     def _wake_at(self, at_s: float) -> None:
         """Look again then, or before that; a timer that comes too early does nothing."""

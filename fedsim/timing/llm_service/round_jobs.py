@@ -13,8 +13,8 @@ from fedsim.timing.llm_service.round_limits import MOMENT_S, common_wait_s
 if TYPE_CHECKING:
     import simpy
 
-DUE, PACE, BARE = range(3)
-"""The rows of times: when each job ends; a wave's time, its wait included; and without it."""
+DUE, BACK, PACE, BARE = range(4)
+"""Rows of times: when each job ends; when it came (back); a wave's time, wait included; and without it."""
 PLACES, REQUESTS, TOKENS = range(3)
 """What jobs use of a service, and its rows: of each wave the seconds at a place, the requests, the tokens."""
 Rates = tuple[float, float, float]
@@ -27,7 +27,7 @@ class Job:
 
     __slots__ = (
         *("answered", "apart_s", "back_s", "begun_s", "column", "demand", "done", "held_s", "lost_s"),
-        *("number", "open_calls", "queued_s", "used"),
+        *("number", "open_calls", "queued_s", "refusals", "used"),
     )
 
     def __init__(self, demand: Demand, number: int, done: simpy.Event, begun_s: float) -> None:
@@ -39,6 +39,8 @@ class Job:
         self.begun_s = begun_s
         self.back_s = begun_s
         """When it asks for its calls to be answered, after an outage perhaps."""
+        self.refusals = 0
+        """How often an outage has turned its calls away, one after the other, since they were cut off."""
         self.held_s = 0.0
         """How long outages have kept it away."""
         self.lost_s = 0.0
@@ -52,8 +54,8 @@ class Job:
         """What it uses when it is alone."""
         self.answered = 1.0
         """The part of its requests that have been answered when it leaves."""
-        self.open_calls = 0
-        """How many of its calls are being answered at that instant."""
+        self.open_calls = 0.0
+        """How many of its calls are being answered at that instant, on average."""
         self.queued_s = 0.0
         """For how long all its open calls have waited by then."""
 
@@ -65,7 +67,7 @@ class JobTable:
         self.jobs: list[Job] = []
         self.undisturbed: Rates = IDLE
         """What all jobs would use if none had to wait."""
-        self._times_s = np.zeros((3, 8))
+        self._times_s = np.zeros((4, 8))
         self._amounts = np.zeros((3, 8))
 
     def add(self, job: Job, wait_s: float) -> None:
@@ -77,7 +79,7 @@ class JobTable:
         waves = demand.waves
         bare_s = max(demand.alone_s, MOMENT_S) / waves
         due_s = job.back_s + (demand.alone_s + waves * wait_s)
-        self._times_s[:, column] = due_s, bare_s + wait_s, bare_s
+        self._times_s[:, column] = due_s, job.back_s, bare_s + wait_s, bare_s
         self._amounts[:, column] = demand.place_s / waves, demand.requests / waves, demand.tokens / waves
         job.column = column
         self.jobs.append(job)
@@ -87,14 +89,14 @@ class JobTable:
         """Let a job leave, finished or not."""
         column = job.column
         assert column is not None
-        due_s, pace_s, _ = self._times_s[:, column].tolist()
+        due_s, _, pace_s, _ = self._times_s[:, column].tolist()
         still_away_s = max(job.back_s - now_s, 0.0)
         left = max(due_s - still_away_s - now_s, 0.0) / (pace_s * job.demand.waves)
         job.answered = 1.0 - min(left, 1.0)
         job.held_s -= still_away_s
         if left > 0 and not still_away_s:
-            answering = round(float(self._amounts[PLACES, column]) / pace_s)
-            job.open_calls = min(answering, math.ceil(left * job.demand.requests))
+            answering = float(self._amounts[PLACES, column]) / pace_s
+            job.open_calls = min(answering, left * job.demand.requests)
         last = self.jobs.pop()
         if last is not job:
             for cells in (self._times_s, self._amounts):
@@ -119,16 +121,21 @@ class JobTable:
         columns = (self._times_s[DUE, : len(self.jobs)] <= until_s).nonzero()[0].tolist()
         return sorted((self.jobs[column] for column in columns), key=lambda job: job.number)
 
-    def hold(self, now_s: float, seconds: float) -> None:
-        """Stop all jobs for so long; calls that were being answered begin again afterwards."""
-        for job in self.jobs:
-            times_s = self._times_s[:, job.column]
-            answering = job.demand.answered_share * times_s[BARE] / times_s[PACE]
-            lost_s = float(answering) * job.demand.age_s
-            times_s[DUE] += seconds + lost_s
-            job.lost_s += lost_s
-            job.held_s += seconds
-            job.back_s = now_s + seconds
+    def cut_off(self, job: Job) -> None:
+        """Have the calls of a job that are being answered begin again."""
+        times_s = self._times_s[:, job.column]
+        answering = job.demand.answered_share * times_s[BARE] / times_s[PACE]
+        lost_s = float(answering) * job.demand.age_s
+        times_s[DUE] += lost_s
+        job.lost_s += lost_s
+
+    def hold(self, job: Job, from_s: float, seconds: float) -> None:
+        """Keep a job, which need not be in service yet, away for so long."""
+        job.held_s += seconds
+        job.back_s = from_s + seconds
+        if job.column is not None:
+            self._times_s[DUE, job.column] += seconds
+            self._times_s[BACK, job.column] = job.back_s
 
     def wait_s(self, limited: int, limit: float, guess_s: float) -> float:
         """Return the wait before each call (s) with which all jobs together use no more than a limit."""
@@ -142,8 +149,8 @@ class JobTable:
         return places, requests, tokens
 
     def go_on(self, now_s: float, wait_s: float) -> None:
-        """From now on each call waits so long."""
-        due_s, pace_s, bare_s = self._times_s[:, : len(self.jobs)]
-        slower_s = bare_s + wait_s
-        due_s[:] = now_s + (due_s - now_s) * (slower_s / pace_s)
+        """From now on, or once their jobs are back, calls wait so long each."""
+        due_s, back_s, pace_s, bare_s = self._times_s[:, : len(self.jobs)]
+        slower_s, from_s = bare_s + wait_s, np.maximum(back_s, now_s)
+        due_s[:] = from_s + (due_s - from_s) * (slower_s / pace_s)
         pace_s[:] = slower_s

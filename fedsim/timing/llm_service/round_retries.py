@@ -1,8 +1,7 @@
-"""When refused clients come back, and how often they are refused: pauses at their mean, nothing drawn."""
+"""How often requests are refused: pauses at their mean, nothing drawn."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +22,8 @@ class Refusals:
     """How often requests are refused, given how long they wait for a limit on average.
 
     Whoever comes back takes what is there, whether it has waited for long or comes for the first time: each
-    try
-    fails with one chance q, so that a request is refused q / (1 - q) times and waits the sum of q**k times
-    the k-th pause.
+    try fails with one chance q, so that a request is refused q / (1 - q) times and waits the sum of q**k
+    times the k-th pause.
 
     Args:
         backoff: the pauses, each taken at its mean.
@@ -43,23 +41,3 @@ class Refusals:
         """Return how often a request is refused that waits so long (s) on average."""
         chance = float(np.interp(wait_s, self._waits_s, self._chances))
         return chance / (1 - chance)
-
-
-def refusals_until_open(backoff: Backoff, seconds: float) -> tuple[float, int]:
-    """Return when a client comes back for the first time after a closed door opens (s from its first try).
-
-    The second number is how often it has been refused by then, at least once.
-
-    Args:
-        backoff: the pauses, each taken at its mean.
-        seconds: how long the door stays closed, counted from the first try; positive.
-    """
-    at_s, refusals = 0.0, 0
-    while at_s < seconds:
-        pause = mean_pause_s(backoff, refusals + 1)
-        again = 1
-        if pause == mean_pause_s(backoff, refusals + 2):
-            again = math.ceil((seconds - at_s) / pause)
-        at_s += again * pause
-        refusals += again
-    return at_s, refusals

@@ -50,9 +50,9 @@ class Backoff(Strict):
     Blog, 2015 (`jitter` 1 is its full jitter); the defaults are those of the openai Python client.
     """
 
-    first_s: float = Field(0.5, gt=0)
+    first_s: float = Field(0.5, ge=0.001)
     factor: float = Field(2.0, ge=1)
-    longest_s: float = Field(8.0, gt=0)
+    longest_s: float = Field(8.0, ge=0.001)
     jitter: float = Field(0.25, ge=0, le=1)
 
     def longest_pause_s(self, refusals: int) -> float:

@@ -66,13 +66,14 @@ class GraphCarrier:
         self._resent = [0] * len(channels.ends)
         links = [wire.link for wire in plan.wires]
         flaky = {number: link for number, link in enumerate(links) if link.is_flaky}
+        changing = {channel for number in flaky for channel in channels.of(number)}
         self._own = channels.private(paths)
         shared_bytes_s = [
             math.inf if channel in self._own else capacity
             for channel, capacity in enumerate(channels.capacities_bytes_s)
         ]
         limited = bool(flaky) or any(link.mbps is not None for link in links)
-        self._flows = Flows(env, shared_bytes_s) if limited else None
+        self._flows = Flows(env, shared_bytes_s, changing) if limited else None
         self._unlimited = UnlimitedUse(len(channels.ends))
         self._states: dict[int, LinkState] = {}
         for number, link in flaky.items():

@@ -15,9 +15,8 @@ def fair_shares(routes: Routes, most: Numbers, counts: Numbers, capacities: Numb
     No flow could have more without taking from one that has no more than it.
 
     Args:
-        routes: ``(d, c)``, the channels of each class, a column each, none twice in a column but those
-        without
-            limit: shorter routes are filled up with any channel of infinite capacity.
+        routes: ``(d, c)``, the channels of each class, a column each, none twice in a column. Shorter routes
+            are filled up with a channel of infinite capacity, which may be there any number of times.
         most: ``(c,)``, what a flow of the class may send at most (bytes/s), may be infinite.
         counts: ``(c,)``, how many flows the class has, as whole numbers.
         capacities: ``(n,)`` in bytes/s, may be infinite, and 0 where nothing can pass.
@@ -76,7 +75,7 @@ def _fill(routes: Routes, most: Numbers, counts: Numbers, capacities: Numbers) -
         rising = rising[~done]
         if rising.size:
             taken = np.where(done & (reached < np.inf), reached * flows, 0.0)
-            left = np.maximum(left - _by_channel(on, taken, len(left)), 0.0)
+            left = left - _by_channel(on, taken, len(left))
     return rates
 
 

@@ -55,7 +55,7 @@ class FlowCluster:
 
     @property
     def channels(self) -> list[int]:
-        """The limited channels that belong to the cluster."""
+        """Those that belong to the cluster."""
         return list(self._places)
 
     def set_capacity(self, channel: int, bytes_s: float) -> None:
@@ -71,7 +71,7 @@ class FlowCluster:
 
         Args:
             flow: the flow.
-            limited: those channels of its route that have limits; they belong to the cluster.
+            limited: those channels of its route that may limit it; they belong to the cluster.
             n_bytes: what it has yet to send.
         """
         places = tuple([self._places[channel] for channel in limited])
@@ -113,14 +113,23 @@ class FlowCluster:
         if first_s == math.inf or (self._wakes_s and self._wakes_s[-1] <= first_s):
             return
         self._wakes_s.append(first_s)
-        # Never late: the sum of the clock and this difference may be rounded down, but not up. Woken too
-        # early
-        # the cluster asks to be woken again, and then the difference is exact. Nor before now: a flow may
-        # have been sent a rounding more than it has.
-        Call(self._env, self._wake, delay_s=max(0.0, first_s - self._env.now))
+        now_s = self._env.now
+        # Not before now: a flow may have been sent a rounding more than it has.
+        delay_s = max(0.0, first_s - now_s)
+        # Nor late: of what happens at the very instant of a flow's end nothing must stop it. Woken a rounding
+        # too early, the cluster asks to be woken again, and then the difference is exact.
+        if now_s + delay_s > first_s:
+            delay_s = math.nextafter(delay_s, 0.0)
+        Call(self._env, self._wake, delay_s=delay_s)
 
     def _wake(self, _: simpy.Event) -> None:
         self._wakes_s.pop()
+        self.end_the_due()
+        if not self._unsettled:
+            self._expect_the_first()
+
+    def end_the_due(self) -> None:
+        """End the flows that have sent all by now."""
         ended = self._classes.take_ended(self._env.now)
         for flow in ended:
             flow.cluster = None
@@ -129,5 +138,3 @@ class FlowCluster:
             flow.succeed()
         if ended:
             self._settle_soon()
-        elif not self._unsettled:
-            self._expect_the_first()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import count
 
 import simpy
@@ -24,6 +24,7 @@ class Flows:
     Args:
         env: the simulation.
         capacities_bytes_s: of each channel; infinite where it has no limit, 0 while nothing can pass.
+        changing: the channels of infinite capacity that may get a limit on the way.
 
     Source: the flow level of Bertsekas and Gallager, Data Networks, 2nd edition, 1992, section 6.5.2.
 
@@ -34,16 +35,20 @@ class Flows:
     (None, 10.0, None, 15.0)
     """
 
-    def __init__(self, env: simpy.Environment, capacities_bytes_s: Sequence[float]) -> None:
+    def __init__(
+        self, env: simpy.Environment, capacities_bytes_s: Sequence[float], changing: Collection[int] = ()
+    ) -> None:
         self._env = env
         self._capacities = list(capacities_bytes_s)
         self._books = ChannelBooks(len(self._capacities))
-        self._has_limit = [capacity < math.inf for capacity in self._capacities]
+        self._may_limit = [
+            capacity < math.inf or channel in changing for channel, capacity in enumerate(self._capacities)
+        ]
         self._limited_of: dict[tuple[int, ...], tuple[int, ...]] = {}
-        """Of each route the channels that have, or have had, a limit."""
+        """Of each route the channels that may limit its flows."""
         self._numbers = count()
         self._home: list[FlowCluster | None] = [None] * len(self._capacities)
-        """Of each limited channel the cluster, once a flow has been on it."""
+        """Of each channel that may limit flows the cluster, once a flow has been on it."""
         self._alone: dict[float, FlowCluster] = {}
         """Of the flows that no channel limits, a cluster for each limit of their own."""
 
@@ -79,12 +84,11 @@ class Flows:
         """Change what a channel can carry from the end of this instant on.
 
         Args:
-            channel: its number.
+            channel: its number; of one that had a limit from the start, or is said to be `changing`.
             bytes_s: at least 0, may be infinite; flows over a channel of 0 stand still.
         """
+        assert self._may_limit[channel]
         self._capacities[channel] = bytes_s
-        if bytes_s < math.inf and not self._has_limit[channel]:
-            self._limit(channel)
         home = self._home[channel]
         if home is not None:
             home.set_capacity(channel, bytes_s)
@@ -101,7 +105,7 @@ class Flows:
     def _limited(self, route: tuple[int, ...]) -> tuple[int, ...]:
         limited = self._limited_of.get(route)
         if limited is None:
-            limited = tuple([channel for channel in route if self._has_limit[channel]])
+            limited = tuple([channel for channel in route if self._may_limit[channel]])
             self._limited_of[route] = limited
         return limited
 
@@ -125,27 +129,13 @@ class Flows:
         moving: list[Flow] = []
         for home in homes:
             if home is not target:
+                home.end_the_due()  # what ends at this instant would go on by a rounding
                 channels += home.channels
                 moving += [flow for flow, _ in home.sent()]
         for channel in channels:
             self._home[channel] = target
             target.set_capacity(channel, self._capacities[channel])
         for flow in moving:
-            self._move(flow)
+            assert flow.cluster is not None
+            target.add(flow, self._limited(flow.route), flow.cluster.remove(flow))
         return target
-
-    def _limit(self, channel: int) -> None:
-        """From now on a channel has a limit: the flows over it are no longer what they were."""
-        self._has_limit[channel] = True
-        self._limited_of.clear()
-        flows = [flow for cluster in self._clusters() for flow, _ in cluster.sent()]
-        for flow in flows:
-            if channel in flow.route:
-                self._move(flow)
-
-    def _move(self, flow: Flow) -> None:
-        """Take a flow from its cluster to the one where it belongs now."""
-        assert flow.cluster is not None
-        n_bytes = flow.cluster.remove(flow)
-        limited = self._limited(flow.route)
-        self._cluster(limited, flow.most_bytes_s).add(flow, limited, n_bytes)

@@ -60,8 +60,10 @@ class GraphFile(Topology):
         given = {key: value for key, value in settings.items() if value is not None}
         if ("file" in given) == ("text" in given or "format" in given):
             raise _bad("expected either file, the path of a graph, or its format and text")
-        if not isinstance(given.get("file"), str):
+        if "file" not in given:
             return given
+        if not isinstance(given["file"], str):
+            raise _bad(f"file: found {given['file']!r}, expected the path of a graph")
         path = Path(given.pop("file"))
         try:
             form, text = read_text(path)

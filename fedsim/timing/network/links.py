@@ -12,6 +12,9 @@ from fedsim.catalog import Strict
 from fedsim.timing.delays import AnyDelay, Delay
 from fedsim.timing.delays.constant import Constant
 
+LEAST_UP_S = 0.001
+"""What a link must be up on average: with less, its turns would leave the clock where it is."""
+
 
 class LinkOutage(Strict):
     """A stretch of time, [`start_s`, `stop_s`), in which a link is down."""
@@ -62,8 +65,8 @@ class Link(Strict):
     @field_validator("up")
     @classmethod
     def _ever_up(cls, up: Delay | None) -> Delay | None:
-        if up is not None and up.mean_value_s == 0:
-            raise ValueError("found a mean of 0, expected more: the link would never be up")
+        if up is not None and up.mean_value_s < LEAST_UP_S:
+            raise ValueError(f"found a mean of {up.mean_value_s:g} s, expected at least {LEAST_UP_S:g}")
         return up
 
     @field_validator("outages")

@@ -1,0 +1,122 @@
+"""Where messages to the server come in, and how it waits for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from fedsim.messages import Ticket
+from fedsim.timing.orders import Orders
+
+if TYPE_CHECKING:
+    import simpy
+
+Take = Callable[[Any, "simpy.Event"], None]
+"""How the server takes a message, given the message and the event that brings its worker the answer."""
+
+
+class Inbox:
+    """Messages in order of arrival, and the sleep of a server that has read all of them.
+
+    To a server that sleeps, a message is read to at once; only one that makes enough wakes it up.
+
+    Args:
+        env: the simulation.
+        orders: what workers are busy with.
+        patience_s: how long the server waits for a worker's answer (s); none: for ever.
+        evict: gives a worker up.
+        anybody: tells whether anybody may still send a message.
+        look_around: called whenever the server goes to sleep, or sleeps on after a message.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        orders: Orders,
+        patience_s: float | None,
+        evict: Callable[[int], None],
+        anybody: Callable[[], bool],
+        look_around: Callable[[], None],
+    ) -> None:
+        self._env = env
+        self._orders = orders
+        self._patience_s = patience_s
+        self._evict = evict
+        self._anybody = anybody
+        self._look_around = look_around
+        # A deque and one wake-up event: SimPy's Store pops from the front of a list, slow under a backlog.
+        self._messages: deque[tuple[Take, Any, simpy.Event]] = deque()
+        self._wake = env.event()
+        self._asleep_until: Callable[[], bool] | None = None
+        self._stirred = False
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the server sleeps until there are enough messages."""
+        return self._asleep_until is not None
+
+    def report(self, take: Take, ticket: Ticket) -> simpy.Event:
+        """Put a ticket in; the event returned fires with its worker's next order."""
+        reply = self._env.event()
+        if self._asleep_until is None:
+            self._messages.append((take, ticket, reply))
+            return reply
+        # A sleeping server has read all its messages: this one's turn is now, and only the one that makes
+        # enough is worth an event.
+        take(ticket, reply)
+        if self._asleep_until is not None:
+            if self._asleep_until():
+                self._wake_up()
+            else:
+                self._look_around()
+        return reply
+
+    def request(self, take: Take, message: Any) -> simpy.Event:
+        """Put a request for work in; the event returned brings the answer."""
+        reply = self._env.event()
+        if self._asleep_until is None:
+            self._messages.append((take, message, reply))
+        else:
+            take(message, reply)
+            self.stir()
+        return reply
+
+    def stir(self) -> None:
+        """Let a sleeping server look again: who takes part, or is asked, has changed."""
+        self._stirred = True
+        if self._asleep_until is not None:
+            self._wake_up()
+
+    def collect(self, enough: Callable[[], bool]) -> Generator[simpy.Event, object, None]:
+        """Take messages one by one until there are enough, or nobody is left to send one."""
+        while not enough():
+            if self._messages:
+                take, message, reply = self._messages.popleft()
+                take(message, reply)
+            elif self._anybody():
+                self._asleep_until, self._wake = enough, self._env.event()
+                self._look_around()
+                self._stirred = False
+                if self._patience_s is not None and self._orders.outstanding:
+                    yield from self._lose_patience(self._patience_s)
+                    self._asleep_until = None
+                else:
+                    yield self._wake
+                    if not self._stirred:
+                        return  # the message that made enough has woken the server
+            else:
+                return
+
+    def _wake_up(self) -> None:
+        self._asleep_until = None
+        self._wake.succeed()
+
+    def _lose_patience(self, patience_s: float) -> Generator[simpy.Event, object, None]:
+        """Sleep until woken or until a worker has been silent for so long (s); then evict it."""
+        worker, order = next(iter(self._orders.outstanding.items()))
+        left_s = order.since_s + patience_s - self._env.now
+        if left_s > 0:
+            yield self._wake | self._env.timeout(left_s)
+        else:
+            self._evict(worker)
