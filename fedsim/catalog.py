@@ -9,10 +9,10 @@ through a Python entry point of the group ``fedsim.<family>``, or is named in a 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -38,6 +38,13 @@ class Strict(BaseModel):
         if not isinstance(table, dict):
             return table
         return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other settings; nothing that was worked out from the old ones goes along."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]  # a cached property
+        return copied
 
 
 class Part(Strict):

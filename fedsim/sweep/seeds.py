@@ -13,7 +13,7 @@ def with_seed(scenario: Scenario, seed: int) -> Scenario:
     """
     if not scenario.attacks:
         return scenario.model_copy(update={"seed": seed})
-    # Not a copy: who attacks is drawn from the seed, and a copy would keep those of the old one.
+    # Checked anew: who attacks is drawn from the seed, and not everybody may attack.
     settings = {name: getattr(scenario, name) for name in Scenario.model_fields}
     return parse(settings | {"seed": seed}, f"{scenario.label}, seed {seed}")
 

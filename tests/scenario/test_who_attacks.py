@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from fedsim.attack import Attack
 from fedsim.errors import InputError
 from fedsim.learning.attacks.honest import Honest
+from fedsim.scenario import load_scenario
 from fedsim.scenario.model import ATTACKS
 from fedsim.streams import Stream, Streams
 
@@ -75,3 +76,14 @@ def test_every_attack_takes_who_and_when() -> None:
     for kind, part in ATTACKS:
         assert {"workers", "fraction", "start_s", "stop_s"} <= set(part.model_fields), kind
         assert part.model_fields["kind"].default == kind
+
+
+def test_a_copy_with_another_seed_has_attackers_of_its_own(small) -> None:
+    attacked = load_scenario(
+        small, overrides=["workers.0.count=40", "attacks=[{ kind = 'zero', fraction = 0.5 }]"]
+    )
+    other = load_scenario(
+        small, overrides=["workers.0.count=40", "attacks=[{ kind = 'zero', fraction = 0.5 }]", "seed=1"]
+    )
+    assert attacked.malicious != other.malicious
+    assert attacked.model_copy(update={"seed": 1}).malicious == other.malicious
