@@ -33,7 +33,7 @@ def facts(origins: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
 def commands(origins: Mapping[str, Mapping[str, Any]], path: Path, output: Path) -> str:
     """Return the commands that made the runs, in the order of their ends, and the one that makes the page."""
     ordered = sorted(origins.values(), key=lambda origin: str(origin["finished"]))
-    made = list(dict.fromkeys(_runnable(str(origin["command"])) for origin in ordered))
+    made = list(dict.fromkeys(str(origin["command"]).replace("\n", " ") for origin in ordered))
     if len(made) > MAX_COMMANDS:
         more = len(made) - MAX_COMMANDS
         made = [
@@ -50,12 +50,6 @@ def _instant(written: str) -> str:
     '2026-05-04 10:11:12 UTC'
     """
     return written.replace("T", " ").replace("+00:00", " UTC")
-
-
-def _runnable(command: str) -> str:
-    """Return a command in one line; `python -m fedsim` has left nothing but the name of a file."""
-    program, *words = command.split() or [""]
-    return " ".join(["python -m fedsim" if program == "__main__.py" else program, *words])
 
 
 def _quoted(path: Path) -> str:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="Scenario file (TOML) with a [sweep].", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="Scenario file (TOML) that states a sweep.", show_default=False)
+    ],
     overrides: Overrides = None,
     only: Only = None,
     jobs: Annotated[

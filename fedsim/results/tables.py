@@ -15,9 +15,12 @@ MODEL = ("kind", "model", "weights", "file")
 METHOD = ("kind", "encoder.kind", "encoder.model")
 ALWAYS = (
     "problem.kind",
+    "algorithm.wait_for",
+    "algorithm.tau",
     "network.server",
     "network.workers",
     *(f"problem.model.{key}" for key in MODEL),
     *(f"problem.method.{key}" for key in METHOD),
 )
-"""Settings that have a column even where they do not vary: who answered belongs beside any accuracy."""
+"""Settings that have a column even where they do not vary: who answered belongs beside any accuracy, S and
+tau beside any staleness."""

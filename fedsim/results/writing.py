@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -49,8 +50,10 @@ def check_writable(folder: Path) -> None:
 
 
 def command_line() -> str:
-    """Return the command that this process was started with."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command that this process was started with, as a shell takes it."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # where it was started by `python -m`
+    program = f"python -m {module.name.removesuffix('.__main__')}" if module else Path(sys.argv[0]).name
+    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
 
 
 def pack(run: Run, duration_s: float, command: str) -> Files:

@@ -86,6 +86,12 @@ def test_the_scenarios_of_the_readme_are_the_files_beside_it(tmp_path):
         assert load_scenario(file) == load_scenario(ROOT / "scenarios" / "features" / name)
 
 
+def test_the_sweep_that_is_explained_is_the_file_beside_it():
+    text = (ROOT / "docs" / "sweeps.md").read_text()
+    (shown,) = [fence.body for fence in fences(text) if fence.language == "toml"]
+    assert (ROOT / "scenarios" / "features" / "sweep.toml").read_text().endswith("\n" + shown)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
 def test_its_examples_hold(document, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import sys
 import tomllib
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -15,6 +19,7 @@ import pytest
 import fedsim
 from fedsim import results, simulation, sweep
 from fedsim.errors import InputError
+from fedsim.results import loading
 from fedsim.scenario import load_scenario
 
 
@@ -209,7 +214,7 @@ def test_one_tidy_table(small, tmp_path):
     varied = {"cuts (setting)", "cuts.every", "cuts.rounds", "cuts.participation"}
     varied |= {"llm.latency.kind", "llm.latency.value_s", "llm.latency.mean_s"}
     assert varied <= set(runs.columns)
-    assert not {"algorithm.tau", "workers.0.count", "name"} & set(runs.columns)
+    assert not {"budget.server_steps", "workers.0.count", "name"} & set(runs.columns)
     assert sorted(runs["llm.latency.value_s"].dropna()) == [0.5, 0.5, 0.5, 2.0]
     assert list(runs["cuts (setting)"].dropna()) == [False]
     one = runs.set_index("run_id").loc[results.run_id(load_scenario(small))]
@@ -360,3 +365,49 @@ def test_a_table_that_is_damaged_but_as_long_is_named(several):
     assert (
         str(error.value) == f"{folder}/steps.parquet: damaged: not a table that can be read; run it --again"
     )
+
+
+def test_a_column_may_be_whole_numbers_here_and_not_there(tmp_path):
+    for name, frame in (("a", {"x": [1, 2]}), ("b", {"x": [0.5, 3.0], "y": [7, 8]})):
+        pd.DataFrame(frame).to_parquet(tmp_path / f"{name}.parquet", index=False)
+    rows = loading._read([f"{tmp_path}/a.parquet", f"{tmp_path}/b.parquet"])
+    assert list(rows.x) == [1.0, 2.0, 0.5, 3.0]
+    assert list(rows.y[2:]) == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("values", "differ"),
+    [([1, 1.0], False), ([True, 1], True), ([0, False], True), ([None, 0], True), ([[1], [1]], False)],
+)
+def test_when_a_setting_varies(values, differ):
+    assert loading._differs(values) == differ
+
+
+def test_a_run_under_another_address_is_no_finished_one(folder):
+    moved = folder.rename(folder.with_name("0123456789ab"))
+    assert not results.is_finished(moved)
+    assert results.why_not_finished(moved) == f"holds the run '{folder.name}'"
+
+
+def test_a_run_of_another_version_of_fedsim_is_no_finished_one(folder):
+    versions = results.check_folder(folder)["versions"]
+    spoil_json(folder, "provenance.json", versions=versions | {"fedsim-icl": "0.0.1"})
+    assert results.why_not_finished(folder) == f"made by fedsim 0.0.1, this is {fedsim.__version__}"
+    assert not results.is_finished(folder)
+    assert len(fedsim.load_results(folder)) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        (None, "fedsim"),
+        ("fedsim.__main__", "python -m fedsim"),
+        ("analysis.studies.speedup", "python -m analysis.studies.speedup"),
+    ],
+)
+def test_the_command_can_be_given_again(spec, shown, monkeypatch):
+    main = ModuleType("__main__")
+    main.__spec__ = spec and ModuleSpec(spec, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fedsim", "run", "my file.toml", "--set", "a='b c'"])
+    assert shlex.split(results.command_line()) == [*shown.split(), "run", "my file.toml", "--set", "a='b c'"]
