@@ -6,7 +6,7 @@
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
 # make systems   rate limits, queues and networks: runs and three figures
-# make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and a report
+# make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 
@@ -67,7 +67,9 @@ sweeps: .venv/installed
 	$(BIN)/fedsim figure pareto results/sweeps/pareto -o figures/pareto.pdf
 	$(BIN)/fedsim figure scaling results/sweeps/scaling -o figures/scaling.pdf
 	$(BIN)/fedsim figure staleness results/sweeps/staleness -o figures/staleness.pdf
-	$(BIN)/fedsim report results/sweeps -o figures/report.html
+	for sweep in $(SWEEPS); do \
+	  $(BIN)/fedsim report results/sweeps/$$sweep -o figures/report_$$sweep.html || exit 1; \
+	done
 
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed

@@ -39,9 +39,9 @@ _BUSY = ("calling", "computing", "uploading", "downloading", "cutting")
 _LEVELS = ("worker", "group", "all")
 _MOST_BARS = 20  # in a panel
 _MOST_ROWS = 60  # of bars on a page
+_MOST_SETTINGS = 40  # where each of them is one bar of every method
 _MOST_PANEL_ROWS = 15
 _MOST_COLUMNS = 4
-_TALLEST_IN = 200.0  # matplotlib draws no PNG of more than 65,536 pixels
 _LONGEST_TITLE, _LONGEST_LABEL = 110, 60
 _LINE = ["scenario", "setting"]
 _PANEL = [*_LINE, "method"]
@@ -81,17 +81,26 @@ def table(runs: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(runs: pd.DataFrame, workers: pd.DataFrame) -> Figure:
-    """Draw the bars of `table`."""
+    """Draw the bars of `table`.
+
+    Raises:
+        InputError: as `table`, or there are more settings than fit in one picture.
+    """
     rows = table(runs, workers)
     if rows["level"].iloc[0] == "all":
         # A scenario is one bar here, so all of them share a panel.
         titles = [_title(*names) for names in rows[_LINE].itertuples(index=False)]
+        if (count := len(set(titles))) > _MOST_SETTINGS:
+            raise InputError(
+                f"these results hold {count} settings, and at most {_MOST_SETTINGS} fit in one picture: give "
+                "the folder of one scenario, or of fewer settings"
+            )
         rows = rows.assign(scenario="", setting="", bar=titles)
     lines = [(_title(*map(str, names)), of_line) for names, of_line in rows.groupby(_LINE, sort=False)]
     heights = [bars + 2 for _, of_line in lines for bars in _bars_of_rows(of_line, rows)]
     columns = max(len(_methods(of_line, rows)[0]) for _, of_line in lines)
     with style.look():
-        size = (style.PAGE_IN, min(0.7 + 0.15 * sum(heights), _TALLEST_IN))
+        size = (style.PAGE_IN, 0.7 + 0.15 * sum(heights))
         picture = Figure(figsize=size, layout="constrained")
         panels = picture.subplots(len(heights), columns, squeeze=False, sharex=True, height_ratios=heights)
         unused = iter(panels)

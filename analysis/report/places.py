@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import style
 from analysis.report.differences import distinct, settings, varies_within
 from analysis.report.looks import METHODS
-from analysis.report.words import setting
+from analysis.report.words import plain, setting
 
 
 def telling(runs: pd.DataFrame) -> list[str]:
@@ -40,9 +40,9 @@ def in_places(runs: pd.DataFrame) -> pd.DataFrame:
         runs: a row a run, with `scenario`, `method`, `seed` and `run_id`.
     """
     names = telling(runs)
-    short = short_names(names)
-    told = [[f"{word} = {setting(runs.at[row, name])}" for word, name in short.items()] for row in runs.index]
-    runs = runs.assign(setting=[", ".join(parts) for parts in told])
+    runs = runs.assign(setting="")
+    for of_one in runs.groupby("scenario").groups.values():
+        runs.loc[of_one, "setting"] = _told(runs.loc[of_one])
     alike = runs.duplicated(["scenario", "setting", "method", "seed"], keep=False)
     runs.loc[alike, "setting"] = (runs["setting"] + " run " + runs["run_id"]).str.strip()
     turns = pd.DataFrame({name: _turns(runs[name], distinct(runs[name])) for name in names}, index=runs.index)
@@ -51,6 +51,17 @@ def in_places(runs: pd.DataFrame) -> pd.DataFrame:
     turns["seed"] = runs["seed"]
     runs = runs.loc[turns.sort_values(["scenario", *names, "method", "seed"]).index].reset_index(drop=True)
     return runs.assign(place=runs.groupby(["scenario", "method", "setting"], sort=False).ngroup())
+
+
+def _told(runs: pd.DataFrame) -> list[str]:
+    """Return the telling settings of each run of one scenario, those that it has, in words."""
+    short = short_names(telling(runs))
+    return [
+        ", ".join(
+            f"{word} = {setting(run[name])}" for word, name in short.items() if plain(run[name]) is not None
+        )
+        for _, run in runs.iterrows()
+    ]
 
 
 def short_names(names: list[str]) -> dict[str, str]:

@@ -185,12 +185,13 @@ def test_a_thousand_workers_fit():
     assert labels(idle.figure(*spent(("one", "sdbt", 0, alike(1000)))).axes[0]) == ["normal (1000)"]
 
 
-def test_a_picture_is_never_too_tall_to_be_drawn(monkeypatch):
-    assert idle._TALLEST_IN * style.PNG_DPI < 2**16  # what matplotlib can draw
-    monkeypatch.setattr(idle, "_TALLEST_IN", 10.0)
-    picture = idle.figure(*spent(*((f"t{number}", "sdbt", 0, alike(1)) for number in range(100))))
-    assert picture.get_figheight() == 10
-    assert len(labels(picture.axes[0])) == 100
+def test_more_settings_than_fit_are_refused():
+    def many(count):
+        return spent(*((f"t{number}", "sdbt", 0, alike(1)) for number in range(count)))
+
+    assert len(labels(idle.figure(*many(40)).axes[0])) == 40
+    with pytest.raises(InputError, match=r"hold 41 settings, and at most 40 fit .*: give the folder of one"):
+        idle.figure(*many(41))
 
 
 def test_many_methods_take_several_rows():
