@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import style
 from analysis.report.differences import differences, distinct
 from analysis.report.headline import MEASURES
-from analysis.report.looks import METHODS, look, method_name
+from analysis.report.looks import METHODS, look, method_name, variant_shades
 from analysis.report.places import telling
 from analysis.report.words import label, plain, setting
 from analysis.statistics import CONFIDENCE
@@ -58,6 +58,7 @@ def _dimension(column: pd.Series[Any]) -> dict[str, Any]:
     levels = style.in_order(column, orders[name]) if name in orders else distinct(column)
     words = {"method": method_name, "algorithm": method_name, "scenario": style.task_name}.get(name, str)
     numeric = all(isinstance(plain(value), int | float | None) for value in levels)
+    shades = variant_shades(levels) if name == "method" else {}
     numeric = numeric and not any(isinstance(plain(value), bool) for value in levels)
     return {
         "name": name,
@@ -67,6 +68,7 @@ def _dimension(column: pd.Series[Any]) -> dict[str, Any]:
         "levels": [
             {"value": plain(value) if numeric else setting(value), "text": words(setting(value))}
             | look(setting(value), place, is_method=name in ("method", "algorithm"))
+            | shades.get(value, {})
             for place, value in enumerate(levels)
         ],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from analysis import style
@@ -48,6 +49,8 @@ def look(name: str, place: int, is_method: bool = False) -> dict[str, str]:
         is_method: whether it is a method.
     """
     symbols = list(SYMBOLS.values())
+    if is_method and (origin := origin_of(name)):
+        name = origin
     mark = style.DEFENCES.get(name) or style.POISONS.get(name)
     if name in style.METHODS or (is_method and mark is None):
         method = style.method(name)
@@ -58,12 +61,33 @@ def look(name: str, place: int, is_method: bool = False) -> dict[str, str]:
     return colours(SERIES[place % len(SERIES)]) | {"dash": dash, "symbol": symbols[place % len(symbols)]}
 
 
-def method_name(name: str) -> str:
-    """Return how a method is written; a study may call its variants by their defences.
+def origin_of(name: str) -> str:
+    """Return the method of which a study has a variant under this name; nothing if there is none.
 
-    >>> method_name("asyndbt"), method_name("trimmed_mean"), method_name("other")
-    ('AsynDBT', 'trimmed mean', 'other')
+    >>> origin_of("asyndbt_s5"), origin_of("asyndbt"), origin_of("other")
+    ('asyndbt', '', '')
     """
+    return next((method for method in style.METHODS if name.startswith(f"{method}_")), "")
+
+
+def variant_shades(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the colours of the variants of methods: shades of their method's, from dark to light."""
+    found = {}
+    for method, known in style.METHODS.items():
+        variants = [name for name in names if origin_of(name) == method]
+        for name, shade in zip(variants, style.shades(known.colour, len(variants)), strict=True):
+            found[name] = colours(shade)
+    return found
+
+
+def method_name(name: str) -> str:
+    """Return how a method is written; a study may call its variants by their defences, or after it.
+
+    >>> method_name("asyndbt"), method_name("asyndbt_s5"), method_name("trimmed_mean"), method_name("other")
+    ('AsynDBT', 'AsynDBT, s5', 'trimmed mean', 'other')
+    """
+    if origin := origin_of(name):
+        return f"{style.method_name(origin)}, {name.removeprefix(origin).strip('_').replace('_', ' ')}"
     mark = style.DEFENCES.get(name) or style.POISONS.get(name)
     return mark.label if mark is not None and name not in style.METHODS else style.method_name(name)
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from report_cases import HOSTILE, SCENARIO, SEEDS, SLOW_DOWNS, Page, results, runs
 
-from analysis import report
+from analysis import report, style
 from analysis.report import headline, material, origin, spans
 from analysis.report.differences import differences
 from analysis.report.explorer import explorer
-from analysis.report.looks import contrast, look, on_dark
+from analysis.report.looks import contrast, look, on_dark, variant_shades
 from analysis.report.places import in_places, telling
 from analysis.style import ACTIVITIES, DEFENCES, METHODS
 from fedsim import load_results, sweep
@@ -355,6 +355,9 @@ def test_colours_are_those_of_the_figures_and_can_be_seen_on_a_dark_page():
     assert look("asyndbt", 0, is_method=True)["light"] == METHODS["asyndbt"].colour
     assert look("krum", 0)["light"] == DEFENCES["krum"].colour
     assert look("something", 0)["light"] != look("something", 1)["light"]
+    shades = variant_shades(["sdbt", "asyndbt_s2", "asyndbt_s5", "asyndbt_s8"])
+    assert [shades[name]["light"] for name in shades] == style.shades(METHODS["asyndbt"].colour, 3)
+    assert look("asyndbt_s5", 2, is_method=True)["dash"] == look("asyndbt", 0, is_method=True)["dash"]
     # White has the luminance 1, this red 0.2126 * ((0.6 + 0.055) / 1.055) ** 2.4 = 0.0677.
     assert contrast("#990000", "#FFFFFF") == pytest.approx(1.05 / (0.0677 + 0.05), abs=0.01)
     for mark in (*METHODS.values(), *DEFENCES.values()):
