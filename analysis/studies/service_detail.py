@@ -22,7 +22,8 @@ from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import Calls
 from fedsim.timing.llm_service.background import Background
-from fedsim.timing.llm_service.shared import Outage, Shared
+from fedsim.timing.llm_service.shared import Shared
+from fedsim.timing.outages import Outage
 
 if TYPE_CHECKING:
     import simpy

@@ -19,11 +19,12 @@ from fedsim.timing.network import Message
 from fedsim.timing.network.carrier import GraphCarrier
 from fedsim.timing.network.graph_file import GraphFile
 from fedsim.timing.network.link_states import changes_s
-from fedsim.timing.network.links import Link, LinkOutage
+from fedsim.timing.network.links import Link
 from fedsim.timing.network.plan import Plan, Wire
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.topology import Topology
+from fedsim.timing.outages import Outage
 
 MEGABIT = 125_000
 """Bytes; one second at 1 Mbit/s."""
@@ -170,7 +171,7 @@ def test_the_way_down_loses_messages_of_its_own() -> None:
 
 
 def down(*times_s: tuple[float, float], **settings: Any) -> Link:
-    outages = tuple(LinkOutage(start_s=start_s, stop_s=stop_s) for start_s, stop_s in times_s)
+    outages = tuple(Outage(start_s=start_s, stop_s=stop_s) for start_s, stop_s in times_s)
     return Link(outages=outages, **settings)
 
 

@@ -24,13 +24,14 @@ from fedsim.timing.network import Network
 from fedsim.timing.network.channels import Channels
 from fedsim.timing.network.graph_file import GraphFile
 from fedsim.timing.network.hierarchy import Hierarchy
-from fedsim.timing.network.links import Link, LinkOutage
+from fedsim.timing.network.links import Link
 from fedsim.timing.network.random_geometric import RandomGeometric
 from fedsim.timing.network.ring import Ring
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.tree import Tree
+from fedsim.timing.outages import Outage
 from fedsim.timing.settings import CutPlan
 
 MEGABIT = 125_000
@@ -255,7 +256,7 @@ def test_a_stalled_run_ends_although_links_go_up_and_down() -> None:
 
 
 def test_an_outage_of_the_servers_link_stops_everybody() -> None:
-    link = Link(mbps=1.0, outages=(LinkOutage(start_s=1.5, stop_s=4.0),))
+    link = Link(mbps=1.0, outages=(Outage(start_s=1.5, stop_s=4.0),))
     _, books = simulate([workers(1.0, 2)], wait_for=2, cost=UP, network=Star(server_link=link), max_steps=1)
     assert books.times_s == pytest.approx([5.5])  # 0.5 s of two before it, 1.5 s after it
 

@@ -29,7 +29,8 @@ from fedsim.timing.llm_service.round_limits import Bucket, common_wait_s
 from fedsim.timing.llm_service.round_outages import refusals_until_open
 from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
-from fedsim.timing.llm_service.shared import Background, Backoff, Outage, RequestTrace, Shared
+from fedsim.timing.llm_service.shared import Background, Backoff, RequestTrace, Shared
+from fedsim.timing.outages import Outage
 
 SECOND = Constant(value_s=1.0)
 HOSTED = Lognormal(median_s=0.3444, sigma=0.2925)

@@ -51,7 +51,7 @@ def scenario(llm: dict[str, Any]) -> dict[str, Any]:
         ({"prefix_cache": {}}, "llm.prefix_cache.share: missing; this key is required"),
         (
             {"outages": [{"start_s": 60.0, "stop_s": 30.0}]},
-            "llm.outages.0: stop_s: found 30, expected more than start_s = 60",
+            "llm.outages.0.stop_s: found 30, expected more than start_s = 60",
         ),
         (
             {"outages": [{"start_s": -1.0, "stop_s": 30.0}]},
@@ -59,11 +59,11 @@ def scenario(llm: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             {"outages": [{"start_s": 10.0, "stop_s": 30.0}, {"start_s": 20.0, "stop_s": 40.0}]},
-            "llm: outages.1.start_s: found 20, expected at least 30, when the outage before it stops",
+            "llm.outages: found start_s = 20 in outage 1, expected at least 30, when the one before it ends",
         ),
         (
             {"outages": [{"start_s": 50.0, "stop_s": 60.0}, {"start_s": 20.0, "stop_s": 40.0}]},
-            "llm: outages.1.start_s: found 20, expected at least 60, when the outage before it stops",
+            "llm.outages: found start_s = 20 in outage 1, expected at least 60, when the one before it ends",
         ),
         ({"background": {}}, "llm.background: expected either arrivals, a trace, or requests_per_minute"),
         (

@@ -16,7 +16,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.network.graph_file import GraphFile
 from fedsim.timing.network.hierarchy import Hierarchy
-from fedsim.timing.network.links import Link, LinkOutage
+from fedsim.timing.network.links import Link
 from fedsim.timing.network.plan import Plan, Wire
 from fedsim.timing.network.random_geometric import RandomGeometric
 from fedsim.timing.network.ring import Ring
@@ -25,6 +25,7 @@ from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.topology import Topology
 from fedsim.timing.network.tree import Tree
+from fedsim.timing.outages import Outage
 
 FAST, SLOW = Link(mbps=100.0), Link(mbps=1.0)
 
@@ -270,7 +271,7 @@ def test_each_format_says_the_same(tmp_path: Path, name: str, text: str) -> None
 
 def test_edges_override_every_setting_they_may() -> None:
     settings = {"latency_s": 0.0, "mbps": 2, "loss": 0.5, "retransmit_s": 3, "duplex": "half"}
-    usual = Link(latency=Exponential(mean_s=1.0), outages=(LinkOutage(start_s=1.0, stop_s=2.0),))
+    usual = Link(latency=Exponential(mean_s=1.0), outages=(Outage(start_s=1.0, stop_s=2.0),))
     (wire,) = graph_file(f"s w {settings}", link=usual).plan(1).wires
     assert wire.link == Link(
         latency=Constant(value_s=0.0),

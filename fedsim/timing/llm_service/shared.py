@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +15,7 @@ from fedsim.timing.delays import AnyDelay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.llm_service.background import Background
 from fedsim.timing.llm_service.base import LlmProvider, LlmService
+from fedsim.timing.outages import Outages
 from fedsim.timing.traces import Requests
 from fedsim.timing.traces.kept import KeptTrace
 
@@ -76,22 +76,6 @@ class PrefixCache(Strict):
     """In place of `price_per_million_tokens_in`, for tokens in the cache."""
 
 
-class Outage(Strict):
-    """A stretch [start_s, stop_s) in which the service answers nothing but 503.
-
-    As it begins, all that is being answered or waits is cut off with a 503 as well.
-    """
-
-    start_s: float = Field(ge=0)
-    stop_s: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Outage:
-        if self.stop_s <= self.start_s:
-            raise ValueError(f"stop_s: found {self.stop_s:g}, expected more than start_s = {self.start_s:g}")
-        return self
-
-
 class Shared(LlmProvider):
     """Calls that share a service with limits: they queue, are refused and sent again, and fail.
 
@@ -133,19 +117,11 @@ class Shared(LlmProvider):
     requests: RequestTrace | None = None
     server_error_probability: float = Field(0.0, ge=0, lt=1)
     """Of each request that is let in: it is answered 500 after a time to the first token, and sent again."""
-    outages: tuple[Outage, ...] = ()
+    outages: Outages = ()
+    """In which it answers nothing but 503; as one begins, all that is being answered or waits is cut off with
+    a 503 as well."""
     prefix_cache: PrefixCache | None = None
     background: Background | None = None
-
-    @model_validator(mode="after")
-    def _outages_in_order(self) -> Shared:
-        for number, (before, after) in enumerate(pairwise(self.outages), start=1):
-            if after.start_s < before.stop_s:
-                raise ValueError(
-                    f"outages.{number}.start_s: found {after.start_s:g}, expected at least "
-                    f"{before.stop_s:g}, when the outage before it stops"
-                )
-        return self
 
     @model_validator(mode="after")
     def _one_source_of_times(self) -> Shared:

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedsim.catalog import Strict
 from fedsim.timing.delays import AnyDelay, Delay
 from fedsim.timing.delays.constant import Constant
+from fedsim.timing.outages import Outages
 
 LEAST_UP_S = 0.001
 """What a link must be up on average: with less, its turns would leave the clock where it is."""
-
-
-class LinkOutage(Strict):
-    """A stretch of time, [`start_s`, `stop_s`), in which a link is down."""
-
-    start_s: float = Field(ge=0)
-    stop_s: float = Field(gt=0)
-
-    @field_validator("stop_s")
-    @classmethod
-    def _in_order(cls, stop_s: float, info: ValidationInfo) -> float:
-        start_s = info.data.get("start_s", 0.0)
-        if stop_s <= start_s:
-            raise ValueError(f"found {stop_s:g}, expected more than start_s = {start_s:g}")
-        return stop_s
 
 
 class Link(Strict):
@@ -51,7 +36,7 @@ class Link(Strict):
     """What each loss of a message costs: it takes no bandwidth, but this time."""
     up: AnyDelay | None = None
     down: AnyDelay | None = None
-    outages: tuple[LinkOutage, ...] = ()
+    outages: Outages = ()
 
     @field_validator("latency")
     @classmethod
@@ -68,17 +53,6 @@ class Link(Strict):
         if up is not None and up.mean_value_s < LEAST_UP_S:
             raise ValueError(f"found a mean of {up.mean_value_s:g} s, expected at least {LEAST_UP_S:g}")
         return up
-
-    @field_validator("outages")
-    @classmethod
-    def _one_after_the_other(cls, outages: tuple[LinkOutage, ...]) -> tuple[LinkOutage, ...]:
-        for number, (before, after) in enumerate(pairwise(outages), start=1):
-            if after.start_s < before.stop_s:
-                raise ValueError(
-                    f"found start_s = {after.start_s:g} in outage {number}, expected at least "
-                    f"{before.stop_s:g}, when the one before it ends"
-                )
-        return outages
 
     @model_validator(mode="after")
     def _possible(self) -> Link:
