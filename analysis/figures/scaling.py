@@ -50,8 +50,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         InputError: the number of workers does not vary, no run reached a target, or two runs share a place
-        and
-            a seed.
+            and a seed.
     """
     require(runs, "runs", ["n_workers", "simulated_time_s", "time_to_target_s"])
     needed = "a number of workers that varies, and runs that reach a target"

@@ -289,10 +289,9 @@ def test_taken_in_again_during_an_update() -> None:
 
 
 # Jobs take 1, 1 and 4 s, S = 3: step 1 at 4 s, inner round 1 from there, patience 4.5 s. Worker 1 is down
-# from
-# 4.5 to 9 s and given up at 8.5 s. Worker 2 is down from 5 to 6 s and gets the round's order again: the round
-# ends at 10 s, and at 9 s worker 1 is taken in with an outer job. Round 2 is without it, 10 to 14 s; its
-# ticket of 10 s waits for the others, step 2 is at 18 s.
+# from 4.5 to 9 s and given up at 8.5 s. Worker 2 is down from 5 to 6 s and gets the round's order again: the
+# round ends at 10 s, and at 9 s worker 1 is taken in with an outer job. Round 2 is without it, 10 to 14 s;
+# its ticket of 10 s waits for the others, step 2 is at 18 s.
 def test_taken_in_again_in_the_round_in_which_it_was_given_up() -> None:
     groups = [
         workers(1.0),
