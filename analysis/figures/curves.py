@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis import style
-from analysis.frames import named, require
+from analysis.frames import by_task_and_method, named, require
 from fedsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
         runs that count there, `deviation` NaN where it is one.
 
     Raises:
-        InputError: a column is missing, or nothing was evaluated.
+        InputError: a column is missing, nothing was evaluated, or a method has several runs of one seed.
     """
+    by_task_and_method(runs)  # a mean over different settings would be none of either
     require(steps, "steps", ["run_id", "step", "time_s", "loss", "accuracy"])
     methods = named(runs)[["run_id", "scenario", "seed", "method"]]
     steps = steps[["run_id", "step", "time_s", "loss"]].assign(accuracy_percent=100 * steps["accuracy"])

@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from analysis.figures import FIGURES, Entry
-from analysis.frames import by_task_and_method
 from analysis.style import look
 from fedsim.errors import InputError
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
-
-ONE_SETTING_A_METHOD = ("curves",)
-"""Figures of means over all runs of a method: of runs with different settings these would mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,6 @@ def _drawn(name: str, entry: Entry, load: Callable[[str], pd.DataFrame]) -> Pict
         return Picture(name, entry.summary, refusal=f"drawn by its study alone: python -m {entry.study}")
     module = importlib.import_module(entry.module)
     try:
-        if name in ONE_SETTING_A_METHOD:
-            by_task_and_method(load("runs"))
         picture = module.figure(**{table: load(table) for table in module.NEEDS})
     except InputError as error:
         return Picture(name, entry.summary, refusal=str(error))

@@ -105,3 +105,9 @@ def test_nothing_evaluated():
     runs, steps = two_runs()
     with pytest.raises(InputError, match="no step of these runs was evaluated"):
         curves.table(runs, steps.assign(loss=math.nan, accuracy=math.nan))
+
+
+def test_runs_of_one_seed_with_different_settings_are_not_averaged():
+    runs, steps = two_runs()
+    with pytest.raises(InputError, match=r"sst2, asyndbt, seed 0: there are several runs, with different"):
+        curves.table(runs.assign(seed=0), steps)
