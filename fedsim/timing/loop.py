@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import simpy
@@ -16,8 +17,8 @@ from fedsim.timing.activities import ActivityClock
 from fedsim.timing.attacks.base import by_worker
 from fedsim.timing.exchange import Exchange, StepReport
 from fedsim.timing.groups import WorkerGroup
-from fedsim.timing.llm_service import LlmProvider, Served
-from fedsim.timing.network import LinkUse, Network
+from fedsim.timing.llm_service import LlmProvider, LlmService, Served
+from fedsim.timing.network import Carrier, LinkUse, Network
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
@@ -122,20 +123,9 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     )
     service = timeline.service.open(env, streams, clock, numbers, timeline.keep_spans)
     carrier = timeline.network.open(env, streams, numbers)
-    process = env.process(server.run())
-    # Ending the loop inside the server's own event: nothing else of that instant runs after it.
-    assert process.callbacks is not None
-    process.callbacks.append(StopSimulation.callback)
-    if timeline.horizon_s is None and any(group.availability is not None for group in timeline.groups):
-        # Workers may come and go for ever: the queue of events does not run empty.
-        assert server.stalled.callbacks is not None
-        server.stalled.callbacks.append(StopSimulation.callback)
-    # Making many processes and running them leaves little garbage in cycles: without this the collector would
-    # walk all of them again and again.
-    thresholds = gc.get_threshold()
-    gc.set_threshold(COLLECT_EVERY, *thresholds[1:])
-    try:
-        places = [place for group in timeline.groups for place in range(group.count)]
+    _end_with(server, env.process(server.run()), timeline)
+    places = [place for group in timeline.groups for place in range(group.count)]
+    with _collecting_rarely():
         workers = [
             Worker(
                 *(env, number, group, timeline.costs, service, server, clock, streams),
@@ -149,9 +139,45 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
             worker.start()
         gc.freeze()
         env.run(until=timeline.horizon_s)
+    return _ending(timeline, server, workers, clock, service, carrier)
+
+
+def _end_with(server: Server, process: simpy.Process, timeline: Timeline) -> None:
+    """Let the event loop end with the server's process, or when the server waits for ever."""
+    # Inside the server's own event: nothing else of that instant runs after it.
+    assert process.callbacks is not None
+    process.callbacks.append(StopSimulation.callback)
+    if timeline.horizon_s is None and any(group.availability is not None for group in timeline.groups):
+        # Workers may come and go for ever: the queue of events does not run empty.
+        assert server.stalled.callbacks is not None
+        server.stalled.callbacks.append(StopSimulation.callback)
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Collect garbage less often.
+
+    Making many processes and running them leaves little of it in cycles, and the collector would walk all of
+    them again and again.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *thresholds[1:])
+    try:
+        yield
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+
+
+def _ending(
+    timeline: Timeline,
+    server: Server,
+    workers: Sequence[Worker],
+    clock: ActivityClock,
+    service: LlmService,
+    carrier: Carrier | None,
+) -> Ending:
+    """Close the books."""
     # The queue of events does not tell: what a stopped worker was busy with is still in it.
     stalled = server.waits_for_ever
     if server.finished:
