@@ -230,10 +230,11 @@ def _links(run: Evidence) -> str:
     """Only for runs of a network with links."""
     if run.links is None:
         return ""
-    end_s = run.summary["simulated_time_s"] * (1 + TOLERANCE)
-    # What is on its way can only go as fast as the link is.
-    over = (run.links.busy_s > end_s) | (
-        run.links.n_bytes > (1 + TOLERANCE) * run.links.mbps * 1e6 / 8 * run.links.busy_s
+    end_s = run.summary["simulated_time_s"]
+    # What is on its way can only go as fast as the link is. The utilisation tells, because the bytes include
+    # what was sent again, which takes no bandwidth.
+    over = (run.links.busy_s > end_s * (1 + TOLERANCE)) | (
+        run.links.utilisation * end_s > run.links.busy_s * (1 + TOLERANCE)
     )
     if not over.any():
         return ""

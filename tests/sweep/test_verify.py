@@ -55,9 +55,16 @@ def level(time_s: float, queued: int) -> dict[str, object]:
     return {"service": 0, "time_s": time_s, "queued": queued, "serving": 1}
 
 
-def link(n_bytes: float, busy_s: float) -> dict[str, object]:
-    """Return a link of 1 Mbit/s, that is 125,000 bytes a second."""
-    return {"source": "a", "target": "b", "mbps": 1.0, "n_bytes": n_bytes, "busy_s": busy_s}
+def links(*rows: tuple[float, float]) -> Callable[[Path], None]:
+    """Give the run links of 1 Mbit/s, that is 125,000 bytes a second, each with bytes and busy seconds."""
+
+    def plant(folder: Path) -> None:
+        end_s = json.loads((folder / "summary.json").read_text())["simulated_time_s"]
+        frame = pd.DataFrame(rows, columns=["n_bytes", "busy_s"]).assign(source="a", target="b", mbps=1.0)
+        frame["utilisation"] = frame.n_bytes / (125_000 * end_s)
+        frame.to_parquet(folder / "links.parquet", index=False)
+
+    return plant
 
 
 def summary(key: str, value: object) -> Callable[[Path], None]:
@@ -161,12 +168,12 @@ PLANTED = {
         "time goes back at 1.5 s",
     ),
     "a link too fast": (
-        extra("links", link(125_000, 1.0), link(125_001, 1.0)),
+        links((125_000.0, 1.0), (125_001.0, 1.0)),
         "no link carries more than it can",
         "a to b: 125001 bytes in 1 s",
     ),
     "a link too busy": (
-        extra("links", link(1.0, 1e6)),
+        links((1.0, 1e6)),
         "no link carries more than it can",
         "a to b: 1 bytes in 1000000 s",
     ),
@@ -177,6 +184,15 @@ def test_a_finished_run_keeps_them_all(folder, command):
     assert [check.violation for check in verify(folder)] == [""] * len(INVARIANTS)
     answer = command("verify", folder.parent.parent)
     assert answer == (0, f"{folder}: all {len(INVARIANTS)} invariants hold\n", "")
+
+
+def test_what_is_sent_again_takes_no_bandwidth(small, tmp_path):
+    lossy = "server_link = { mbps = 5.0, loss = 0.7, retransmit_s = 0.2 }"
+    scenario = load_scenario(
+        small, overrides=[f"network={{ kind = 'star', {lossy} }}", "problem.bytes_up=9000"]
+    )
+    folder = sweep.run_one(scenario, tmp_path / "results").folder
+    assert [check.violation for check in verify(folder)] == [""] * len(INVARIANTS)
 
 
 def test_every_invariant_is_planted_against():
