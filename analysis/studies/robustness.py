@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import figures
-from analysis.studies.running import carry_out, finished, run_folder
+from analysis.studies.running import carry_out, finished
 from analysis.style import CLEAN
 from fedsim import sweep
 from fedsim.results import read_table
@@ -107,7 +107,7 @@ def study(options: argparse.Namespace) -> None:
     summaries = finished(runs, options.results, options.jobs)
     for name, of_one in places.items():
         rows = [
-            (labels | {"seed": scenario.seed}, run_folder(scenario, options.results))
+            (labels | {"seed": scenario.seed}, sweep.folder_of(scenario, options.results))
             for labels, scenario in of_one
         ]
         needed = "attacked_steps" if name == "poison_mass" else "attacked"

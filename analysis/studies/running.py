@@ -10,7 +10,6 @@ from typing import Any
 from fedsim import sweep
 from fedsim.console import bar
 from fedsim.errors import FedsimError
-from fedsim.results import TIMING_ONLY, folder_of
 from fedsim.scenario import Scenario
 
 STOPPED = 130
@@ -54,11 +53,6 @@ def carry_out(
         parser.exit(STOPPED, "stopped; finished runs are kept and will not be run again\n")
 
 
-def run_folder(scenario: Scenario, results: Path, timing_only: bool = False) -> Path:
-    """Return where a study's run lies."""
-    return folder_of(scenario, results / TIMING_ONLY if timing_only else results)
-
-
 def finished(runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int) -> dict[Path, dict[str, Any]]:
     """Run what is not finished yet, and return the summaries by folder.
 
@@ -68,7 +62,7 @@ def finished(runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int) 
         jobs: processes.
     """
     distinct = {
-        run_folder(scenario, results, timing_only): (scenario, timing_only) for scenario, timing_only in runs
+        sweep.folder_of(scenario, results, of_clock): (scenario, of_clock) for scenario, of_clock in runs
     }
     summaries = {}
     with bar(len(distinct), "runs") as (progress, task):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis import figures
-from analysis.studies.running import carry_out, finished, run_folder
+from analysis.studies.running import carry_out, finished
 from fedsim import sweep
 from fedsim.scenario import load_variants
 
@@ -51,7 +51,7 @@ def study(options: argparse.Namespace) -> None:
     runs = pd.DataFrame(
         {"study": panel, "value": value, "run_id": folder.name} | summaries[folder]
         for panel, value, scenario in places
-        for folder in [run_folder(scenario, options.results)]
+        for folder in [sweep.folder_of(scenario, options.results)]
     )
     for file in figures.draw("sensitivity", lambda table: runs, options.output):
         print(file)  # noqa: T201  a script says what it wrote

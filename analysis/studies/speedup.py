@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import figures
-from analysis.studies.running import carry_out, finished, run_folder
+from analysis.studies.running import carry_out, finished
 from fedsim import sweep
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
@@ -67,7 +67,7 @@ def study(options: argparse.Namespace) -> None:
     ]
     runs = [(place.scenario, place.timing_only) for place in places]
     summaries = finished(runs, options.results, options.jobs)
-    rows = [(place, run_folder(place.scenario, options.results, place.timing_only)) for place in places]
+    rows = [(place, sweep.folder_of(place.scenario, options.results, place.timing_only)) for place in places]
     tables = {
         name: pd.DataFrame(
             {"run_id": folder.name} | summaries[folder] | place.labels

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import figures
-from analysis.studies.running import carry_out, finished, run_folder
+from analysis.studies.running import carry_out, finished
 from fedsim import sweep
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
@@ -55,7 +55,7 @@ def study(options: argparse.Namespace) -> None:
     runs = [(place.scenario, True) for of_one in places.values() for place in of_one]
     summaries = finished(runs, options.results, options.jobs)
     for name, of_one in places.items():
-        folders = [run_folder(place.scenario, options.results, timing_only=True) for place in of_one]
+        folders = [sweep.folder_of(place.scenario, options.results, timing_only=True) for place in of_one]
         rows = [
             {"run_id": folder.name} | summaries[folder] | place.labels
             for folder, place in zip(folders, of_one, strict=True)

@@ -116,7 +116,7 @@ class Desk:
         return Outcome(scenario, folder, {}, _labelled(scenario, answer.reason), redone=task.redone)
 
 
-def folder_of(scenario: Scenario, out: Path, timing_only: bool) -> Path:
+def folder_of(scenario: Scenario, out: Path, timing_only: bool = False) -> Path:
     """Return where the results of a run go."""
     return results.folder_of(scenario, out / results.TIMING_ONLY if timing_only else out)
 
