@@ -28,7 +28,7 @@ def with_settings(runs: pd.DataFrame) -> pd.DataFrame:
         varied = [name for name in map(str, of_one) if "." in name and _varies(of_one, name)]
         if varied:
             of_one = of_one.sort_values(varied, key=_sortable)
-        short = of_one[varied].rename(columns=_short(varied))
+        short = of_one[varied].set_axis(list(short_names(varied)), axis=1)
         told = [_told(row) for row in short.to_dict("records")]
         parts.append(of_one.assign(setting=pd.Series(told, of_one.index, dtype=object)))
     runs = pd.concat(parts, ignore_index=True)
@@ -41,10 +41,14 @@ def _varies(runs: pd.DataFrame, setting: str) -> bool:
     return bool((runs[setting].astype(str).groupby(runs["method"]).nunique() > 1).any())
 
 
-def _short(settings: list[str]) -> dict[str, str]:
-    """Return the last words of dotted names, where they tell them apart."""
-    last = {name: name.rpartition(".")[2] for name in settings}
-    return {name: word for name, word in last.items() if list(last.values()).count(word) == 1}
+def short_names(names: list[str]) -> dict[str, str]:
+    """Return dotted names by their last words, where these tell them apart.
+
+    >>> short_names(["workers.1.slow_down", "attacks.0.kind", "problem.kind"])
+    {'slow_down': 'workers.1.slow_down', 'attacks.0.kind': 'attacks.0.kind', 'problem.kind': 'problem.kind'}
+    """
+    last = [name.rpartition(".")[2] for name in names]
+    return {(word if last.count(word) == 1 else name): name for word, name in zip(last, names, strict=True)}
 
 
 def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:

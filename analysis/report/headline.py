@@ -9,10 +9,11 @@ import pandas as pd
 
 from analysis import style
 from analysis.report.looks import method_name
-from analysis.report.places import short_names, telling
+from analysis.report.places import telling
 from analysis.report.words import UNKNOWN, label, number, plain, setting
 from analysis.statistics import estimate
 from analysis.survival import time_to_target
+from analysis.varied import short_names
 
 TARGET = "time_to_target_s"
 MEASURES = ("simulated_time_s", TARGET, "accuracy", "loss", "llm_calls", "cost")

@@ -11,6 +11,7 @@ from analysis import style
 from analysis.report.differences import distinct, settings, varies_within
 from analysis.report.looks import METHODS
 from analysis.report.words import plain, setting
+from analysis.varied import short_names
 
 
 def telling(runs: pd.DataFrame) -> list[str]:
@@ -62,16 +63,6 @@ def _told(runs: pd.DataFrame) -> list[str]:
         )
         for _, run in runs.iterrows()
     ]
-
-
-def short_names(names: list[str]) -> dict[str, str]:
-    """Return dotted names by their last words, where these tell them apart.
-
-    >>> short_names(["workers.1.slow_down", "attacks.0.kind", "problem.kind"])
-    {'slow_down': 'workers.1.slow_down', 'attacks.0.kind': 'attacks.0.kind', 'problem.kind': 'problem.kind'}
-    """
-    last = [name.rpartition(".")[2] for name in names]
-    return {(word if last.count(word) == 1 else name): name for word, name in zip(last, names, strict=True)}
 
 
 def _turns(column: pd.Series[Any], values: Sequence[Any]) -> list[int]:
