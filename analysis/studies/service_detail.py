@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 
+from analysis.documents import parts
 from fedsim.messages import JobCost
 from fedsim.streams import Stream, Streams
 from fedsim.timing.activities import Activity, ActivityClock
@@ -36,7 +37,8 @@ CALLS_A_WORKER = {20: 400, 400: 2400}
 WORKERS = (3, 10, 30)
 
 DOCUMENT = Path("docs/timing-model.md")
-BEGIN, END = "<!-- per_round -->\n", "<!-- end of per_round -->\n"
+TABLE = "per_round"
+"""The name of the table in it."""
 
 
 class Case(NamedTuple):
@@ -212,18 +214,11 @@ def speeds(table: pd.DataFrame) -> str:
     return "".join(lines)
 
 
-def parts(text: str) -> tuple[str, str, str]:
-    """Return a document before its table, the table, and what follows."""
-    before, _, rest = text.partition(BEGIN)
-    found, _, after = rest.partition(END)
-    return before + BEGIN, found, END + after
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Write the table anew."""
     argparse.ArgumentParser(description=__doc__).parse_args(words)
     found = compared([*cases(), *special_cases()])
-    before, _, after = parts(DOCUMENT.read_text(encoding="utf-8"))
+    before, _, after = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
     DOCUMENT.write_text(before + markdown(found) + after, encoding="utf-8")
     print(speeds(found), end="")  # noqa: T201  a script says what it found
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.documents import parts
 from analysis.studies import service_detail
-from analysis.studies.service_detail import cases, compared, markdown, parts, ranged, special_cases
+from analysis.studies.service_detail import TABLE, cases, compared, markdown, ranged, special_cases
 
 DOCUMENT = Path(__file__).parents[2] / service_detail.DOCUMENT
 
@@ -20,7 +21,7 @@ def measured() -> pd.DataFrame:
 
 
 def test_the_table_in_the_document_is_what_is_measured() -> None:
-    _, shown, _ = parts(DOCUMENT.read_text(encoding="utf-8"))
+    _, shown, _ = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
     assert shown == markdown(measured()), "write it anew: python -m analysis.studies.service_detail"
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from laws import Law
 
+from analysis.documents import parts
+
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "timing-model.md"
-BEGIN, END = "<!-- laws -->\n", "<!-- end of laws -->\n"
+TABLE = "laws"
+"""The name of the table in it."""
 
 
 def laws() -> list[Law]:
@@ -29,13 +32,6 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def parts(text: str) -> tuple[str, str, str]:
-    """Return a document before its table, the table, and what follows."""
-    before, _, rest = text.partition(BEGIN)
-    found, _, after = rest.partition(END)
-    return before + BEGIN, found, END + after
-
-
 if __name__ == "__main__":
-    before, _, after = parts(DOCUMENT.read_text(encoding="utf-8"))
+    before, _, after = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
     DOCUMENT.write_text(before + table() + after, encoding="utf-8")

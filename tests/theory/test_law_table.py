@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from law_table import DOCUMENT, parts, table
+from law_table import DOCUMENT, TABLE, table
+
+from analysis.documents import parts
 
 
 def test_the_table_of_laws_in_the_document_is_what_is_measured():
-    _, shown, _ = parts(DOCUMENT.read_text(encoding="utf-8"))
+    _, shown, _ = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
     assert shown == table(), "write it anew: python tests/theory/law_table.py"
