@@ -1,0 +1,74 @@
+"""What an algorithm tells the clock: its step rule, its kinds of jobs, and its rounds behind a barrier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from fedsim.messages import JobCost
+
+
+class Steps(NamedTuple):
+    """The server steps when enough workers have reported and nobody would be too stale."""
+
+    wait_for: int
+    """S, how many workers must have reported."""
+    tau: int
+    """Staleness bound: a ticket is at most tau - 1 steps old when it is used; 1: every step waits for all."""
+
+
+class Rounds(NamedTuple):
+    """The server draws workers anew for each round, and steps when all of them have reported."""
+
+    participants: int
+
+
+class Work(NamedTuple):
+    """A kind of job, as the clock sees it."""
+
+    cost: JobCost
+    activity: str | None = None
+    """The name under which all seconds of such a job are booked; none: by phase (computing, calling, ...)."""
+
+
+class Interlude(NamedTuple):
+    """Rounds behind a barrier, after some of the steps."""
+
+    work: str
+    """The kind of job in its rounds; no other job is of this kind."""
+    every: int
+    """It follows step t (from 0) whenever t is a multiple of this."""
+    rounds: int
+    stop_after: int | None = None
+    """None from this step on; none: it never stops."""
+    participation: Literal["all", "active"] = "all"
+    """All workers, behind a true barrier, or those whose tickets were used in the step before."""
+    leaves_bytes: int = 0
+    """What it leaves behind: sent once to everybody who took part, with the next job, and later to every
+    worker that has it not: who joins late or has lost its state."""
+    counter: str = "interludes"
+    """The column of results that counts interludes."""
+
+    def due(self, step: int) -> bool:
+        """Whether an interlude follows step number `step`, counted from 0."""
+        return step % self.every == 0 and (self.stop_after is None or step < self.stop_after)
+
+
+class Schedule(NamedTuple):
+    """All that an algorithm tells the clock."""
+
+    rule: Steps | Rounds
+    work: Mapping[str, Work]
+    """Its kinds of jobs, by the algorithm's own names."""
+    regular: str
+    """The kind of the jobs that make worker updates."""
+    opening: str | None = None
+    """The kind of a worker's first job, and of the first one after it has joined late or lost its state. The
+    step rule counts its report like any other, but it makes no worker update. None: there is no such job."""
+    interlude: Interlude | None = None
+    machines: Literal["workers", "one"] = "workers"
+    """Who computes: every worker, or one machine that holds the data of all and sits beside the server."""
+
+    def computing(self, n_workers: int) -> int:
+        """Return how many machines compute for so many workers that hold data."""
+        return n_workers if self.machines == "workers" else 1
