@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any, NamedTuple
-
-
-class JobKind(IntEnum):
-    """What a worker is asked to do."""
-
-    OUTER = 0
-    """One gradient step on its own prompt variables, (19) and (20) of the AsynDBT paper."""
-    INNER = 1
-    """One round (8) of the augmented-Lagrangian loop that estimates the lower solution."""
 
 
 class Snapshot(NamedTuple):
@@ -27,12 +17,13 @@ class Ticket(NamedTuple):
 
     worker: int
     job: int
-    kind: JobKind
+    kind: str
+    """A word of the algorithm: one of the kinds of jobs in its `Schedule`."""
     snapshot: Snapshot
     start_s: float
     finish_s: float
     skipped: bool = False
-    """Whether a malicious worker answered without the work: no call was made."""
+    """Whether a malicious worker reported without the work: no call was made."""
 
 
 class JobCost(NamedTuple):
@@ -46,3 +37,7 @@ class JobCost(NamedTuple):
     bytes_down: int
     tokens_cached: int = 0
     """The part of `tokens_in` that the LLM service has in its cache."""
+    own_tokens: int = 0
+    """Tokens that pass forward through the worker's own model, which is not the LLM service."""
+    own_gradient_tokens: int = 0
+    """Tokens that pass forward and backward through it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from fedsim.errors import nearest
 from fedsim.messages import JobCost
 
 
@@ -68,6 +69,44 @@ class Schedule(NamedTuple):
     interlude: Interlude | None = None
     machines: Literal["workers", "one"] = "workers"
     """Who computes: every worker, or one machine that holds the data of all and sits beside the server."""
+
+    @property
+    def interlude_activity(self) -> str:
+        """The name under which the server books an interlude: that of its jobs, if they have one."""
+        named = self.work[self.interlude.work].activity if self.interlude is not None else None
+        return named or "interlude"
+
+    @property
+    def activities(self) -> list[str]:
+        """All names under which jobs and interludes are booked, each once."""
+        named = [work.activity for work in self.work.values() if work.activity is not None]
+        if self.interlude is not None:
+            named.append(self.interlude_activity)
+        return list(dict.fromkeys(named))
+
+    def check(self) -> None:
+        """Check what fits together.
+
+        Raises:
+            ValueError: a kind of job is named that is not there, or one kind has two parts to play.
+        """
+        parts = {"regular": self.regular}
+        if self.opening is not None:
+            parts["opening"] = self.opening
+        if self.interlude is not None:
+            parts["interlude.work"] = self.interlude.work
+        for part, kind in parts.items():
+            if kind not in self.work:
+                raise ValueError(
+                    f"schedule.{part}: found {kind!r}, expected one of {', '.join(self.work)}"
+                    f"{nearest(kind, self.work)}"
+                )
+            others = [other for other in parts if other != part and parts[other] == kind]
+            if others:
+                raise ValueError(
+                    f"schedule.{part}: found {kind!r}, which is schedule.{others[0]} too; expected another "
+                    "kind of job"
+                )
 
     def computing(self, n_workers: int) -> int:
         """Return how many machines compute for so many workers that hold data."""

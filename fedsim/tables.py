@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fedsim.timing.activities import Activity
+from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.llm_service import QueueLevel
 from fedsim.timing.loop import Ending
 from fedsim.timing.network import LinkUse
@@ -16,13 +16,15 @@ from fedsim.timing.network import LinkUse
 if TYPE_CHECKING:
     from fedsim.recorder import Recorder
     from fedsim.scenario import Scenario
+    from fedsim.schedule import Schedule
     from fedsim.timing.llm_service import LlmProvider
-
-WORKER_ACTIVITIES = [activity for activity in Activity if activity is not Activity.STEPPING]
 
 
 def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
-    """Return a row a server step and one for the start; counters are cumulative, measurements may be null."""
+    """Return one row per server step and one for the start.
+
+    Counters are cumulative; measurements may be null.
+    """
     table = pd.DataFrame(rows)
     tokens = zip(table.tokens_in, table.tokens_out, table.tokens_cached, strict=True)
     cost = [llm.price(*counts) for counts in tokens]
@@ -34,7 +36,7 @@ def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
 
 
 def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
-    """Return a row a worker: its group, jobs, and seconds by activity."""
+    """Return one row per worker: its group, jobs, and seconds by activity."""
     n_workers = len(ending.jobs)
     if scenario.algorithm.centralised:
         names, malicious = [scenario.workers[0].name], [False]
@@ -53,18 +55,26 @@ def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
     table["times_down"] = ending.times_down
     table["jobs_lost"] = ending.jobs_lost
     table["readmitted"] = ending.readmitted
-    for activity in WORKER_ACTIVITIES:
-        table[f"seconds_{activity.label}"] = ending.clock.seconds[activity][:n_workers]
+    for label, booked in _of_workers(ending.clock).items():
+        table[f"seconds_{label}"] = booked[:n_workers]
     return table
 
 
+def _of_workers(clock: ActivityClock) -> dict[str, list[float]]:
+    """Return the seconds of all activities of workers, by label; an algorithm's own follow ``waiting``."""
+    numbers = [activity for activity in Activity if activity is not Activity.STEPPING]
+    place = numbers.index(Activity.WAITING) + 1
+    order = [*numbers[:place], *range(len(Activity), len(clock.labels)), *numbers[place:]]
+    return {clock.labels[number]: clock.seconds[number] for number in order}
+
+
 def spans(ending: Ending) -> pd.DataFrame:
-    """Return a row a stretch of one activity, in order of time."""
-    server = len(ending.jobs)
+    """Return one row per stretch of one activity, in order of time."""
+    server, labels = len(ending.jobs), ending.clock.labels
     table = pd.DataFrame(
         [
-            ("server" if span.entity == server else f"worker {span.entity}", span.activity.label, *span[2:])
-            for span in ending.clock.spans
+            ("server" if entity == server else f"worker {entity}", labels[activity], *edges)
+            for entity, activity, *edges in ending.clock.spans
         ],
         columns=["entity", "activity", "start_s", "end_s"],
     )
@@ -72,20 +82,20 @@ def spans(ending: Ending) -> pd.DataFrame:
 
 
 def queue(ending: Ending) -> pd.DataFrame:
-    """Return a row each time that the length of a queue at an LLM service changes."""
+    """Return one row per change of the length of a queue at an LLM service."""
     return pd.DataFrame(ending.served.levels, columns=list(QueueLevel._fields))
 
 
 def links(ending: Ending) -> pd.DataFrame:
-    """Return a row each direction of each link of the network: what it carried, and how busy it was."""
+    """Return one row per direction of each link of the network: what it carried, and how busy it was."""
     return pd.DataFrame(ending.links, columns=list(LinkUse._fields))
 
 
 def tickets(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    """Return a row a ticket that the server has taken, in the order in which it took them.
+    """Return one row per ticket that the server has taken, in the order in which it took them.
 
     `kind` says what became of it: ``active`` (used by server step `step`), ``drained`` (handed in at the
-    barrier of the polyhedron update after that step) or ``inner`` (an inner round of that update).
+    barrier of the interlude after that step) or ``inner`` (a round of that interlude).
     `staleness` counts the server steps between the job's reading and that.
     """
     whole = dict.fromkeys(("step", "staleness", "worker", "job"), "int64")
@@ -94,10 +104,20 @@ def tickets(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
 
 
 def summary(
-    scenario: Scenario, recorder: Recorder, ending: Ending, steps: pd.DataFrame, workers: pd.DataFrame
+    scenario: Scenario,
+    recorder: Recorder,
+    ending: Ending,
+    steps: pd.DataFrame,
+    workers: pd.DataFrame,
+    schedule: Schedule,
 ) -> dict[str, Any]:
     """Return the headline numbers; what was not measured is null."""
-    report = ending.report
+    report, clock = ending.report, ending.clock
+    by_server = [Activity.WAITING.label, Activity.STEPPING.label]
+    counted = {"openings": report.openings} if schedule.opening is not None else {}
+    if schedule.interlude is not None:
+        by_server.append(schedule.interlude_activity)
+        counted = {schedule.interlude.counter: report.interludes} | counted
     taken = steps[steps.step > 0]
     measured = steps.dropna(subset=["loss"])
     numbers: dict[str, Any] = {
@@ -111,7 +131,7 @@ def summary(
         "server_steps": report.step,
         "worker_updates": report.worker_updates,
         "drained": report.drained,
-        "cut_updates": report.cut_updates,
+        **counted,
         **{key: getattr(report, key) for key in ("llm_calls", "tokens_in", "tokens_out", "tokens_cached")},
         "cost": scenario.llm.price(report.tokens_in, report.tokens_out, report.tokens_cached),
         "bytes_up": report.bytes_up,
@@ -121,18 +141,16 @@ def summary(
         "staleness_max": int(taken.staleness_max.max()) if len(taken) else 0,
         "time_to_target_s": recorder.reached_s,
         "seconds_by_activity": {
-            activity.label: float(workers[f"seconds_{activity.label}"].mean())
-            for activity in WORKER_ACTIVITIES
+            label: float(workers[f"seconds_{label}"].mean()) for label in _of_workers(clock)
         },
         "server_seconds_by_activity": {
-            activity.label: ending.clock.seconds[activity][-1]
-            for activity in (Activity.WAITING, Activity.STEPPING, Activity.CUTTING)
+            label: clock.seconds[clock.labels.index(label)][-1] for label in by_server
         },
         "evicted": {str(worker): time_s for worker, time_s in ending.evicted.items()},
         "waiting_for": ending.waiting_for,
     }
     numbers |= {counter: int(steps[counter].iloc[-1]) for counter in recorder.counters}
-    known = {*report._fields, "cost", *recorder.counters}
+    known = {*report._fields, *counted, "cost", *recorder.counters}
     for metric in (column for column in steps.columns if column not in known):
         numbers[metric] = float(measured[metric].iloc[-1]) if len(measured) else math.nan
     return {key: None if _is_unknown(value) else value for key, value in numbers.items()}

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
 
 class Activity(IntEnum):
-    """What an entity is doing. At every instant it does exactly one of these."""
+    """What an entity is doing, in the words of the clock; an algorithm may add names of its own."""
 
     COMPUTING = 0
-    """The worker's own arithmetic (gradients, projections)."""
+    """The worker's own arithmetic (gradients, projections, its own model)."""
     CALLING = 1
     """Waiting for the answers of the LLM service."""
     UPLOADING = 2
     DOWNLOADING = 3
     WAITING = 4
-    """A worker for the server's reply; the server for messages."""
-    CUTTING = 5
-    """A worker busy with an inner round of a polyhedron update; the server holding the update's barrier."""
-    STEPPING = 6
+    """A worker for its next job; the server for messages."""
+    STEPPING = 5
     """The server's own arithmetic."""
-    DOWN = 7
+    DOWN = 6
     """Stopped, evicted by the server, or silent for a while."""
-    HOLDING = 8
-    """A malicious worker that holds a finished answer back."""
-    QUEUEING = 9
+    HOLDING = 7
+    """A malicious worker that withholds a finished report."""
+    QUEUEING = 8
     """All open calls of a worker wait: for a place at the LLM service, its limits, or to be sent again."""
 
     @property
@@ -35,11 +33,15 @@ class Activity(IntEnum):
         return self.name.lower()
 
 
+LABELS = tuple(activity.label for activity in Activity)
+
+
 class Span(NamedTuple):
     """One stretch of one activity; entity number R is the server."""
 
     entity: int
-    activity: Activity
+    activity: int
+    """A member of `Activity`, or the number of an activity that the algorithm has named."""
     start_s: float
     end_s: float
 
@@ -47,19 +49,25 @@ class Span(NamedTuple):
 class ActivityClock:
     """Books the seconds of each entity by activity, and the spans when asked to.
 
+    At every instant an entity does exactly one thing.
+
     Args:
         entities: how many there are; all start `WAITING` at time 0.
         keep_spans: also remember every stretch.
+        named: activities that the algorithm has named; they are numbered after those of `Activity`.
     """
 
-    def __init__(self, entities: int, keep_spans: bool = False) -> None:
-        self.seconds = [[0.0] * entities for _ in Activity]
+    def __init__(self, entities: int, keep_spans: bool = False, named: Sequence[str] = ()) -> None:
+        self.labels = [*LABELS, *named]
+        """The name of each activity in result tables, in order of number."""
+        self.seconds = [[0.0] * entities for _ in self.labels]
+        """By number of the activity, then by entity."""
         self.spans: list[Span] = []
-        self._doing = [Activity.WAITING] * entities
+        self._doing: list[int] = [Activity.WAITING] * entities
         self._since = [0.0] * entities
         self._keep: Callable[[Span], None] | None = self.spans.append if keep_spans else None
 
-    def switch(self, entity: int, activity: Activity, now_s: float) -> None:
+    def switch(self, entity: int, activity: int, now_s: float) -> None:
         """From now on the entity does something else."""
         since, doing = self._since[entity], self._doing[entity]
         if now_s > since:

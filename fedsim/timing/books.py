@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from fedsim.messages import JobCost, JobKind, Ticket
+from fedsim.messages import Ticket
+from fedsim.schedule import Schedule
 from fedsim.timing.exchange import StepReport
 
 
 class Books:
-    """Worker updates, polyhedron updates, calls, tokens and bytes since the start of the run.
+    """Worker updates, openings, interludes, calls, tokens and bytes since the start of the run.
 
     Args:
-        costs: what jobs of each kind cost.
+        schedule: the kinds of jobs, and what each costs.
     """
 
-    def __init__(self, costs: Mapping[JobKind, JobCost]) -> None:
-        self.updates = 0
-        """Outer jobs whose result the server has taken."""
-        self.drained = 0
-        """The part of them that arrived at a polyhedron barrier and not in an active set."""
-        self.cut_updates = 0
-        self.bytes_down = 0
-        self._costs = costs
-        self._calls = self._tokens_in = self._tokens_out = self._tokens_cached = self._bytes_up = 0
+    def __init__(self, schedule: Schedule) -> None:
+        self._costs = {kind: work.cost for kind, work in schedule.work.items()}
+        self._opening = schedule.opening
+        self._updates = self._openings = self._drained = self._interludes = 0
+        self._calls = self._tokens_in = self._tokens_out = self._tokens_cached = 0
+        self._bytes_up = self._bytes_down = 0
+
+    def sent(self, bytes_down: int) -> None:
+        """Count a message to a worker."""
+        self._bytes_down += bytes_down
 
     def arrived(self, ticket: Ticket) -> None:
         """Count what a ticket's job has cost; calls that were not made cost nothing."""
@@ -35,6 +37,18 @@ class Books:
             self._tokens_out += cost.tokens_out
             self._tokens_cached += cost.tokens_cached
 
+    def took(self, ticket: Ticket) -> None:
+        """Count the result of a job that belongs to no interlude."""
+        if ticket.kind == self._opening:
+            self._openings += 1
+        else:
+            self._updates += 1
+
+    def began_interlude(self, drained: Sequence[Ticket]) -> None:
+        """Count an interlude, and of the tickets that came to its barrier those of regular jobs."""
+        self._interludes += 1
+        self._drained += sum(ticket.kind != self._opening for ticket in drained)
+
     def report(self, step: int, time_s: float, active: Sequence[Ticket], members: int) -> StepReport:
         """Return the row of step number `step`, from 0, taken at this instant (s) with so many members."""
         versions = [ticket.snapshot.version for ticket in active]
@@ -44,14 +58,15 @@ class Books:
             len(active),
             (step * len(versions) - sum(versions)) / len(versions),
             step - min(versions),
-            self.updates,
-            self.drained,
-            self.cut_updates,
+            self._updates,
+            self._drained,
+            self._interludes,
             self._calls,
             self._tokens_in,
             self._tokens_out,
             self._bytes_up,
-            self.bytes_down,
+            self._bytes_down,
             self._tokens_cached,
             members,
+            self._openings,
         )

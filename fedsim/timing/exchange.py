@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, NamedTuple, Protocol
 
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.messages import Snapshot, Ticket
 
 
 class StepReport(NamedTuple):
@@ -18,10 +19,11 @@ class StepReport(NamedTuple):
     staleness_mean: float
     staleness_max: int
     worker_updates: int
-    """Outer jobs whose result the server has taken, those drained at a barrier included."""
+    """Regular jobs whose result the server has taken, those drained at a barrier included."""
     drained: int
-    """The part of `worker_updates` that arrived at a polyhedron barrier and not in an active set."""
-    cut_updates: int
+    """The part of `worker_updates` that arrived at an interlude's barrier and not in an active set."""
+    interludes: int
+    """Those that have begun."""
     llm_calls: int
     tokens_in: int
     tokens_out: int
@@ -31,6 +33,8 @@ class StepReport(NamedTuple):
     """The part of `tokens_in` that the LLM service had in its cache."""
     members: int = 0
     """Workers that take part: those that have joined and were not evicted."""
+    openings: int = 0
+    """Opening jobs whose result the server has taken; they are no worker updates."""
 
 
 NO_STEP = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -48,28 +52,35 @@ class Exchange(Protocol):
         ...
 
     def hand_out(
-        self, worker: int, job: int, kind: JobKind, snapshot: Snapshot, start_s: float, skipped: bool
+        self, worker: int, job: int, kind: str, snapshot: Snapshot, start_s: float, skipped: bool
     ) -> None:
         """A job has been handed out at `start_s`; its result may be asked for once its ticket is in.
 
-        Where it is `skipped`, a malicious worker will answer without having done the work.
+        Where it is `skipped`, a malicious worker will report without having done the work.
         """
         ...
 
     def take_step(self, tickets: list[Ticket], report: StepReport) -> Any:
-        """Take one server step with these tickets and return the new content."""
+        """Take one server step with these tickets and return the new content.
+
+        Tickets of opening jobs are among them, each of its kind.
+        """
         ...
 
-    def begin_cut(self, drained: list[Ticket], participants: list[int]) -> Any:
-        """Start a polyhedron update; return the content of inner round 0."""
-        ...
+    def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[Any, list[Ticket], Any]:
+        """Hold an interlude: a generator of its rounds.
 
-    def cut_round(self, tickets: list[Ticket]) -> Any:
-        """Finish an inner round; return the content of the next."""
-        ...
+        It yields a round's content and is sent the round's tickets, one for each participant that is still
+        there. It may end before all rounds of the schedule have been held; to ask for more of them is an
+        error. Where nobody is left in a round, the clock closes it and goes on with the content it had.
 
-    def end_cut(self) -> Any:
-        """Make the new cuts and return the content that outer jobs go on with."""
+        Args:
+            drained: the tickets that came to the barrier and are in no active set.
+            participants: the workers of the first round.
+
+        Returns:
+            The content with which regular jobs go on.
+        """
         ...
 
     def evict(self, worker: int) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from fedsim.catalog import Strict
+from fedsim.messages import JobCost
 from fedsim.streams import Streams
 from fedsim.timing.availability import AnyAvailability, Stretch
 from fedsim.timing.delays import AnyDelay
@@ -22,6 +23,23 @@ class Transient(Strict):
     factor: float = Field(ge=1)
 
 
+class OwnModel(Strict):
+    """The model that a worker runs itself, beside the LLM service that it calls."""
+
+    token_s: float = Field(gt=0)
+    """Time for a token to pass forward through it (s)."""
+    gradient_factor: float = Field(3.0, ge=1)
+    """A pass forward and backward takes as long as so many passes forward.
+
+    Source: Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, 2020, section 2.1: the
+    backward pass takes twice the arithmetic of the forward pass.
+    """
+
+    def job_s(self, cost: JobCost) -> float:
+        """Return how long the tokens of one job take on a worker of normal speed (s)."""
+        return self.token_s * (cost.own_tokens + self.gradient_factor * cost.own_gradient_tokens)
+
+
 class WorkerGroup(Strict):
     """Workers that are alike."""
 
@@ -32,7 +50,9 @@ class WorkerGroup(Strict):
     compute: AnyDelay = Constant(value_s=0.0)
     """The worker's own arithmetic in one job."""
     compute_speed: float = Field(1.0, gt=0)
-    """Divides the compute time; touches nothing else."""
+    """Divides the compute time, that of the worker's own model included; touches nothing else."""
+    own_model: OwnModel | None = None
+    """What jobs ask of the worker's own model is computed by this one; none: it has none."""
     upload: AnyDelay = Constant(value_s=0.0)
     download: AnyDelay = Constant(value_s=0.0)
     upload_mbps: float | None = Field(None, gt=0)
@@ -44,7 +64,7 @@ class WorkerGroup(Strict):
     """Permanent straggling: multiplies every duration of the worker (arithmetic, calls, transfers)."""
     transient: Transient | None = None
     stops_at_s: float | None = Field(None, ge=0)
-    """From this instant the worker never answers again (fail-stop)."""
+    """From this instant the worker never reports again (fail-stop)."""
     availability: AnyAvailability | None = None
     """When the workers are on; none: always."""
     on_return: Literal["restart", "rejoin"] = "restart"
@@ -95,17 +115,37 @@ class WorkerGroup(Strict):
         if self.devices is None:
             return [self] * self.count
         rows = self.devices.of_workers(streams, first, self.count)
-        found = zip(rows.compute_scale.tolist(), rows.mbps_down.tolist(), rows.mbps_up.tolist(), strict=True)
+        found = zip(
+            *(rows.compute_scale.tolist(), rows.mbps_down.tolist(), rows.mbps_up.tolist()),
+            rows.own_token_s.tolist() if rows.own_token_s is not None else [None] * self.count,
+            strict=True,
+        )
         return [
             self.model_copy(
                 update={
                     "compute_speed": self.compute_speed / scale,
                     "download_mbps": mbps_down,
                     "upload_mbps": mbps_up,
+                    "own_model": self._own_model_of(own_token_s, scale),
                 }
             )
-            for scale, mbps_down, mbps_up in found
+            for scale, mbps_down, mbps_up, own_token_s in found
         ]
+
+    @property
+    def has_own_model(self) -> bool:
+        """Whether it is known how fast the workers' own model is."""
+        return self.own_model is not None or (
+            self.devices is not None and self.devices.rows.own_token_s is not None
+        )
+
+    def _own_model_of(self, token_s: float | None, scale: float) -> OwnModel | None:
+        """Return the model of a device with this compute scale, whose own seconds a token may be measured."""
+        if token_s is None:
+            return self.own_model
+        # What was measured on the device is not scaled: this takes back what its compute speed will do.
+        measured = {"token_s": token_s / scale}
+        return self.own_model.model_copy(update=measured) if self.own_model else OwnModel(**measured)
 
     def without_network(self) -> WorkerGroup:
         """Return one worker like these that sits beside its server, is no device and always on.

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     import simpy
 
 Take = Callable[[Any, "simpy.Event"], None]
-"""How the server takes a message, given the message and the event that brings its worker the answer."""
+"""How the server takes a message, given the message and the event that brings its worker the next job."""
 
 
 class Inbox:
     """Messages in order of arrival, and the sleep of a server that has read all of them.
 
-    To a server that sleeps, a message is read to at once; only one that makes enough wakes it up.
+    A server that sleeps takes each message in its sleep; only the message that makes enough wakes it up.
 
     Args:
         env: the simulation.
         orders: what workers are busy with.
-        patience_s: how long the server waits for a worker's answer (s); none: for ever.
+        patience_s: how long the server waits for a worker's report (s); none: for ever.
         evict: gives a worker up.
         anybody: tells whether anybody may still send a message.
         look_around: called whenever the server goes to sleep, or sleeps on after a message.
@@ -73,7 +73,7 @@ class Inbox:
         return reply
 
     def request(self, take: Take, message: Any) -> simpy.Event:
-        """Put a request for work in; the event returned brings the answer."""
+        """Put a request for work in; the event returned brings the job."""
         reply = self._env.event()
         if self._asleep_until is None:
             self._messages.append((take, message, reply))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,19 +11,20 @@ import simpy
 from simpy.core import StopSimulation
 
 from fedsim.attack import Assigned
-from fedsim.messages import JobCost, JobKind
+from fedsim.schedule import Rounds, Schedule
 from fedsim.streams import Streams
-from fedsim.timing.activities import ActivityClock
+from fedsim.timing.activities import LABELS, ActivityClock
 from fedsim.timing.attacks.base import by_worker
 from fedsim.timing.exchange import Exchange, StepReport
 from fedsim.timing.groups import WorkerGroup
+from fedsim.timing.jobs import jobs_of_each
 from fedsim.timing.llm_service import LlmProvider, LlmService, Served
 from fedsim.timing.network import Carrier, LinkUse, Network
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.server import Server
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import Worker
 
 UNDISTURBED = Simple()
@@ -38,13 +39,10 @@ class Timeline:
     """Everything the clock decides about a run, as settings."""
 
     groups: Sequence[WorkerGroup]
-    service: LlmProvider
+    service: LlmProvider | None
+    """None: no job makes a call."""
     server: ServerSettings
-    wait_for: int
-    tau: int
-    cuts: CutPlan | None
-    costs: Mapping[JobKind, JobCost]
-    cut_bytes: int = 0
+    schedule: Schedule
     horizon_s: float | None = None
     """The run covers [0, horizon_s): what would happen at the horizon does not happen."""
     max_steps: int | None = None
@@ -53,15 +51,40 @@ class Timeline:
     network: Network = UNDISTURBED
     attacks: Sequence[Assigned] = ()
     """All attacks of the run; those on timing act here."""
-    participants: int | None = None
-    """How many workers, drawn anew, take part in each synchronous round; `wait_for` and `tau` then do not
-    matter. None: all, by the step rule."""
 
     def rule(self, n_workers: int, streams: Streams) -> StepRule | RoundRule:
         """Return the rule that tells when the server steps and whom it asks."""
-        if self.participants is not None:
-            return RoundRule(range(n_workers), self.participants, streams)
-        return StepRule(range(n_workers), self.wait_for, self.tau)
+        rule = self.schedule.rule
+        if isinstance(rule, Rounds):
+            return RoundRule(range(n_workers), rule.participants, streams)
+        return StepRule(range(n_workers), rule.wait_for, rule.tau)
+
+    def check(self) -> None:
+        """Check that workers and service can do what the schedule asks of them.
+
+        Raises:
+            ValueError: they cannot, or the schedule contradicts itself.
+        """
+        self.schedule.check()
+        for name in self.schedule.activities:
+            if name in LABELS:
+                raise ValueError(
+                    f"schedule.work: found the activity {name!r}, expected a name that is none of the "
+                    f"clock's own: {', '.join(LABELS)}"
+                )
+        for kind, work in self.schedule.work.items():
+            cost = work.cost
+            if cost.calls and self.service is None:
+                raise ValueError(
+                    f"schedule.work.{kind}: found {cost.calls} LLM calls in a job, expected none: "
+                    "there is no LLM service"
+                )
+            for group in self.groups if cost.own_tokens or cost.own_gradient_tokens else ():
+                if not group.has_own_model:
+                    raise ValueError(
+                        f"workers {group.name!r}: found no own_model, expected one: jobs of kind {kind!r} "
+                        "pass tokens through it"
+                    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +95,7 @@ class Ending:
     """When the last server step ended; the horizon, if that came first; a stalled run's last event."""
     report: StepReport
     stalled: bool
-    """The server waited for workers that would never answer."""
+    """The server waited for workers that would never report."""
     waiting_for: list[int]
     evicted: dict[int, float]
     """When each worker was evicted that was out at the end (s)."""
@@ -100,11 +123,15 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         timeline: the settings.
         exchange: the learning half, or a stand-in that learns nothing.
         streams: the randomness of the run.
+
+    Raises:
+        ValueError: workers or service cannot do what the schedule asks of them.
     """
-    env = simpy.Environment()
+    timeline.check()
+    env, schedule = simpy.Environment(), timeline.schedule
     numbers = [number for number, group in enumerate(timeline.groups) for _ in range(group.count)]
     of_each = _each(timeline.groups, streams)
-    clock = ActivityClock(len(of_each) + 1, timeline.keep_spans)
+    clock = ActivityClock(len(of_each) + 1, timeline.keep_spans, schedule.activities)
     misconduct = by_worker(timeline.attacks)
     absent = [worker for worker, group in enumerate(of_each) if group.joins_s(streams, worker) > 0]
     server = Server(
@@ -112,23 +139,24 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         exchange,
         timeline.rule(len(of_each), streams),
         timeline.server,
-        timeline.cuts,
-        timeline.costs,
-        timeline.cut_bytes,
+        schedule,
         clock,
         timeline.max_steps,
         timeline.max_updates,
         misconduct,
         absent,
     )
-    service = timeline.service.open(env, streams, clock, numbers, timeline.keep_spans)
+    service = None
+    if timeline.service is not None:
+        service = timeline.service.open(env, streams, clock, numbers, timeline.keep_spans)
     carrier = timeline.network.open(env, streams, numbers)
     _end_with(server, env.process(server.run()), timeline)
+    jobs = jobs_of_each(schedule, of_each, clock.labels)
     places = [place for group in timeline.groups for place in range(group.count)]
     with _collecting_rarely():
         workers = [
             Worker(
-                *(env, number, group, timeline.costs, service, server, clock, streams),
+                *(env, number, group, jobs[number], service, server, clock, streams),
                 attacks=misconduct.get(number, ()),
                 carrier=carrier,
                 stretches=group.stretches(streams, number, place),
@@ -174,7 +202,7 @@ def _ending(
     server: Server,
     workers: Sequence[Worker],
     clock: ActivityClock,
-    service: LlmService,
+    service: LlmService | None,
     carrier: Carrier | None,
 ) -> Ending:
     """Close the books."""
@@ -193,7 +221,7 @@ def _ending(
         server.members.evicted,
         [worker.jobs for worker in workers],
         clock,
-        service.served(),
+        service.served() if service is not None else NOTHING_SERVED,
         carrier.links(time_s) if carrier is not None else (),
         server.deserted,
         [worker.times_down for worker in workers],

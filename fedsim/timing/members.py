@@ -33,7 +33,7 @@ class Members:
         self.evicted: dict[int, float] = {}
         """When each worker that is out now was evicted (s)."""
         self.lost: set[int] = set()
-        """The workers that will never answer again; the server does not know."""
+        """The workers that will never report again; the server does not know."""
         self.absent = set(absent)
         """The workers that have yet to join for the first time."""
         self.readmitted = [0] * len(rule)
@@ -57,7 +57,7 @@ class Members:
         self._leaves(worker)
 
     def lose(self, worker: int) -> None:
-        """This worker will never answer again."""
+        """This worker will never report again."""
         self.lost.add(worker)
         self.absent.discard(worker)
 

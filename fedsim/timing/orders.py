@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fedsim.messages import JobCost, JobKind, Snapshot
+from fedsim.messages import Snapshot, Ticket
+from fedsim.schedule import Schedule
 from fedsim.timing.attacks.base import Misconduct, conduct_of
 from fedsim.timing.books import Books
 from fedsim.timing.exchange import Exchange
@@ -14,14 +15,11 @@ from fedsim.timing.exchange import Exchange
 if TYPE_CHECKING:
     import simpy
 
-# Looked up once: reading a member off its enum is slow.
-OUTER, INNER = JobKind.OUTER, JobKind.INNER
-
 
 class Order(NamedTuple):
-    """What the server answers: the next job."""
+    """What the server asks of a worker: its next job."""
 
-    kind: JobKind
+    kind: str
     snapshot: Snapshot
     bytes_down: int
     since_s: float
@@ -29,14 +27,13 @@ class Order(NamedTuple):
 
 
 class Orders:
-    """The jobs under way, and the answers that workers wait for.
+    """The jobs under way, and the workers that wait for their next one.
 
     Args:
         env: the simulation.
         exchange: the learning half, which hears of every job.
         books: where downloads are counted.
-        costs: what jobs of each kind cost.
-        cut_bytes: what new coefficients of the cuts add to a download.
+        schedule: the kinds of jobs.
         misconduct: the attacks on timing of each malicious worker.
     """
 
@@ -45,88 +42,136 @@ class Orders:
         env: simpy.Environment,
         exchange: Exchange,
         books: Books,
-        costs: Mapping[JobKind, JobCost],
-        cut_bytes: int,
+        schedule: Schedule,
         misconduct: Misconduct,
     ) -> None:
         self.outstanding: OrderedDict[int, Order] = OrderedDict()
         """The job of each worker that the server has yet to hear from, those handed out longest ago first."""
-        self.inner = 0
-        """How many of them are inner rounds."""
+        self.in_round = 0
+        """How many of these jobs belong to a round of an interlude."""
         self.waiting: dict[int, tuple[int, simpy.Event]] = {}
         """Of each worker without a job: the number of its next one, and the event that brings it."""
-        self.newest = Order(OUTER, Snapshot(0, exchange.first()), 0, 0.0)
-        """What a worker that knows all cuts is asked now."""
-        self.has_cuts = False
         self._env = env
         self._exchange = exchange
         self._books = books
-        self._costs = costs
-        self._cut_bytes = cut_bytes
+        self._bytes_down = {kind: work.cost.bytes_down for kind, work in schedule.work.items()}
+        self._regular = schedule.regular
+        self._opening = schedule.opening or schedule.regular
+        self._interlude = schedule.interlude
+        self._of_interlude = schedule.interlude.work if schedule.interlude is not None else None
         self._misconduct = misconduct
-        self._blank: set[int] = set()  # who has lost its state while it waited for its next job
+        self._left = 0  # the bytes that interludes have left behind, for a worker that has none of them
+        # Whose next job outside of interludes starts from nothing, and whether the learning half has yet to
+        # hear that the worker has lost its state.
+        self._anew: dict[int, bool] = {}
+        self._newest = self.make(schedule.regular, Snapshot(0, exchange.first()))
 
-    def make(self, kind: JobKind, snapshot: Snapshot) -> Order:
+    def begin(self, asked: Sequence[int], members: Sequence[int]) -> None:
+        """Hand the first jobs out; a member that is not asked waits until it is."""
+        order = self.make(self._opening, self._newest.snapshot)
+        for worker in asked:
+            self._give(worker, 0, order)
+        for worker in members:
+            if worker not in self.outstanding:
+                self.wait_for_first(worker, 0, self._env.event())
+
+    @property
+    def newest(self) -> Order:
+        """A regular job as it is handed out now, to a worker that lacks nothing but the newest snapshot."""
+        if self._newest.since_s != self._env.now:
+            self._newest = self._newest._replace(since_s=self._env.now)
+        return self._newest
+
+    def make(self, kind: str, snapshot: Snapshot) -> Order:
         """Return the order to work on a snapshot, from this instant on."""
-        return Order(kind, snapshot, self._costs[kind].bytes_down, self._env.now)
+        # Version 0 is not sent: everybody starts from the same known point.
+        bytes_down = self._bytes_down[kind] if snapshot.version > 0 else 0
+        return Order(kind, snapshot, bytes_down, self._env.now)
 
-    def with_all_cuts(self) -> Order:
-        """Return what a worker is asked that does not have the cuts: with all of them, if there are any."""
-        cut_bytes = self._cut_bytes if self.has_cuts else 0
-        return self.newest._replace(bytes_down=self.newest.bytes_down + cut_bytes, since_s=self._env.now)
+    def go_on_with(self, snapshot: Snapshot) -> None:
+        """From now on, regular jobs read this snapshot."""
+        self._newest = self.make(self._regular, snapshot)
 
-    def give(self, worker: int, job: int, order: Order) -> None:
-        """Hand a job out."""
-        kind, snapshot, bytes_down, now_s = order
-        self._books.bytes_down += bytes_down
-        self.outstanding[worker] = order
-        self.inner += kind is INNER
-        skipped = worker in self._misconduct and not conduct_of(self._misconduct[worker], now_s).calls
-        self._exchange.hand_out(worker, job, kind, snapshot, now_s, skipped)
+    def go_on_after_interlude(self, content: Any) -> None:
+        """From now on, regular jobs read what an interlude has made; what it leaves behind is sent too."""
+        assert self._interlude is not None
+        self._left = self._interlude.leaves_bytes
+        after = self.make(self._regular, Snapshot(self._newest.snapshot.version, content))
+        self._newest = after._replace(bytes_down=after.bytes_down + self._left)
 
-    def answer(self, workers: Sequence[int], order: Order) -> None:
-        """Give each of these waiting workers its next job."""
-        if not self._blank:
+    def dispatch(self, workers: Sequence[int], order: Order) -> None:
+        """Hand each of these waiting workers its next job: this one, or the first of one that starts anew."""
+        if not self._anew:
             for worker in workers:
                 self._bring(worker, order)
             return
         for worker in workers:
-            if worker in self._blank:
-                self._blank.remove(worker)
-                self._exchange.forget(worker)
-                self._bring(worker, order if order.kind is INNER else self.with_all_cuts())
-            else:
-                self._bring(worker, order)
+            self._bring(worker, self._first(worker, order) if worker in self._anew else order)
+
+    def received(self, ticket: Ticket, reply: simpy.Event) -> None:
+        """A worker has reported and waits for its next job, which this event brings."""
+        worker = ticket.worker
+        del self.outstanding[worker]
+        self.waiting[worker] = ticket.job + 1, reply
+        if ticket.kind == self._of_interlude:
+            self.in_round -= 1
+
+    def wait_for_first(self, worker: int, job: int, reply: simpy.Event) -> None:
+        """A worker that starts anew waits for its next job, which has this number."""
+        self.waiting[worker] = job, reply
+        self._anew[worker] = False
 
     def forget_later(self, worker: int) -> None:
         """A worker has lost its state while it waits for its next job: its last ticket counts as usual."""
-        self._blank.add(worker)
+        self._anew[worker] = True
 
     def forget_now(self, worker: int) -> None:
         """A worker has lost its state, and with it the job that it had: the learning half hears of it."""
-        self._blank.discard(worker)  # it may have gone down again before the server has read its request
+        self._anew[worker] = False  # it may have gone down again before the server has read its request
         self._exchange.forget(worker)
 
     def withdraw(self, worker: int) -> Order:
         """Take back and return the order of a worker, of which nobody will hear any more."""
         order = self.outstanding.pop(worker)
-        self.inner -= order.kind is INNER
+        self.in_round -= order.kind == self._of_interlude
         return order
 
     def replace(self, worker: int, job: int, reply: simpy.Event) -> None:
-        """Withdraw a worker's order and give it another: an inner round once more, or the newest outer job.
+        """Withdraw the order of a worker that has lost its state, and give it another.
+
+        In a round of an interlude that is the round's order once more.
 
         Args:
             worker: whose.
-            job: the number of the other one.
+            job: the number of the other job.
             reply: the event that brings it.
         """
         order = self.withdraw(worker)
         self.waiting[worker] = job, reply
-        again = order._replace(since_s=self._env.now)
-        self._bring(worker, again if order.kind is INNER else self.with_all_cuts())
+        self.dispatch([worker], order._replace(since_s=self._env.now))
+
+    def _first(self, worker: int, order: Order) -> Order:
+        """Return what a worker is asked that starts anew; a round of an interlude comes before that."""
+        if self._anew[worker]:
+            self._exchange.forget(worker)
+        if order.kind == self._of_interlude:
+            self._anew[worker] = False
+            return order
+        del self._anew[worker]
+        first = self.make(self._opening, self._newest.snapshot)
+        return first._replace(bytes_down=first.bytes_down + self._left)
 
     def _bring(self, worker: int, order: Order) -> None:
         job, reply = self.waiting.pop(worker)
-        self.give(worker, job, order)
+        self._give(worker, job, order)
         reply.succeed(order)
+
+    def _give(self, worker: int, job: int, order: Order) -> None:
+        kind, snapshot, bytes_down, now_s = order
+        if bytes_down:
+            self._books.sent(bytes_down)
+        self.outstanding[worker] = order
+        if kind == self._of_interlude:
+            self.in_round += 1
+        skipped = worker in self._misconduct and not conduct_of(self._misconduct[worker], now_s).calls
+        self._exchange.hand_out(worker, job, kind, snapshot, now_s, skipped)

@@ -32,7 +32,7 @@ class StepRule:
         self._needed = min(wait_for, len(workers))
 
     def ask(self, waiting: Sequence[int]) -> Sequence[int]:
-        """Return whom the server answers of those who are waiting for it: all of them."""
+        """Return who gets a job of those who wait for one: all of them."""
         return waiting
 
     def report(self, worker: int) -> None:

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING
 
-from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
+from fedsim.messages import Snapshot, Ticket
+from fedsim.schedule import Schedule
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.attacks.base import Misconduct
 from fedsim.timing.books import Books
-from fedsim.timing.cut_updates import CutUpdates
 from fedsim.timing.exchange import NO_STEP, Exchange
-from fedsim.timing.held import HeldBack
 from fedsim.timing.inbox import Inbox
+from fedsim.timing.interludes import Interludes
 from fedsim.timing.members import Members
 from fedsim.timing.orders import Order, Orders
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
+from fedsim.timing.withheld import Withheld
 
 if TYPE_CHECKING:
     import simpy
 
 
-NEVER = CutPlan(stop_after=0)
-# Looked up once: reading a member off its enum is slow.
-OUTER, INNER = JobKind.OUTER, JobKind.INNER
-
-
 class Server:
     """The server process and what workers ask of it.
 
-    Messages are taken in arrival order and the step rule is tested after each one, so an active set exceeds S
-    only where the staleness bound forced the server to wait, or where tickets came in during a polyhedron
-    update of the active workers alone.
+    Messages are taken in arrival order and the step rule is tested after each one. So an active set exceeds S
+    only where the staleness bound forced the server to wait, or where tickets came in during an interlude of
+    the active workers alone.
 
     A worker that is taken in (it joins late, or comes back after its eviction) gets a job as soon as the
-    server reads its message: the newest snapshot and, once there are any, all cuts. A polyhedron update that
-    is under way goes on without it, unless it is waiting for a job when the inner rounds begin.
+    server reads its message. That job reads the newest snapshot, and brings what interludes have left behind.
+    An interlude that is under way goes on without this worker, unless it waits for a job when the rounds
+    begin.
 
     Source: Ma et al., AsynDBT, Algorithm 1; Jiao et al., ADBO, ICLR 2023 and its released code.
 
@@ -46,9 +43,7 @@ class Server:
         exchange: the learning half.
         rule: the step rule, or that of sampled rounds.
         settings: the machine.
-        cuts: when polyhedron updates are due; none: never.
-        costs: what jobs of each kind cost.
-        cut_bytes: what a worker additionally downloads after a polyhedron update (new coefficients).
+        schedule: the kinds of jobs, and when interludes are due.
         clock: the books of seconds; the server is entity number R.
         max_steps: stop after so many steps.
         max_updates: stop at the first step with so many worker updates.
@@ -62,9 +57,7 @@ class Server:
         exchange: Exchange,
         rule: StepRule | RoundRule,
         settings: ServerSettings,
-        cuts: CutPlan | None,
-        costs: Mapping[JobKind, JobCost],
-        cut_bytes: int,
+        schedule: Schedule,
         clock: ActivityClock,
         max_steps: int | None = None,
         max_updates: int | None = None,
@@ -86,27 +79,25 @@ class Server:
         self._max_updates = max_updates
         self._misconduct = misconduct or {}
         self._active: list[Ticket] = []
-        self._books = Books(costs)
+        self._books = Books(schedule)
         self.members = Members(rule, exchange, absent, settings.readmit)
         self._evicted = self.members.evicted  # looked up for every message
-        self._orders = Orders(env, exchange, self._books, costs, cut_bytes, self._misconduct)
-        self._held_back = HeldBack(self._orders.outstanding, self.members.lost)
-        self._updates = CutUpdates(
-            *(env, cuts or NEVER, settings.step_s, exchange, rule, self._orders, self._books, self._held_back)
+        self._orders = Orders(env, exchange, self._books, schedule, self._misconduct)
+        self._withheld = Withheld(self._orders.outstanding, self.members.lost)
+        plan = schedule.interlude
+        self._of_interlude = plan.work if plan is not None else None  # looked up for every message
+        self._holding = clock.labels.index(schedule.interlude_activity) if plan is not None else -1
+        self._interludes = Interludes(
+            *(env, plan, settings.step_s, exchange, rule, self._orders, self._books, self._withheld)
         )
-        self._barrier = self._updates.barrier  # looked up for every message
         self._inbox = Inbox(
             *(env, self._orders, settings.evict_after_s, self._evict, self._anybody, self._look_around)
         )
-        for worker in rule.ask(rule.members):
-            self._orders.give(worker, 0, self._orders.newest)
-        for worker in rule.members:
-            if worker not in self._orders.outstanding:
-                self._orders.waiting[worker] = 0, env.event()
+        self._orders.begin(rule.ask(rule.members), rule.members)
 
     @property
     def waiting_for(self) -> list[int]:
-        """The workers whose answer is outstanding."""
+        """The workers whose report is outstanding."""
         return sorted(self._orders.outstanding)
 
     @property
@@ -122,7 +113,7 @@ class Server:
         return self._orders.outstanding.keys() <= self.members.lost
 
     def first(self, worker: int) -> Order | simpy.Event | None:
-        """Return what a worker starts with: an order, an event that brings one, or none: it has to join."""
+        """Return what a worker begins with: an order, an event that brings one, or none: it has to join."""
         if worker in self._orders.outstanding:
             return self._orders.outstanding[worker]
         _, reply = self._orders.waiting.get(worker, (0, None))
@@ -136,22 +127,22 @@ class Server:
         """
         return self._inbox.report(self._receive, ticket)
 
-    def hold(self, worker: int, version: int, margin_steps: int) -> simpy.Event | None:
-        """Let a malicious worker hold its finished outer job back until the server is about to wait for it.
+    def withhold(self, worker: int, version: int, margin_steps: int) -> simpy.Event | None:
+        """Let a malicious worker withhold a finished report until the server is about to wait for it.
 
         Args:
-            worker: who holds back.
+            worker: who withholds it.
             version: what the job has read.
             margin_steps: how many steps before the staleness bound it lets go.
 
         Returns:
-            An event that fires when it lets go; none: it should answer at once.
+            An event that fires when it lets go; none: it should report at once.
         """
         until_step = version + self.rule.tau - 1 - margin_steps
-        if until_step <= self.rule.step or self._updates.draining or worker in self._evicted:
+        if until_step <= self.rule.step or self._interludes.draining or worker in self._evicted:
             return None
         event = self.env.event()
-        self._held_back.hold(worker, until_step, event)
+        self._withheld.hold(worker, until_step, event)
         if self._inbox.asleep:
             self._look_around()
         return event
@@ -163,8 +154,8 @@ class Server:
     def rejoin(self, worker: int, job: int) -> simpy.Event:
         """Ask for other work for a worker that has lost its state, and with it the job that it had.
 
-        The job is withdrawn and its number not used again. In an inner round of a polyhedron update the
-        worker gets the round's order once more.
+        The job is withdrawn and its number not used again. In a round of an interlude the worker gets the
+        round's order once more.
 
         Args:
             worker: who asks; not one that the server refuses.
@@ -180,9 +171,9 @@ class Server:
         self._orders.forget_later(worker)
 
     def lose(self, worker: int) -> None:
-        """Note what the server itself does not see: this worker will never answer again."""
+        """Note what the server itself does not see: this worker will never report again."""
         self.members.lose(worker)
-        self._held_back.forget(worker)
+        self._withheld.forget(worker)
         if not self._inbox.asleep:
             return
         if self._anybody():
@@ -191,14 +182,13 @@ class Server:
             self._inbox.stir()
 
     def run(self) -> Generator[simpy.Event, object, None]:
-        """The server's life: collect, step, reply, and now and then a polyhedron update."""
+        """The server's life: collect reports, step, dispatch jobs, and now and then hold an interlude."""
         orders = self._orders
-        order = orders.newest
         while not self.finished:
             yield from self._inbox.collect(self.rule.may_step)
             if not self.rule.alive:
                 break
-            active, self._active = self._active, []
+            active = self._take_active()
             waiting = [ticket.worker for ticket in active]
             if active:  # in a sampled round, all who were asked may have been given up
                 if self._settings.step_s > 0:
@@ -206,13 +196,10 @@ class Server:
                 snapshot = self._take_step(active)
                 if self.finished:
                     break
-                order = orders.newest = orders.make(OUTER, snapshot)
-                if self._updates.due(snapshot.version - 1):
-                    waiting = yield from self._update_polyhedron(waiting)
-                    order = orders.with_all_cuts()
-            else:
-                order = order._replace(since_s=self.env.now)
-            orders.answer(self.rule.ask(waiting), order)
+                orders.go_on_with(snapshot)
+                if self._interludes.due(snapshot.version - 1):
+                    waiting = yield from self._hold_interlude(waiting)
+            orders.dispatch(self.rule.ask(waiting), orders.newest)
         self.finished = True
         self.finished_s = self.env.now
 
@@ -221,28 +208,26 @@ class Server:
         return self.rule.alive or self.members.to_join
 
     def _look_around(self) -> None:
-        """While the server sleeps: may held-back answers come, will anything ever come?"""
+        """While the server sleeps: may withheld reports come, will anything ever come?"""
         if not (self._misconduct or self.members.lost):
             return
-        self._held_back.ask(self.rule.missing)
+        self._withheld.ask(self.rule.missing)
         if self.waits_for_ever and not self.stalled.triggered:
             self.stalled.succeed()
 
     def _receive(self, ticket: Ticket, reply: simpy.Event) -> None:
         self._books.arrived(ticket)
-        worker, orders = ticket.worker, self._orders
+        worker = ticket.worker
         if worker in self._evicted:
             self._receive_late(ticket, reply)
             return
-        del orders.outstanding[worker]
-        orders.waiting[worker] = ticket.job + 1, reply
-        if self._barrier:
-            self._barrier.discard(worker)
-        if ticket.kind is INNER:
-            orders.inner -= 1
-            self._updates.inner.append(ticket)
+        self._orders.received(ticket, reply)
+        if self._interludes.draining:
+            self._interludes.heard_from(worker)
+        if ticket.kind == self._of_interlude:
+            self._interludes.take(ticket)
         else:
-            self._books.updates += 1
+            self._books.took(ticket)
             self._active.append(ticket)
             self.rule.report(worker)
 
@@ -251,7 +236,7 @@ class Server:
         if not self.members.refused(ticket.worker):
             self._take_in(ticket.worker, ticket.job + 1, reply)
             self._inbox.stir()
-        else:  # no reply follows
+        else:  # it gets no job any more
             self._clock.switch(ticket.worker, Activity.DOWN, self.env.now)
 
     def _receive_newcomer(self, worker: int, reply: simpy.Event) -> None:
@@ -267,15 +252,19 @@ class Server:
 
     def _take_in(self, worker: int, job: int, reply: simpy.Event) -> None:
         """Admit a worker, whose next job has this number and is brought by this event."""
-        self._orders.waiting[worker] = job, reply
+        self._orders.wait_for_first(worker, job, reply)
         if self.members.admit(worker):
-            self._orders.answer([worker], self._orders.with_all_cuts())
+            self._orders.dispatch([worker], self._orders.newest)
 
     def _evict(self, worker: int) -> None:
         self._orders.withdraw(worker)
-        self._barrier.discard(worker)
+        self._interludes.heard_from(worker)
         self.members.evict(worker, self.env.now)
-        self._held_back.let_go(worker)
+        self._withheld.let_go(worker)
+
+    def _take_active(self) -> list[Ticket]:
+        active, self._active = self._active, []
+        return active
 
     def _think(self) -> Generator[simpy.Event, object, None]:
         self._clock.switch(self._entity, Activity.STEPPING, self.env.now)
@@ -286,7 +275,7 @@ class Server:
         step = self.rule.step
         self.rule.stepped()
         if self._misconduct:
-            self._held_back.stepped(step + 1)
+            self._withheld.stepped(step + 1)
         report = self.report_now = self._books.report(step, self.env.now, active, len(self.rule))
         snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
         self.finished = (
@@ -296,9 +285,9 @@ class Server:
         )
         return snapshot
 
-    def _update_polyhedron(self, active: list[int]) -> Generator[simpy.Event, object, list[int]]:
-        """Make new cuts; return who waits for its next job. All of it, the barrier too, is one activity."""
-        self._clock.switch(self._entity, Activity.CUTTING, self.env.now)
-        participants = yield from self._updates.run(active, self._active, self._inbox.collect)
+    def _hold_interlude(self, active: list[int]) -> Generator[simpy.Event, object, list[int]]:
+        """Return who took part and waits for its next job. All of it, the barrier too, is one activity."""
+        self._clock.switch(self._entity, self._holding, self.env.now)
+        participants = yield from self._interludes.hold(active, self._take_active, self._inbox.collect)
         self._clock.switch(self._entity, Activity.WAITING, self.env.now)
         return participants

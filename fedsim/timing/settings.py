@@ -1,8 +1,6 @@
-"""The server's settings: the machine, and the plan of its polyhedron updates."""
+"""The server's settings as a machine."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +11,8 @@ class ServerSettings(Strict):
     """The server as a machine."""
 
     step_s: float = Field(0.001, ge=0)
-    """Time for the server's own arithmetic in a step or an inner round; messages queue meanwhile."""
+    """Time for the server's own arithmetic in a step or in a round of an interlude; messages queue
+    meanwhile."""
     evict_after_s: float | None = Field(None, gt=0)
     """While the server waits, drop a worker whose job was handed out longer ago than this; none: never."""
     readmit: bool = False
@@ -24,20 +23,3 @@ class ServerSettings(Strict):
         if self.readmit and self.evict_after_s is None:
             raise ValueError("readmit: found true, expected evict_after_s as well: nobody is ever evicted")
         return self
-
-
-class CutPlan(Strict):
-    """When the polyhedron is updated, and who takes part."""
-
-    every: int = Field(50, ge=1)
-    """A barrier after step t (from 0) whenever t is a multiple of this."""
-    rounds: int = Field(5, ge=1)
-    """K, inner rounds in each update."""
-    stop_after: int | None = Field(None, ge=0)
-    """T_1: no update from this step on; none: never stops."""
-    participation: Literal["all", "active"] = "all"
-    """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
-
-    def due(self, step: int) -> bool:
-        """Whether an update follows step number `step`, counted from 0."""
-        return step % self.every == 0 and (self.stop_after is None or step < self.stop_after)

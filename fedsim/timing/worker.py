@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from simpy.exceptions import Interrupt
 
-from fedsim.messages import JobCost, JobKind, Ticket
+from fedsim.messages import Ticket
 from fedsim.streams import Stream, Streams
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.attacks.base import HONEST, Conduct, TimingAttack, conduct_of
 from fedsim.timing.availability import Stretch
 from fedsim.timing.durations import DRAWS_A_BLOCK, NO_DELAY, drawn, factors
 from fedsim.timing.groups import Transient, WorkerGroup
+from fedsim.timing.jobs import Job
 from fedsim.timing.llm_service import Calls, LlmService
 from fedsim.timing.members import HOPELESS
 from fedsim.timing.network import Message
@@ -29,14 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["DRAWS_A_BLOCK", "Transient", "Worker", "WorkerGroup", "drawn"]
 
 # Looked up once: reading a member off its enum costs as much as booking the seconds.
-INNER = JobKind.INNER
-COMPUTING, WAITING, CUTTING = Activity.COMPUTING, Activity.WAITING, Activity.CUTTING
+COMPUTING, WAITING = Activity.COMPUTING, Activity.WAITING
 UPLOADING, DOWNLOADING = Activity.UPLOADING, Activity.DOWNLOADING
 DOWN, HOLDING = Activity.DOWN, Activity.HOLDING
 
 
 class Worker:
-    """One worker: download, compute, call, upload, report, wait for the reply, again.
+    """One worker: download, compute, call, upload, report, wait for the next job, again.
 
     Where it goes down, the job it is busy with ends there: nothing of it has arrived. Back again, it either
     begins the same job anew, with draws of their own, or asks the server for another one (`on_return`).
@@ -44,7 +44,7 @@ class Worker:
 
     __slots__ = (  # there may be very many of them
         *("env", "group", "jobs", "jobs_lost", "number", "times_down"),
-        *("_at_hand", "_attacks", "_carrier", "_clock", "_costs", "_factor", "_job", "_process", "_server"),
+        *("_at_hand", "_attacks", "_carrier", "_clock", "_factor", "_job", "_jobs", "_process", "_server"),
         *("_service", "_starts", "_stretches"),
         *("_compute_s", "_download_s", "_download_s_a_byte", "_upload_s", "_upload_s_a_byte"),
     )
@@ -54,8 +54,8 @@ class Worker:
         env: simpy.Environment,
         number: int,
         group: WorkerGroup,
-        costs: Mapping[JobKind, JobCost],
-        service: LlmService,
+        jobs: Mapping[str, Job],
+        service: LlmService | None,
         server: Server,
         clock: ActivityClock,
         streams: Streams,
@@ -73,7 +73,7 @@ class Worker:
         """How often a job that had been started ended with the worker's going down."""
         self._attacks = attacks
         self._carrier = carrier
-        self._costs = costs
+        self._jobs = jobs
         self._service = service
         self._server = server
         self._clock = clock
@@ -156,15 +156,16 @@ class Worker:
         return True
 
     def _fall_silent(self) -> None:
-        """Never answer again."""
+        """Never report again."""
         self._clock.switch(self.number, DOWN, self.env.now)
         self._server.lose(self.number)
 
-    def _hold_back(self, conduct: Conduct, version: int, inner: bool) -> Generator[simpy.Event, object, None]:
-        """Return when a malicious worker sends an answer that is ready."""
+    def _withhold(self, conduct: Conduct, version: int, job: Job) -> Generator[simpy.Event, object, None]:
+        """Return when a malicious worker sends a report that is ready."""
         env, number, switch = self.env, self.number, self._clock.switch
-        if conduct.margin_steps is not None and not inner:
-            let_go = self._server.hold(number, version, conduct.margin_steps)
+        let_go = None
+        if conduct.margin_steps is not None and not job.in_interlude:
+            let_go = self._server.withhold(number, version, conduct.margin_steps)
             if let_go is not None:
                 switch(number, HOLDING, env.now)
                 yield let_go
@@ -172,8 +173,8 @@ class Worker:
         if silent_s > 0:
             switch(number, DOWN, env.now)
             yield env.timeout(silent_s)
-            if inner:
-                switch(number, CUTTING, env.now)
+        if job.activity is not None and (let_go is not None or silent_s > 0):
+            switch(number, job.activity, env.now)
 
     def _transfer(
         self, start: int, up: bool, n_bytes: int, factor: float, booked: bool
@@ -185,7 +186,7 @@ class Worker:
             up: to the server.
             n_bytes: how long the message is.
             factor: how much slower than normal everything is in this job.
-            booked: whether the seconds are booked as a transfer; an inner round is one activity.
+            booked: whether the seconds are booked as a transfer; some jobs are one activity as a whole.
         """
         env, carrier = self.env, self._carrier
         delay_s = self._upload_s if up else self._download_s
@@ -203,7 +204,7 @@ class Worker:
 
     def _work(self) -> Generator[simpy.Event, Order, None]:
         env, number, switch = self.env, self.number, self._clock.switch
-        timeout, service, report = env.timeout, self._service, self._server.report
+        timeout, service, jobs, report = env.timeout, self._service, self._jobs, self._server.report
         compute_s, compute_speed = self._compute_s, self.group.compute_speed
         carried = self._carrier is not None
         downloads = carried or self._download_s is not NO_DELAY or self._download_s_a_byte > 0
@@ -223,32 +224,31 @@ class Worker:
                 reply = None
                 kind, snapshot, bytes_down, since_s = order
                 start_s = env.now
-                cost = self._costs[kind]
+                cost, activity, own_s, _ = doing = jobs[kind]
+                by_phase = activity is None
                 factor = self._factor(start)
                 if attacks:
                     conduct = conduct_of(attacks, start_s)
                     if not conduct.answers:
                         self._fall_silent()
                         return
-                # An inner round is one activity, whatever the worker does in it: a table of seconds then
-                # shows what the polyhedron updates cost.
-                inner = kind is INNER
-                if inner:
-                    switch(number, CUTTING, start_s)
+                if activity is not None:
+                    switch(number, activity, start_s)
                 # Version 0 needs no download: everybody starts from the same known point.
                 if downloads and snapshot.version > 0:
-                    yield from self._transfer(start, False, bytes_down, factor, not inner)
-                seconds = factor * compute_s(start) / compute_speed
+                    yield from self._transfer(start, False, bytes_down, factor, by_phase)
+                seconds = factor * (compute_s(start) + own_s) / compute_speed
                 if seconds > 0 and conduct.computes:
-                    if not inner:
+                    if by_phase:
                         switch(number, COMPUTING, env.now)
                     yield timeout(seconds)
                 if cost.calls and conduct.calls:
-                    yield from service.serve(Calls(number, start, cost, self.group.lanes, factor, not inner))
+                    assert service is not None  # the timeline was checked
+                    yield from service.serve(Calls(number, start, cost, self.group.lanes, factor, by_phase))
                 if attacks:
-                    yield from self._hold_back(conduct, snapshot.version, inner)
+                    yield from self._withhold(conduct, snapshot.version, doing)
                 if uploads:
-                    yield from self._transfer(start, True, cost.bytes_up, factor, not inner)
+                    yield from self._transfer(start, True, cost.bytes_up, factor, by_phase)
                 finish_s = env.now
                 switch(number, WAITING, finish_s)
                 finished += 1

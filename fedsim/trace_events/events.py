@@ -54,7 +54,7 @@ def _names(run: Tables, table: pd.DataFrame, first_machine: int) -> Iterator[Eve
         yield _named("process_sort_index", pid, pid, sort_index=first_machine + machine)
     tracks = table[["pid", "activity"]].drop_duplicates().sort_values(["pid", "activity"])
     for pid, activity in tracks.itertuples(index=False, name=None):
-        yield _named("thread_name", pid, _track(pid, activity), name=Activity(activity).label)
+        yield _named("thread_name", pid, _track(pid, activity), name=run.labels[activity])
         yield _named("thread_sort_index", pid, _track(pid, activity), sort_index=activity)
 
 
@@ -68,7 +68,6 @@ def _track(pid: int, activity: int) -> int:
 
 def _on_tracks(run: Tables, table: pd.DataFrame, first_arrow: int) -> Iterator[Event]:
     """Yield slices and arrows; an arrow has the number of its ticket."""
-    labels = {activity.value: activity.label for activity in Activity}
     said = run.tickets[["kind", "step", "staleness", "job"]]
     for start in range(0, len(table), AT_ONCE):
         some = table.iloc[start : start + AT_ONCE]
@@ -83,12 +82,18 @@ def _on_tracks(run: Tables, table: pd.DataFrame, first_arrow: int) -> Iterator[E
                 end = {"ph": "s"} if what == LEAVES else {"ph": "f", "bp": "e"}
                 yield {"name": "ticket", "cat": "ticket", "id": first_arrow + ticket + 1, **end, **place}
                 continue
-            slice_ = {"name": labels[activity], "cat": "activity", "ph": "X", **place, "dur": lasts_ns / 1000}
+            slice_ = {
+                "name": run.labels[activity],
+                "cat": "activity",
+                "ph": "X",
+                **place,
+                "dur": lasts_ns / 1000,
+            }
             yield slice_ | {"args": _told(activity, count, *words)} if ticket >= 0 else slice_
 
 
 def _told(activity: int, count: int, kind: str, step: float, staleness: float, job: float) -> Event:
-    """Return what a viewer tells of an upload, a server step, or a polyhedron update with drained tickets."""
+    """Return what a viewer tells of an upload, a server step, or an interlude with drained tickets."""
     if activity == Activity.UPLOADING.value:
         return {"job": int(job), "taken": kind, "step": int(step), "staleness": int(staleness)}
     return {"after_step" if kind == "drained" else "step": int(step), kind: count}

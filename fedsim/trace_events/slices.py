@@ -15,7 +15,7 @@ SLICE, LEAVES, LANDS = range(3)
 """What a row of `rows` is: a stretch of an activity, or one of the two ends of an arrow."""
 
 # Eight places a step: its uploads, where their arrows leave, the step, where they land; then the same for
-# the polyhedron update after it.
+# the interlude after it.
 PLACES = 8
 
 COLUMNS = ["what", "machine", "activity", "start_s", "end_s", "ticket", "count", "turn"]
@@ -28,7 +28,7 @@ def nanoseconds(seconds: Any) -> NDArray[np.int64]:
 
 
 def landings(run: Tables) -> pd.DataFrame:
-    """Return a row for each server step and each polyhedron update that took outer tickets.
+    """Return one row per server step and per interlude that took tickets of other jobs than its own.
 
     Its columns: kind, step; `first` and `count`, its tickets; `span`, the number of the server's span, or -1
     where it took no time; `start_s` of that span; `taken_s`, when its tickets left the inbox.
@@ -40,13 +40,13 @@ def landings(run: Tables) -> pd.DataFrame:
     drained = table.kind == "drained"
     spans = np.where(
         drained,
-        _span_at(run.spans, table, Activity.CUTTING, "start_s"),
+        _span_at(run.spans, table, run.interlude, "start_s"),
         _span_at(run.spans, table, Activity.STEPPING, "end_s"),
     )
-    # Of updates that begin at one instant, only the last can be the one that lasts.
+    # Of interludes that begin at one instant, only the last can be the one that lasts.
     table["span"] = np.where(table.duplicated(["kind", "at_s"], keep="last"), -1, spans)
     table["start_s"] = table.at_s.where(table.span < 0, run.spans.start_s.reindex(table.span).to_numpy())
-    # A step takes all its tickets when it begins, an update when the last has come to its barrier.
+    # A step takes all its tickets when it begins, an interlude when the last has come to its barrier.
     table["taken_s"] = table.start_s.where(~drained, np.maximum(table.at_s, table.last_s))
     return table
 
@@ -61,10 +61,10 @@ def rows(run: Tables) -> pd.DataFrame:
     """
     arrivals = landings(run)
     tickets = _uploads(run, arrivals)
-    lands_on = _landing_track(tickets)
+    lands_on = _landing_track(run, tickets)
     uploads = tickets.assign(activity=Activity.UPLOADING.value, turn=_turn(tickets, 0))
     steps = arrivals.assign(
-        activity=_landing_track(arrivals), turn=_turn(arrivals, 2), ticket=arrivals["first"]
+        activity=_landing_track(run, arrivals), turn=_turn(arrivals, 2), ticket=arrivals["first"]
     )
     leave = uploads.assign(what=LEAVES, turn=uploads.turn + 1)
     land = uploads.assign(
@@ -114,19 +114,19 @@ def _in_order(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def waiting_tickets(run: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return when outer tickets came to the server (ns), and when it took them; some it never took."""
+    """Return when the tickets came to the server (ns), and when it took them; some it never took."""
     arrivals = landings(run)
     came = np.concatenate([nanoseconds(run.tickets.finish_s), nanoseconds(_never_taken_s(run))])
     return came, np.repeat(nanoseconds(arrivals.taken_s), arrivals["count"])
 
 
-def _landing_track(table: pd.DataFrame) -> NDArray[np.int64]:
-    return np.where(table.kind == "drained", Activity.CUTTING.value, Activity.STEPPING.value)
+def _landing_track(run: Tables, table: pd.DataFrame) -> NDArray[np.int64]:
+    return np.where(table.kind == "drained", run.interlude, Activity.STEPPING.value)
 
 
-def _span_at(spans: pd.DataFrame, things: pd.DataFrame, activity: Activity, edge: str) -> NDArray[np.int64]:
+def _span_at(spans: pd.DataFrame, things: pd.DataFrame, activity: int, edge: str) -> NDArray[np.int64]:
     """Return the number of the span of this activity with this edge at each thing's `machine` and `at_s`."""
-    edges = spans.loc[spans.activity == activity.value, ["machine", edge]].reset_index(names="number")
+    edges = spans.loc[spans.activity == activity, ["machine", edge]].reset_index(names="number")
     found = things[["machine", "at_s"]].merge(
         edges, how="left", left_on=["machine", "at_s"], right_on=["machine", edge]
     )
@@ -136,8 +136,8 @@ def _span_at(spans: pd.DataFrame, things: pd.DataFrame, activity: Activity, edge
 def _never_taken_s(run: Tables) -> pd.Series[float]:
     """Return when the tickets came (s) that were still at the server when the run ended.
 
-    A worker with more jobs than tickets waits for the answer to one, unless it has been given up. Tickets of
-    an inner round that the end cut off are left out, like those of all inner rounds.
+    A worker with more jobs than tickets waits for its next job, unless it has been given up. Tickets of a
+    round of an interlude are left out, those of one that the end of the run broke off too.
     """
     taken = pd.concat([run.tickets.machine, run.rounds.machine]).value_counts()
     workers = run.workers.set_axis(run.workers.worker + 1)
@@ -148,5 +148,5 @@ def _never_taken_s(run: Tables) -> pd.Series[float]:
     waits = mine.activity == Activity.WAITING.value
     last = mine.groupby("machine").tail(1).set_index("machine")
     before = mine[~waits].groupby("machine").tail(1).set_index("machine").activity.reindex(last.index)
-    at_server = (last.activity == Activity.WAITING.value) & (before != Activity.CUTTING.value)
+    at_server = (last.activity == Activity.WAITING.value) & (before != run.interlude)
     return last.start_s[at_server]

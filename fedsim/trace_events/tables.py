@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,15 +10,13 @@ import pandas as pd
 
 from fedsim.errors import InputError, ResultsError
 from fedsim.results import KEPT_WITH_SPANS, read_summary, read_table
-from fedsim.timing.activities import Activity
+from fedsim.timing.activities import LABELS
 
 LONGEST_S = 9e9
 """The viewers count nanoseconds in 64 bits."""
 
 SERVER = 0
 """The number of the server among the machines; worker w is machine w + 1."""
-
-ACTIVITIES = {activity.label: activity.value for activity in Activity}
 
 
 class Tables(NamedTuple):
@@ -30,9 +29,13 @@ class Tables(NamedTuple):
     spans: pd.DataFrame
     """machine, activity, start_s, end_s"""
     tickets: pd.DataFrame
-    """With `machine` in place of `worker`; those of outer jobs first by step, then as they were taken."""
+    """With `machine` in place of `worker`; all but `rounds`, first by step, then as they were taken."""
     rounds: pd.DataFrame
-    """The tickets of inner rounds."""
+    """The tickets of rounds of interludes."""
+    labels: Sequence[str]
+    """The names of all activities, in order of number: those of the clock, then the algorithm's own."""
+    interlude: int
+    """The number of what the server books interludes as; -1: there was none."""
     queue: pd.DataFrame | None = None
     """Where calls waited at an LLM service: service, time_s, queued, serving, in order of time."""
 
@@ -77,11 +80,16 @@ def numbered(
     Raises:
         KeyError, ValueError: a machine or an activity is unknown.
     """
+    columns = [column.removeprefix("seconds_") for column in workers if column.startswith("seconds_")]
+    labels = list(dict.fromkeys([*LABELS, *columns]))
+    # What the server does beside the clock's activities; of interludes that take no time there is no span.
+    own = [label for label in spans.activity[spans.entity == "server"].unique() if label not in LABELS]
+    interlude = labels.index(own[0] if own else labels[-1]) if len(labels) > len(LABELS) else -1
     machines = {"server": SERVER} | {f"worker {worker}": worker + 1 for worker in workers.worker}
     spans = pd.DataFrame(
         {
             "machine": spans.entity.map(machines).astype("int64"),
-            "activity": spans.activity.map(ACTIVITIES).astype("int64"),
+            "activity": spans.activity.map(labels.index).astype("int64"),
             "start_s": spans.start_s,
             "end_s": spans.end_s,
         }
@@ -92,4 +100,5 @@ def numbered(
     outer = tickets[~inner].sort_values(["step", "kind"], kind="stable", ignore_index=True)
     if queue is not None:
         queue = queue[["service", "time_s", "queued", "serving"]]
-    return Tables(label, steps[steps.step > 0], workers, spans, outer, tickets[inner], queue)
+    rounds = tickets[inner]
+    return Tables(label, steps[steps.step > 0], workers, spans, outer, rounds, labels, interlude, queue)

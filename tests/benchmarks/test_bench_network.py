@@ -13,12 +13,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from test_bench_timing import NEVER, Nothing
 
-from fedsim.messages import JobCost, JobKind
+from fedsim.messages import JobCost
+from fedsim.schedule import Schedule, Steps, Work
 from fedsim.streams import Streams
-from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.groups import WorkerGroup
-from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.loop import Timeline, run_timeline
 from fedsim.timing.network import Network
 from fedsim.timing.network.hierarchy import Hierarchy
@@ -56,12 +55,9 @@ def seconds(network: Network, n_workers: int = 1000, wait_for: int = 1, updates:
     """Run the timing half and return the simulated time (s)."""
     timeline = Timeline(
         groups=[WorkerGroup(count=n_workers, compute=Exponential(mean_s=1.0))],
-        service=Independent(latency=Constant(value_s=0.0)),
+        service=None,
         server=ServerSettings(step_s=0.0),
-        wait_for=wait_for,
-        tau=NEVER,
-        cuts=None,
-        costs={JobKind.OUTER: SIZE, JobKind.INNER: SIZE},
+        schedule=Schedule(Steps(wait_for, NEVER), {"job": Work(SIZE)}, "job"),
         max_steps=updates // wait_for,
         network=network,
     )

@@ -19,12 +19,12 @@ import pytest
 import simpy
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fedsim.messages import JobCost, JobKind
+from fedsim.messages import JobCost
+from fedsim.schedule import Schedule, Steps, Work
 from fedsim.streams import Stream, Streams
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
-from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.loop import Timeline, run_timeline
 from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup, drawn
@@ -45,11 +45,8 @@ class Nothing:
 
     def take_step(self, *step: Any) -> None: ...
 
-    def begin_cut(self, *update: Any) -> None: ...
-
-    def cut_round(self, *tickets: Any) -> None: ...
-
-    def end_cut(self) -> None: ...
+    def interlude(self, *update: Any) -> Generator[None, Any, None]:
+        yield from ()
 
     def evict(self, worker: int) -> None: ...
 
@@ -62,12 +59,9 @@ def fedsim_s(n_workers: int, wait_for: int, steps: int, delay: Delay = EXPONENTI
     """Run fedsim's timing half and return the simulated time (s)."""
     timeline = Timeline(
         groups=[WorkerGroup(count=n_workers, compute=delay)],
-        service=Independent(latency=Constant(value_s=0.0)),
+        service=None,
         server=ServerSettings(step_s=0.0),
-        wait_for=wait_for,
-        tau=NEVER,
-        cuts=None,
-        costs={JobKind.OUTER: FREE, JobKind.INNER: FREE},
+        schedule=Schedule(Steps(wait_for, NEVER), {"job": Work(FREE)}, "job"),
         max_steps=steps,
     )
     return run_timeline(timeline, Nothing(), Streams(0)).time_s

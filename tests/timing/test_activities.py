@@ -40,8 +40,19 @@ def test_when_somebody_last_began_to_do_something_else() -> None:
     assert clock.last_switch_s == 5.0
 
 
+def test_activities_of_the_algorithm_come_after_those_of_the_clock() -> None:
+    clock = ActivityClock(2, keep_spans=True, named=("cutting", "probing"))
+    probing = clock.labels.index("probing")
+    clock.switch(1, probing, 1.0)
+    clock.switch(1, Activity.UPLOADING, 3.0)
+    clock.close(4.0)
+    assert clock.seconds[probing] == [0.0, 2.0]
+    assert len(clock.seconds) == len(clock.labels) == len(Activity) + 2
+    assert Span(1, probing, 1.0, 3.0) in clock.spans
+
+
 def test_the_names_in_result_tables() -> None:
-    assert [activity.label for activity in Activity] == [
-        *("computing", "calling", "uploading", "downloading", "waiting", "cutting", "stepping", "down"),
-        *("holding", "queueing"),
+    assert ActivityClock(1, named=("cutting", "probing")).labels == [
+        *("computing", "calling", "uploading", "downloading", "waiting", "stepping", "down"),
+        *("holding", "queueing", "cutting", "probing"),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import FREE, chain, seconds, simulate, stretches, workers
+from timing_cases import FREE, chain, interlude, seconds, simulate, stretches, workers
 
 from fedsim.messages import JobCost
 from fedsim.streams import Stream, Streams
@@ -17,7 +17,6 @@ from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.lanes import makespan_s
 from fedsim.timing.llm_service.independent import Independent
-from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import DRAWS_A_BLOCK, Transient
 
 # one job: download 1 s, arithmetic 2 s, four calls of 3 s on two lanes = 6 s, upload 0.5 s
@@ -91,15 +90,15 @@ def test_new_cuts_are_downloaded_after_a_barrier() -> None:
         [workers(1.0, download_mbps=1.0)],
         wait_for=1,
         cost=cost,
-        cuts=CutPlan(every=100, rounds=1),
-        cut_bytes=250_000,
+        interlude=interlude(every=100, rounds=1),
+        leaves_bytes=250_000,
         max_steps=3,
         keep_spans=True,
     )
     assert books.times_s == [1, 7, 9]
     assert [report.bytes_down for report in books.reports] == [0, 500_000, 625_000]
     assert stretches(ending, 0) == chain(
-        *(("computing", 1), ("cutting", 3), ("downloading", 6), ("computing", 7)),
+        *(("computing", 1), ("interlude", 3), ("downloading", 6), ("computing", 7)),
         *(("downloading", 8), ("computing", 9)),
     )
 
@@ -123,16 +122,16 @@ def test_calls_follow_the_formula(
         wait_for=min(wait_for, n_workers),
         tau=tau,
         seed=seed,
-        cuts=CutPlan(every=every, rounds=rounds),
+        interlude=interlude(every=every, rounds=rounds),
         cost=cost,
-        cut_bytes=4,
+        leaves_bytes=4,
         max_steps=9,
     )
     used = bytes_down = 0
     for step, report in enumerate(books.reports):
         used += report.active
         updates = -(-step // every)  # after steps 0, every, ... before this one
-        assert report.cut_updates == updates
+        assert report.interludes == updates
         assert report.worker_updates == used + report.drained
         jobs = used + report.drained + n_workers * rounds * updates
         assert (report.llm_calls, report.tokens_in, report.tokens_out) == (12 * jobs, 700 * jobs, 30 * jobs)

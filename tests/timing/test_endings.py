@@ -5,18 +5,18 @@ from __future__ import annotations
 import gc
 
 import pytest
-from timing_cases import chain, seconds, simulate, stretches, workers
+from timing_cases import chain, interlude, seconds, simulate, stretches, workers
 
 from fedsim.errors import StalledError
 from fedsim.learning.algorithms.asyndbt import Asyndbt
 from fedsim.learning.quadratic import Quadratic
 from fedsim.messages import JobCost
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import Budget
+from fedsim.scenario.model import Budget, CutPlan
 from fedsim.simulation import raise_if_failed, run
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.llm_service.independent import Independent
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
 
 CALLS = JobCost(calls=10, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=0)
 
@@ -50,7 +50,9 @@ def test_a_run_of_so_many_updates_ends_at_the_first_step_that_has_them(
 
 def test_drained_tickets_count_as_updates() -> None:
     # step 1 at 1 s with worker 0; worker 1 is drained at 2 s; inner round till 4 s; step 2 at 5 s makes 3
-    ending, _ = simulate([workers(1.0), workers(2.0)], wait_for=1, cuts=CutPlan(rounds=1), max_updates=3)
+    ending, _ = simulate(
+        [workers(1.0), workers(2.0)], wait_for=1, interlude=interlude(rounds=1), max_updates=3
+    )
     assert (ending.time_s, ending.report.worker_updates, ending.report.drained) == (5, 3, 1)
 
 
@@ -103,8 +105,8 @@ def test_who_is_still_busy_or_patient_is_not_stalled() -> None:
     groups = [workers(1.0), workers(100.0)]
     assert not simulate(groups, wait_for=2, horizon_s=25.0)[0].stalled
     # in a barrier between two rounds, workers wait and the server thinks, from 31 s on
-    cuts = CutPlan(rounds=2)
-    assert not simulate([workers(1.0)], wait_for=1, step_s=29.0, cuts=cuts, horizon_s=31.5)[0].stalled
+    plan = interlude(rounds=2)
+    assert not simulate([workers(1.0)], wait_for=1, step_s=29.0, interlude=plan, horizon_s=31.5)[0].stalled
     stops = [workers(1.0), workers(100.0, stops_at_s=7.0)]
     ending, _ = simulate(stops, wait_for=2, evict_after_s=30.0, horizon_s=25.0)
     assert (ending.stalled, ending.waiting_for) == (False, [])
@@ -120,7 +122,7 @@ def test_a_run_cut_off_before_it_stalls_is_not_stalled() -> None:
 def test_a_barrier_stalls_for_whom_it_waits() -> None:
     # step 1 at 1 s; the drain waits for workers 1 and 2, who have stopped at 0.5 s
     groups = [workers(1.0), workers(2.0, count=2, stops_at_s=0.5)]
-    ending, books = simulate(groups, wait_for=1, cuts=CutPlan())
+    ending, books = simulate(groups, wait_for=1, interlude=interlude())
     assert (ending.stalled, ending.waiting_for, books.times_s) == (True, [1, 2], [1])
     assert seconds(ending, 3) == {"waiting": 1}
     assert ending.time_s == 1
@@ -193,11 +195,11 @@ def test_a_late_ticket_of_an_evicted_worker_is_paid_for_and_not_used() -> None:
 # 2 s: given up at 2 + 4 = 6 s. The update goes on with worker 0: round 3 until 7 s, and step 2 at 8 s.
 def test_eviction_inside_an_inner_round() -> None:
     groups = [workers(1.0), workers(1.0, stops_at_s=2.5)]
-    cuts = CutPlan(every=100, rounds=3)
-    ending, books = simulate(groups, wait_for=2, evict_after_s=4.0, cuts=cuts, max_steps=2)
+    plan = interlude(every=100, rounds=3)
+    ending, books = simulate(groups, wait_for=2, evict_after_s=4.0, interlude=plan, max_steps=2)
     assert ending.evicted == {1: 6.0}
-    assert books.inner == [[0, 1], [0], [0]]
-    assert books.ended_cuts == 1
+    assert books.rounds == [[0, 1], [0], [0]]
+    assert books.ended_interludes == 1
     assert books.times_s == [1, 8]
     assert books.active == [[0, 1], [0]]
 
@@ -206,8 +208,8 @@ def test_eviction_inside_an_inner_round() -> None:
 # at 4 s in its first job; its ticket comes at 5 s.
 def test_a_late_ticket_during_an_update() -> None:
     groups = [workers(1.0), workers(5.0)]
-    cuts = CutPlan(every=100, rounds=3)
-    ending, books = simulate(groups, wait_for=1, evict_after_s=4.0, cuts=cuts, cost=CALLS, max_steps=2)
+    plan = interlude(every=100, rounds=3)
+    ending, books = simulate(groups, wait_for=1, evict_after_s=4.0, interlude=plan, cost=CALLS, max_steps=2)
     # step 1 at 1 s; drain until 4 s; rounds until 5, 6, 7; step 2 at 8 s with 1 + 3 + 1 jobs and the late one
     assert ending.evicted == {1: 4.0}
     assert books.drained == [[]]
@@ -225,26 +227,28 @@ def test_the_run_ends_when_nobody_is_left() -> None:
 @pytest.mark.parametrize("participation", ["all", "active"])
 def test_an_update_that_loses_its_last_worker_is_given_up(participation: str) -> None:
     # step 1 at 1.25 s, round 1 until 2.5 s; both stop in round 2 and are given up at 2.5 + 4 s
-    cuts = CutPlan(every=100, rounds=3, participation=participation)  # type: ignore[arg-type]  # one of two
+    plan = interlude(every=100, rounds=3, participation=participation)  # type: ignore[arg-type]  # one of two
     groups = [workers(1.0, count=2, stops_at_s=2.75)]
-    ending, books = simulate(groups, wait_for=2, step_s=0.25, evict_after_s=4.0, cuts=cuts)
+    ending, books = simulate(groups, wait_for=2, step_s=0.25, evict_after_s=4.0, interlude=plan)
     assert ending.evicted == {0: 6.5, 1: 6.5}
-    assert books.inner == [[0, 1]]
-    assert books.ended_cuts == 0
+    assert books.rounds == [[0, 1]]
+    assert books.ended_interludes == 0
     assert (ending.time_s, ending.stalled) == (6.5, False)
 
 
 # S = 1: worker 0 is the active set of step 1 at 1 s and stops at 1.5 s in round 1: given up at 1 + 4 = 5 s.
 # Worker 1, 3 s a job, was not asked to take part; its ticket of 3 s makes step 2 once the update is off.
 def test_the_server_goes_on_after_an_update_without_participants() -> None:
-    cuts = CutPlan(every=100, rounds=3, participation="active")
+    plan = interlude(every=100, rounds=3, participation="active")
     groups = [workers(1.0, stops_at_s=1.5), workers(3.0)]
-    ending, books = simulate(groups, wait_for=1, evict_after_s=4.0, cuts=cuts, max_steps=3, keep_spans=True)
+    ending, books = simulate(
+        groups, wait_for=1, evict_after_s=4.0, interlude=plan, max_steps=3, keep_spans=True
+    )
     assert ending.evicted == {0: 5.0}
     assert books.active == [[0], [1], [1]]
     assert books.times_s == [1, 5, 8]
-    assert (books.inner, books.ended_cuts) == ([], 0)
-    assert stretches(ending, 2) == chain(("waiting", 1), ("cutting", 5), ("waiting", 8))
+    assert (books.rounds, books.ended_interludes) == ([], 0)
+    assert stretches(ending, 2) == chain(("waiting", 1), ("interlude", 5), ("waiting", 8))
 
 
 def test_the_garbage_collector_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from unittest.mock import patch
 
 import pytest
-from timing_cases import by, chain, joins, on, seconds, simulate, stretches, workers
+from timing_cases import by, chain, interlude, joins, on, seconds, simulate, stretches, workers
 
 from fedsim.messages import JobCost
 from fedsim.streams import Streams
@@ -16,7 +16,6 @@ from fedsim.timing.availability import Availability, Stretch
 from fedsim.timing.availability.lifetime import Lifetime
 from fedsim.timing.availability.trace import AvailabilityTrace, Trace
 from fedsim.timing.delays.constant import Constant
-from fedsim.timing.settings import CutPlan
 
 CALL = JobCost(calls=1, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=7)
 
@@ -142,13 +141,15 @@ def test_down_again_before_the_server_has_let_it_join(on_return: str) -> None:
 # state: at 6 s it gets all cuts once more, worker 0 the pull alone.
 def test_who_has_lost_its_state_while_it_waited_downloads_all_cuts() -> None:
     blank = workers(1.0, availability=on((0.0, 5.25), (5.5,)), on_return="rejoin")
-    cuts = CutPlan(every=100, rounds=1)
-    _, books = simulate([workers(2.0), blank], wait_for=2, cuts=cuts, cost=CALL, cut_bytes=11, max_steps=3)
+    plan = interlude(every=100, rounds=1)
+    _, books = simulate(
+        [workers(2.0), blank], wait_for=2, interlude=plan, cost=CALL, leaves_bytes=11, max_steps=3
+    )
     assert (books.times_s, books.forgotten) == ([2, 6, 8], [(1, 2)])
     assert [report.bytes_down for report in books.reports] == [0, 2 * 7 + 2 * 18, 2 * 7 + 2 * 18 + 7 + 18]
 
 
 def test_who_joins_before_there_are_cuts_downloads_none() -> None:
     groups = [workers(1.0), workers(1.0, availability=joins((0.5,)))]
-    _, books = simulate(groups, wait_for=1, cost=CALL, cut_bytes=11, max_steps=2)
+    _, books = simulate(groups, wait_for=1, cost=CALL, leaves_bytes=11, max_steps=2)
     assert [report.bytes_down for report in books.reports] == [0, 7]

@@ -10,9 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from timing_cases import Books, by, chain, joins, on, seconds, simulate, stretches, workers
+from timing_cases import (
+    REGULAR,
+    ROUND,
+    Books,
+    by,
+    chain,
+    interlude,
+    joins,
+    on,
+    seconds,
+    simulate,
+    stretches,
+    workers,
+)
 
-from fedsim.messages import JobCost, JobKind
+from fedsim.messages import JobCost
 from fedsim.timing.activities import Activity
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.availability import Availability
@@ -24,10 +37,10 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.uniform import Uniform
 from fedsim.timing.loop import Ending
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
-OUTER, INNER = JobKind.OUTER, JobKind.INNER
+OUTER, INNER = REGULAR, ROUND
 CALL = JobCost(calls=1, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=7)
 ONE, TWO, THREE = (Constant(value_s=value_s) for value_s in (1.0, 2.0, 3.0))
 
@@ -144,13 +157,18 @@ def test_a_ticket_in_the_inbox_counts_even_if_its_worker_is_down_and_back() -> N
 @pytest.mark.parametrize("participation", ["all", "active"])
 def test_down_in_an_inner_round(on_return: str, participation: Any) -> None:
     groups = [workers(1.0), workers(1.0, availability=on((0.0, 1.5), (4.0,)), on_return=on_return)]
-    cuts = CutPlan(every=100, rounds=2, participation=participation)
+    plan = interlude(every=100, rounds=2, participation=participation)
     ending, books = simulate(
-        groups, wait_for=2, cuts=cuts, cost=CALL, cut_bytes=11, max_steps=2, keep_spans=True
+        groups, wait_for=2, interlude=plan, cost=CALL, leaves_bytes=11, max_steps=2, keep_spans=True
     )
-    assert (books.times_s, books.inner, books.ended_cuts) == ([1, 7], [[0, 1], [0, 1]], 1)
+    assert (books.times_s, books.rounds, books.ended_interludes) == ([1, 7], [[0, 1], [0, 1]], 1)
     assert stretches(ending, 1) == chain(
-        ("computing", 1), ("cutting", 1.5), ("down", 4), ("cutting", 5), ("cutting", 6), ("computing", 7)
+        ("computing", 1),
+        ("interlude", 1.5),
+        ("down", 4),
+        ("interlude", 5),
+        ("interlude", 6),
+        ("computing", 7),
     )
     again = [(INNER, 1)] if on_return == "rejoin" else []
     assert books.handed[1] == [(OUTER, 0), (INNER, 1), *again, (INNER, 1), (OUTER, 1)]
@@ -163,9 +181,9 @@ def test_down_in_an_inner_round(on_return: str, participation: Any) -> None:
 @pytest.mark.parametrize(("on_return", "version"), [("restart", 0), ("rejoin", 1)])
 def test_down_at_the_barrier(on_return: str, version: int) -> None:
     groups = [workers(1.0), workers(4.0, availability=on((0.0, 2.0), (3.0,)), on_return=on_return)]
-    ending, books = simulate(groups, wait_for=1, cuts=CutPlan(every=100, rounds=1), max_steps=2)
+    ending, books = simulate(groups, wait_for=1, interlude=interlude(every=100, rounds=1), max_steps=2)
     # drained at 7 s; the round ends at 11 s; step 2 at 12 s
-    assert (books.drained, books.inner, books.times_s) == ([[1]], [[0, 1]], [1, 12])
+    assert (books.drained, books.rounds, books.times_s) == ([[1]], [[0, 1]], [1, 12])
     assert books.handed[1][-3] == (OUTER, version)
     assert ending.jobs_lost == [0, 1]
 
@@ -175,7 +193,7 @@ def test_down_at_the_barrier(on_return: str, version: int) -> None:
 def test_down_while_it_waits_at_the_barrier() -> None:
     slow = workers(2.0, availability=on((0.0, 3.0), (4.0,)), on_return="rejoin")
     _, books = simulate(
-        [workers(1.0), slow, workers(6.0)], wait_for=1, cuts=CutPlan(every=100, rounds=1), max_steps=2
+        [workers(1.0), slow, workers(6.0)], wait_for=1, interlude=interlude(every=100, rounds=1), max_steps=2
     )
     assert (books.drained, books.times_s, books.forgotten) == ([[1, 2]], [1, 13], [(1, 1)])
     assert books.handed[1][:2] == [(OUTER, 0), (INNER, 1)]
@@ -281,9 +299,9 @@ def test_a_server_without_members_waits_for_those_who_may_come_back(participants
 # update. Its ticket of 6.5 s waits for worker 0's of 7 s (S = 2), which has cuts.
 def test_taken_in_again_during_an_update() -> None:
     groups = [workers(1.0), workers(1.0, availability=on((0.0, 1.5), (5.5,)), on_return="rejoin")]
-    cuts = CutPlan(every=100, rounds=2)
-    _, books = simulate(groups, wait_for=2, cuts=cuts, evict_after_s=4.0, readmit=True, max_steps=2)
-    assert (books.inner, books.participants, books.times_s) == ([[0], [0]], [[0, 1]], [1, 7])
+    plan = interlude(every=100, rounds=2)
+    _, books = simulate(groups, wait_for=2, interlude=plan, evict_after_s=4.0, readmit=True, max_steps=2)
+    assert (books.rounds, books.participants, books.times_s) == ([[0], [0]], [[0, 1]], [1, 7])
     assert books.handed[1][:3] == [(OUTER, 0), (INNER, 1), (OUTER, 1)]
     assert books.active == [[0, 1], [1, 0]]
 
@@ -298,9 +316,9 @@ def test_taken_in_again_in_the_round_in_which_it_was_given_up() -> None:
         workers(1.0, availability=on((0.0, 4.5), (9.0,)), on_return="rejoin"),
         workers(4.0, availability=on((0.0, 5.0), (6.0,)), on_return="rejoin"),
     ]
-    cuts = CutPlan(every=100, rounds=2)
-    ending, books = simulate(groups, wait_for=3, cuts=cuts, evict_after_s=4.5, readmit=True, max_steps=2)
-    assert (books.inner, books.times_s, books.active[1]) == ([[0, 2], [0, 2]], [4, 18], [1, 0, 2])
+    plan = interlude(every=100, rounds=2)
+    ending, books = simulate(groups, wait_for=3, interlude=plan, evict_after_s=4.5, readmit=True, max_steps=2)
+    assert (books.rounds, books.times_s, books.active[1]) == ([[0, 2], [0, 2]], [4, 18], [1, 0, 2])
     assert books.handed[1] == [(OUTER, 0), (INNER, 1), (OUTER, 1)]
     assert books.handed[2] == [(OUTER, 0), (INNER, 1), (INNER, 1), (INNER, 1), (OUTER, 1)]
     assert (books.evicted, ending.readmitted) == ([1], [0, 1, 0])
@@ -323,8 +341,8 @@ def test_who_joins_late_is_not_waited_for_before() -> None:
 def test_who_joins_when_there_are_cuts_downloads_them() -> None:
     # step 1 at 1 s, the update until 2 s; joined at 2.5 s; step 2 at 3 s
     groups = [workers(1.0), workers(9.0, availability=joins((2.5,)))]
-    cuts = CutPlan(every=100, rounds=1)
-    _, books = simulate(groups, wait_for=1, cuts=cuts, cost=CALL, cut_bytes=11, max_steps=2)
+    plan = interlude(every=100, rounds=1)
+    _, books = simulate(groups, wait_for=1, interlude=plan, cost=CALL, leaves_bytes=11, max_steps=2)
     assert books.times_s == [1, 3]
     assert books.reports[-1].bytes_down == 7 + 18 + 18
 
@@ -371,8 +389,8 @@ def test_the_server_loses_patience_with_who_joins_while_it_sleeps() -> None:
 def test_a_barrier_does_not_wait_for_who_joins_during_it() -> None:
     late = [workers(9.0, availability=joins((1.5,))), workers(1.0, availability=joins((2.0,)))]
     groups = [workers(1.0), workers(4.0), *late]
-    _, books = simulate(groups, wait_for=1, cuts=CutPlan(every=100, rounds=1), max_steps=3)
-    assert (books.drained, books.participants, books.inner) == ([[3, 1]], [[0, 1, 3]], [[0, 3, 1]])
+    _, books = simulate(groups, wait_for=1, interlude=interlude(every=100, rounds=1), max_steps=3)
+    assert (books.drained, books.participants, books.rounds) == ([[3, 1]], [[0, 1, 3]], [[0, 3, 1]])
     assert books.handed[2] == [(OUTER, 1)]
     assert books.times_s == [1, 9, 9]
 
@@ -430,7 +448,7 @@ def test_always_on_by_availability_is_always_on() -> None:
             step_s=0.01,
             participants=participants,
             evict_after_s=4.0,
-            cuts=CutPlan(every=5, rounds=2),
+            interlude=interlude(every=5, rounds=2),
             cost=CALL,
             latency=Exponential(mean_s=0.5),
             max_steps=40,
@@ -479,7 +497,7 @@ GROUP: st.SearchStrategy[WorkerGroup] = st.builds(
     on_return=st.sampled_from(["restart", "rejoin"]),
 ) | st.builds(workers, SHORT, count=st.integers(1, 3), upload=LEG)
 CUTS = st.none() | st.builds(
-    CutPlan,
+    interlude,
     every=st.integers(1, 4),
     rounds=st.integers(1, 3),
     participation=st.sampled_from(["all", "active"]),
@@ -504,10 +522,10 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": (evict_after_s := draw(st.none() | st.sampled_from([0.5, 2.0, 9.0]))),
         "readmit": evict_after_s is not None and draw(st.booleans()),
-        "cuts": draw(CUTS),
+        "interlude": draw(CUTS),
         "cost": JobCost(calls=draw(st.integers(0, 2)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
         "latency": draw(LEG),
-        "cut_bytes": 6,
+        "leaves_bytes": 6,
         "max_steps": draw(st.integers(1, 20)),
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "participants": draw(st.none() | st.integers(1, n_workers + 1)),
@@ -529,7 +547,7 @@ def test_what_always_holds(setting: dict[str, Any]) -> None:
 def check_seconds(ending: Ending) -> None:
     """Seconds add up to the clock, and the stretches of everybody follow each other without a gap."""
     for entity in range(len(ending.jobs) + 1):
-        booked = [ending.clock.seconds[activity][entity] for activity in Activity]
+        booked = [of_all[entity] for of_all in ending.clock.seconds]
         assert sum(booked) == pytest.approx(ending.time_s, rel=1e-12, abs=1e-12)
         own = [span for span in ending.clock.spans if span.entity == entity]
         joints = [0.0, *(span.end_s for span in own)]
@@ -550,7 +568,7 @@ def check_tickets(books: Books, setting: dict[str, Any]) -> None:
         if not sampled:
             assert len(tickets) >= min(setting["wait_for"], report.members)
     for before, after in pairwise(books.reports):
-        for counter in ("time_s", "drained", "cut_updates", "llm_calls", "bytes_up", "bytes_down"):
+        for counter in ("time_s", "drained", "interludes", "llm_calls", "bytes_up", "bytes_down"):
             assert getattr(after, counter) >= getattr(before, counter)
         assert after.worker_updates == before.worker_updates + after.active + after.drained - before.drained
 

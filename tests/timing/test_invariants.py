@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import Books, by, simulate, workers
+from timing_cases import REGULAR, Books, by, interlude, simulate, workers
 
 from fedsim.attack import Assigned
-from fedsim.messages import JobCost, JobKind
-from fedsim.timing.activities import Activity
+from fedsim.messages import JobCost
 from fedsim.timing.attacks import TimingAttack
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.attacks.rushing import Rushing
@@ -22,7 +21,6 @@ from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.loop import Ending
-from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import Transient, WorkerGroup
 
 # few values, so that many things happen at one instant; and draws, so that nothing does
@@ -42,7 +40,7 @@ GROUPS: st.SearchStrategy[WorkerGroup] = st.builds(
 )
 
 CUTS = st.none() | st.builds(
-    CutPlan,
+    interlude,
     every=st.integers(1, 4),
     rounds=st.integers(1, 3),
     stop_after=st.none() | st.integers(0, 5),
@@ -77,10 +75,10 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "seed": draw(st.integers(0, 3)),
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
-        "cuts": draw(CUTS),
+        "interlude": draw(CUTS),
         "cost": JobCost(calls=draw(st.integers(0, 3)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
         "latency": draw(DELAYS),
-        "cut_bytes": 6,
+        "leaves_bytes": 6,
         "max_steps": draw(st.integers(1, 15)),
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "attacks": draw(assigned(n_workers)),
@@ -103,7 +101,7 @@ def check_seconds(ending: Ending) -> None:
     """Every second of every entity belongs to exactly one activity."""
     n_entities = len(ending.jobs) + 1
     for entity in range(n_entities):
-        booked = [ending.clock.seconds[activity][entity] for activity in Activity]
+        booked = [of_all[entity] for of_all in ending.clock.seconds]
         assert sum(booked) == pytest.approx(ending.time_s, rel=1e-12, abs=1e-12)
         assert min(booked) >= 0
 
@@ -116,9 +114,9 @@ def check_spans(ending: Ending) -> None:
         assert [span.start_s for span in own] == joints[:-1]
         assert joints[-1] == ending.time_s
         assert all(span.end_s > span.start_s for span in own)
-        for activity in Activity:
-            summed = sum(span.end_s - span.start_s for span in own if span.activity is activity)
-            assert summed == pytest.approx(ending.clock.seconds[activity][entity])
+        for activity, of_all in enumerate(ending.clock.seconds):
+            summed = sum(span.end_s - span.start_s for span in own if span.activity == activity)
+            assert summed == pytest.approx(of_all[entity])
 
 
 def check_steps(books: Books, setting: dict[str, Any]) -> None:
@@ -139,7 +137,7 @@ def check_steps(books: Books, setting: dict[str, Any]) -> None:
         for counter in (
             "time_s",
             "drained",
-            "cut_updates",
+            "interludes",
             "llm_calls",
             "tokens_in",
             "bytes_up",
@@ -151,7 +149,7 @@ def check_steps(books: Books, setting: dict[str, Any]) -> None:
 
 def check_calls(books: Books, setting: dict[str, Any]) -> None:
     """Without late tickets, calls are those of the jobs taken that were not skipped."""
-    if books.evicted or setting["cuts"]:
+    if books.evicted or setting["interlude"]:
         return
     honest = 0
     for report, tickets in zip(books.reports, books.tickets, strict=True):
@@ -190,7 +188,7 @@ def check_jobs(books: Books, setting: dict[str, Any]) -> None:
     for history in books.handed.values():
         versions = [version for _, version in history]
         assert versions == sorted(versions)
-        assert history[0] == (JobKind.OUTER, 0) or setting["participants"] is not None
+        assert history[0] == (REGULAR, 0) or setting["participants"] is not None
 
 
 @settings(deadline=None, max_examples=60)

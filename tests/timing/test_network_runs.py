@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from timing_cases import Books, chain, seconds, simulate, stretches, workers
+from timing_cases import Books, chain, interlude, seconds, simulate, stretches, workers
 
 from fedsim.learning.algorithms.asyndbt import Asyndbt
 from fedsim.learning.quadratic import Quadratic
 from fedsim.messages import JobCost
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import Budget, Record
+from fedsim.scenario.model import Budget, CutPlan, Record
 from fedsim.simulation import run
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
@@ -32,7 +32,6 @@ from fedsim.timing.network.simple import Simple
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.tree import Tree
 from fedsim.timing.outages import Outage
-from fedsim.timing.settings import CutPlan
 
 MEGABIT = 125_000
 """Bytes; one second at 1 Mbit/s."""
@@ -65,7 +64,7 @@ def whole_run(network: Network) -> tuple[Ending, Books]:
         wait_for=2,
         tau=4,
         step_s=0.01,
-        cuts=CutPlan(every=10, rounds=2),
+        interlude=interlude(every=10, rounds=2),
         cost=JobCost(2, 0, 0, 30_000, 20_000),
         latency=Exponential(mean_s=0.2),
         max_steps=40,
@@ -151,11 +150,11 @@ def test_slowness_is_the_workers_and_not_the_networks() -> None:
 
 def test_an_inner_round_stays_one_activity() -> None:
     ending, _ = simulate(
-        [workers(1.0, 1)], wait_for=1, cost=BOTH_WAYS, cuts=CutPlan(every=1, rounds=1, stop_after=1),
+        [workers(1.0, 1)], wait_for=1, cost=BOTH_WAYS, interlude=interlude(every=1, rounds=1, stop_after=1),
         network=Star(server_link=ONE), max_steps=2,
     )  # fmt: skip
     # Compute, upload; in the cut: download, compute, upload; then download, compute, upload.
-    expected = {"computing": 2.0, "uploading": 2.0, "cutting": 3.0, "downloading": 1.0}
+    expected = {"computing": 2.0, "uploading": 2.0, "interlude": 3.0, "downloading": 1.0}
     assert seconds(ending, 0) == pytest.approx(expected)
 
 
@@ -168,7 +167,7 @@ def test_the_servers_link_carries_what_the_server_counts(mbps: float | None, wai
         [workers(Exponential(mean_s=0.1), 3)],
         wait_for=wait_for,
         cost=cost,
-        cuts=CutPlan(every=7, rounds=2),
+        interlude=interlude(every=7, rounds=2),
         network=Star(server_link=Link(mbps=mbps)),
         max_steps=50,
     )
@@ -301,7 +300,12 @@ def test_rows_of_links() -> None:
 @pytest.mark.parametrize("network", [Star(server_link=FLAKY), Ring(link=FLAKY)], ids=["star", "ring"])
 def test_no_second_is_lost(network: Network) -> None:
     ending, _ = simulate(
-        GROUPS, wait_for=1, cost=BOTH_WAYS, network=network, cuts=CutPlan(every=5, rounds=1), horizon_s=60.0
+        GROUPS,
+        wait_for=1,
+        cost=BOTH_WAYS,
+        network=network,
+        interlude=interlude(every=5, rounds=1),
+        horizon_s=60.0,
     )
     for entity in range(4):
         assert sum(seconds(ending, entity).values()) == pytest.approx(60.0)

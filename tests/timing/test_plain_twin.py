@@ -9,15 +9,15 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import by, simulate, workers
+from timing_cases import by, interlude, simulate, workers
 
+from fedsim.schedule import Interlude
 from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks.base import TimingAttack
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.attacks.rushing import Rushing
 from fedsim.timing.attacks.slow_rolling import SlowRolling
 from fedsim.timing.delays.exponential import Exponential
-from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import DRAWS_A_BLOCK
 
 DELAY = Exponential(mean_s=1.0)
@@ -41,7 +41,7 @@ def drawn_s(seed: int, purpose: Stream = Stream.COMPUTE) -> Callable[[int, int],
 
 
 def plain(
-    n_workers: int, wait_for: int, tau: int, step_s: float, cuts: CutPlan | None, n_steps: int, seed: int
+    n_workers: int, wait_for: int, tau: int, step_s: float, plan: Interlude | None, n_steps: int, seed: int
 ) -> list[Step]:
     """Run Algorithm 1's clock: no two messages may come at one instant."""
     length_s = drawn_s(seed)
@@ -70,10 +70,10 @@ def plain(
         steps.append(Step(now_s, active, [index - versions[member] for member in active]))
         ages = [age + 1 for age in ages]
         answered, active = active, []
-        if cuts is not None and cuts.due(index):
+        if plan is not None and plan.due(index):
             now_s = max([now_s, *(arrived_s for arrived_s, _ in under_way)])
             under_way.clear()
-            for _ in range(cuts.rounds):
+            for _ in range(plan.rounds):
                 now_s += max(length_s(member, jobs[member]) for member in everybody) + step_s
                 jobs = [job + 1 for job in jobs]
             ages = [1] * n_workers
@@ -89,20 +89,20 @@ def plain(
     wait_for=st.integers(1, 7),
     tau=st.integers(1, 6),
     step_s=st.sampled_from([0.0, 0.03, 0.6]),
-    cuts=st.none() | st.builds(CutPlan, every=st.integers(1, 7), rounds=st.integers(1, 3)),
+    plan=st.none() | st.builds(interlude, every=st.integers(1, 7), rounds=st.integers(1, 3)),
     seed=st.integers(0, 99),
 )
 def test_the_event_loop_agrees_with_its_plain_twin(
-    n_workers: int, wait_for: int, tau: int, step_s: float, cuts: CutPlan | None, seed: int
+    n_workers: int, wait_for: int, tau: int, step_s: float, plan: Interlude | None, seed: int
 ) -> None:
     wait_for = min(wait_for, n_workers)
-    expected = plain(n_workers, wait_for, tau, step_s, cuts, 25, seed)
+    expected = plain(n_workers, wait_for, tau, step_s, plan, 25, seed)
     _, books = simulate(
         [workers(DELAY, count=n_workers)],
         wait_for=wait_for,
         tau=tau,
         step_s=step_s,
-        cuts=cuts,
+        interlude=plan,
         seed=seed,
         max_steps=25,
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from timing_cases import by, seconds, simulate, workers
+from timing_cases import REGULAR, by, interlude, seconds, simulate, workers
 
-from fedsim.messages import JobCost, JobKind
+from fedsim.messages import JobCost
+from fedsim.schedule import Interlude
 from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks.rushing import Rushing
 from fedsim.timing.attacks.slow_rolling import SlowRolling
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.rounds import RoundRule
-from fedsim.timing.settings import CutPlan
 
 COST = JobCost(calls=10, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=7)
 
@@ -49,14 +49,14 @@ def test_who_is_not_asked_starts_nothing() -> None:
     _, books = simulate([workers(1.0, count=5)], wait_for=5, participants=1, max_steps=3)
     begun = {worker for active in books.active for worker in active}
     assert set(books.handed) == begun
-    assert all(kind is JobKind.OUTER for history in books.handed.values() for kind, _ in history)
+    assert all(kind is REGULAR for history in books.handed.values() for kind, _ in history)
 
 
-@pytest.mark.parametrize("cuts", [None, CutPlan(every=3, rounds=2)])
+@pytest.mark.parametrize("plan", [None, interlude(every=3, rounds=2)])
 @pytest.mark.parametrize("evict_after_s", [None, 4.0])
 @pytest.mark.parametrize("delay", [Exponential(mean_s=1.0), Constant(value_s=1.0)])
 def test_asking_everybody_is_the_synchronous_form(
-    cuts: CutPlan | None, evict_after_s: float | None, delay: Any
+    plan: Interlude | None, evict_after_s: float | None, delay: Any
 ) -> None:
     """Bit for bit, ties, barriers and evictions included."""
     groups = [workers(delay, count=3, upload=delay), workers(delay, count=2, download=Constant(value_s=0.1))]
@@ -66,7 +66,7 @@ def test_asking_everybody_is_the_synchronous_form(
             groups,
             **settings,
             step_s=0.01,
-            cuts=cuts,
+            interlude=plan,
             cost=COST,
             evict_after_s=evict_after_s,
             max_steps=20,
@@ -170,7 +170,11 @@ def test_in_rounds_nobody_holds_back() -> None:
 def test_a_polyhedron_update_of_sampled_rounds() -> None:
     """All take part in the update; only those asked next get a job after it."""
     _, books = simulate(
-        [workers(1.0, count=5)], wait_for=5, participants=2, cuts=CutPlan(every=2, rounds=1), max_steps=4
+        [workers(1.0, count=5)],
+        wait_for=5,
+        participants=2,
+        interlude=interlude(every=2, rounds=1),
+        max_steps=4,
     )
     assert books.participants == [[0, 1, 2, 3, 4]] * 2
     assert [sorted(active) for active in books.active] == [asked(0, [0, 1, 2, 3, 4], 2, r) for r in range(4)]

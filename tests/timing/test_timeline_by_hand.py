@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from timing_cases import Books, chain, seconds, simulate, stretches, workers
+from timing_cases import REGULAR, ROUND, Books, chain, interlude, seconds, simulate, stretches, workers
 
-from fedsim.messages import JobCost, JobKind
+from fedsim.messages import JobCost
+from fedsim.schedule import Interlude
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.loop import Ending
-from fedsim.timing.settings import CutPlan
 
 # Four workers, S = 2, tau = 3, an update of the polyhedron with K = 2 inner rounds after steps 0, 4, 8, ...
 # A job, inner or outer, takes A 2 s, B 3 s, C 3 s and 1 s of upload, D 8 s. The server's arithmetic takes no
@@ -38,7 +38,7 @@ from fedsim.timing.settings import CutPlan
 # A 58, B 59: step 6 at 59, the last.
 # Tickets: A 2 10 18 26 29 31 34 42 50 58, B 3 11 19 27 30 35 43 51 59, C 4 12 20 28 33 44 52, D every 8 s.
 FOUR = [workers(2.0), workers(3.0), workers(3.0, upload=Constant(value_s=1.0)), workers(8.0)]
-CUTS = CutPlan(every=4, rounds=2)
+CUTS = interlude(every=4, rounds=2)
 COST = JobCost(calls=10, tokens_in=100, tokens_out=5, bytes_up=30, bytes_down=7)
 
 ACTIVE = [[0, 1], [0, 1], [2, 0], [1, 0, 3], [2, 0], [0, 1]]
@@ -60,9 +60,9 @@ def four_workers(step_s: float) -> tuple[Ending, Books]:
         wait_for=2,
         tau=3,
         step_s=step_s,
-        cuts=CUTS,
+        interlude=CUTS,
         cost=COST,
-        cut_bytes=11,
+        leaves_bytes=11,
         max_steps=6,
         keep_spans=True,
     )
@@ -84,7 +84,7 @@ def test_what_the_counters_say(step_s: float) -> None:
     _, books = four_workers(step_s)
     assert [report.worker_updates for report in books.reports] == WORKER_UPDATES
     assert [report.drained for report in books.reports] == DRAINED
-    assert [report.cut_updates for report in books.reports] == CUT_UPDATES
+    assert [report.interludes for report in books.reports] == CUT_UPDATES
     assert [report.llm_calls for report in books.reports] == [10 * jobs for jobs in JOBS_TAKEN]
     assert [report.tokens_in for report in books.reports] == [100 * jobs for jobs in JOBS_TAKEN]
     assert [report.tokens_out for report in books.reports] == [5 * jobs for jobs in JOBS_TAKEN]
@@ -97,8 +97,8 @@ def test_what_the_polyhedron_updates_hold(step_s: float) -> None:
     _, books = four_workers(step_s)
     assert books.drained == [[2, 3], [1, 3]]
     assert books.participants == [[0, 1, 2, 3], [0, 1, 2, 3]]
-    assert books.inner == [[0, 1, 2, 3]] * 4
-    assert books.ended_cuts == 2
+    assert books.rounds == [[0, 1, 2, 3]] * 4
+    assert books.ended_interludes == 2
 
 
 def test_four_workers_and_a_server_that_takes_no_time() -> None:
@@ -111,12 +111,12 @@ def test_four_workers_and_a_server_that_takes_no_time() -> None:
 
 def test_what_four_workers_do_at_every_instant() -> None:
     ending, _ = four_workers(0.0)
-    inner_a = ("waiting", 8), ("cutting", 10), ("waiting", 16), ("cutting", 18), ("waiting", 24)
-    inner_b = ("waiting", 8), ("cutting", 11), ("waiting", 16), ("cutting", 19), ("waiting", 24)
-    inner_c = ("waiting", 8), ("cutting", 12), ("waiting", 16), ("cutting", 20), ("waiting", 24)
-    again_a = ("waiting", 40), ("cutting", 42), ("waiting", 48), ("cutting", 50), ("waiting", 56)
-    again_b = ("waiting", 40), ("cutting", 43), ("waiting", 48), ("cutting", 51), ("waiting", 56)
-    again_c = ("waiting", 40), ("cutting", 44), ("waiting", 48), ("cutting", 52), ("waiting", 56)
+    inner_a = ("waiting", 8), ("interlude", 10), ("waiting", 16), ("interlude", 18), ("waiting", 24)
+    inner_b = ("waiting", 8), ("interlude", 11), ("waiting", 16), ("interlude", 19), ("waiting", 24)
+    inner_c = ("waiting", 8), ("interlude", 12), ("waiting", 16), ("interlude", 20), ("waiting", 24)
+    again_a = ("waiting", 40), ("interlude", 42), ("waiting", 48), ("interlude", 50), ("waiting", 56)
+    again_b = ("waiting", 40), ("interlude", 43), ("waiting", 48), ("interlude", 51), ("waiting", 56)
+    again_c = ("waiting", 40), ("interlude", 44), ("waiting", 48), ("interlude", 52), ("waiting", 56)
     assert stretches(ending, 0) == chain(
         *(("computing", 2), *inner_a, ("computing", 26), ("waiting", 27), ("computing", 29)),
         *(("computing", 31), ("waiting", 32), ("computing", 34), *again_a),
@@ -131,11 +131,11 @@ def test_what_four_workers_do_at_every_instant() -> None:
         *(("waiting", 29), ("computing", 32), ("uploading", 33), *again_c, ("computing", 59)),
     )
     assert stretches(ending, 3) == chain(
-        *(("computing", 8), ("cutting", 16), ("cutting", 24), ("computing", 32), ("computing", 40)),
-        *(("cutting", 48), ("cutting", 56), ("computing", 59)),
+        *(("computing", 8), ("interlude", 16), ("interlude", 24), ("computing", 32), ("computing", 40)),
+        *(("interlude", 48), ("interlude", 56), ("computing", 59)),
     )
     assert stretches(ending, 4) == chain(
-        ("waiting", 3), ("cutting", 24), ("waiting", 34), ("cutting", 56), ("waiting", 59)
+        ("waiting", 3), ("interlude", 24), ("waiting", 34), ("interlude", 56), ("waiting", 59)
     )
 
 
@@ -153,24 +153,24 @@ def test_four_workers_and_a_server_that_thinks() -> None:
     steps = [("waiting", 27.5), ("stepping", 27.75), ("waiting", 29.75), ("stepping", 30)]
     steps += [("waiting", 32.5), ("stepping", 32.75), ("waiting", 34.75), ("stepping", 35)]
     assert stretches(ending, 4) == chain(
-        *(("waiting", 3), ("stepping", 3.25), ("cutting", 24.5)),
-        *(*steps, ("cutting", 57.25), ("waiting", 60.25), ("stepping", 60.5)),
+        *(("waiting", 3), ("stepping", 3.25), ("interlude", 24.5)),
+        *(*steps, ("interlude", 57.25), ("waiting", 60.25), ("stepping", 60.5)),
     )
     assert stretches(ending, 2) == chain(
-        *(("computing", 3), ("uploading", 4), ("waiting", 8), ("cutting", 12), ("waiting", 16.25)),
-        *(("cutting", 20.25), ("waiting", 24.5), ("computing", 27.5), ("uploading", 28.5)),
+        *(("computing", 3), ("uploading", 4), ("waiting", 8), ("interlude", 12), ("waiting", 16.25)),
+        *(("interlude", 20.25), ("waiting", 24.5), ("computing", 27.5), ("uploading", 28.5)),
         *(("waiting", 30), ("computing", 33), ("uploading", 34), ("waiting", 40.75)),
-        *(("cutting", 44.75), ("waiting", 49), ("cutting", 53), ("waiting", 57.25)),
+        *(("interlude", 44.75), ("waiting", 49), ("interlude", 53), ("waiting", 57.25)),
         *(("computing", 60.25), ("uploading", 60.5)),
     )
     assert stretches(ending, 3) == chain(
-        *(("computing", 8), ("cutting", 16), ("waiting", 16.25), ("cutting", 24.25), ("waiting", 24.5)),
-        *(("computing", 32.5), ("waiting", 32.75), ("computing", 40.75), ("cutting", 48.75)),
-        *(("waiting", 49), ("cutting", 57), ("waiting", 57.25), ("computing", 60.5)),
+        *(("computing", 8), ("interlude", 16), ("waiting", 16.25), ("interlude", 24.25), ("waiting", 24.5)),
+        *(("computing", 32.5), ("waiting", 32.75), ("computing", 40.75), ("interlude", 48.75)),
+        *(("waiting", 49), ("interlude", 57), ("waiting", 57.25), ("computing", 60.5)),
     )
     # A waits 6 + 6.25 + 6.25 for the first update, 6 + 6.25 + 6.25 for the second, and for steps 2 to 6
     # 1.25 + 0.25 + 0.75 + 0 + 1.25; it computes 6 jobs and has 4 inner rounds of 2 s
-    assert seconds(ending, 0) == {"computing": 12, "waiting": 40.5, "cutting": 8}
+    assert seconds(ending, 0) == {"computing": 12, "waiting": 40.5, "interlude": 8}
 
 
 # Only the active set takes part in the inner rounds: nobody is drained, and who is busy stays busy.
@@ -178,15 +178,15 @@ def test_four_workers_and_a_server_that_thinks() -> None:
 # which is enough for step 2 at 9: the one case in which tickets pile up beyond a step. A, B read version 1
 # at 9, C, D version 2: A 11, B 12: step 3.
 def test_a_polyhedron_update_of_the_active_set_alone() -> None:
-    cuts = CutPlan(every=100, rounds=2, participation="active")
-    ending, books = simulate(FOUR, wait_for=2, tau=3, cuts=cuts, max_steps=3, keep_spans=True)
+    plan = interlude(every=100, rounds=2, participation="active")
+    ending, books = simulate(FOUR, wait_for=2, tau=3, interlude=plan, max_steps=3, keep_spans=True)
     assert books.active == [[0, 1], [2, 3], [0, 1]]
     assert books.times_s == [3, 9, 12]
     assert books.staleness == [[0, 0], [1, 1], [1, 1]]
     assert books.drained == [[]]
     assert books.participants == [[0, 1]]
-    assert books.inner == [[0, 1], [0, 1]]
-    assert stretches(ending, 4) == chain(("waiting", 3), ("cutting", 9), ("waiting", 12))
+    assert books.rounds == [[0, 1], [0, 1]]
+    assert stretches(ending, 4) == chain(("waiting", 3), ("interlude", 9), ("waiting", 12))
     assert stretches(ending, 3) == chain(("computing", 8), ("waiting", 9), ("computing", 12))
 
 
@@ -213,14 +213,14 @@ def test_synchronous_steps_come_when_the_slowest_has_reported() -> None:
     assert seconds(ending, 3) == {"waiting": 12, "stepping": 1.5}
 
 
-@pytest.mark.parametrize("cuts", [None, CutPlan(every=3, rounds=2)])
-def test_tau_1_is_the_synchronous_form(cuts: CutPlan | None) -> None:
+@pytest.mark.parametrize("plan", [None, interlude(every=3, rounds=2)])
+def test_tau_1_is_the_synchronous_form(plan: Interlude | None) -> None:
     """With tau = 1 nobody may miss a step, so S does not matter."""
     groups = [workers(Exponential(mean_s=1.0), count=4, upload=Exponential(mean_s=0.2))]
 
     def tables(wait_for: int, tau: int) -> tuple[Any, ...]:
         ending, books = simulate(
-            groups, wait_for=wait_for, tau=tau, step_s=0.01, cuts=cuts, max_steps=20, keep_spans=True
+            groups, wait_for=wait_for, tau=tau, step_s=0.01, interlude=plan, max_steps=20, keep_spans=True
         )
         return books.reports, books.active, ending.clock.spans, ending.jobs
 
@@ -267,7 +267,7 @@ def test_equal_asynchronous_workers_are_n_minus_1_steps_stale(n_workers: int) ->
 
 def test_an_inner_round_reads_the_version_of_the_step_before_it() -> None:
     _, books = four_workers(0.0)
-    outer, inner = JobKind.OUTER, JobKind.INNER
+    outer, inner = REGULAR, ROUND
     assert books.handed[3] == [
         *((outer, 0), (inner, 1), (inner, 1), (outer, 1), (outer, 4)),
         *((inner, 5), (inner, 5), (outer, 5)),
@@ -275,7 +275,7 @@ def test_an_inner_round_reads_the_version_of_the_step_before_it() -> None:
 
 
 def test_polyhedron_updates_are_due_by_step() -> None:
-    plan = CutPlan(every=4, stop_after=9)
+    plan = interlude(every=4, stop_after=9)
     assert [step for step in range(20) if plan.due(step)] == [0, 4, 8]
-    assert [step for step in range(20) if CutPlan(every=7).due(step)] == [0, 7, 14]
-    assert not CutPlan(every=1, stop_after=0).due(0)
+    assert [step for step in range(20) if interlude(every=7).due(step)] == [0, 7, 14]
+    assert not interlude(every=1, stop_after=0).due(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from timing_cases import by, chain, seconds, simulate, stretches, workers
+from timing_cases import by, chain, interlude, seconds, simulate, stretches, workers
 
 from fedsim.messages import JobCost
 from fedsim.timing.attacks import TIMING_ATTACKS
@@ -17,7 +17,6 @@ from fedsim.timing.attacks.sleeper import Sleeper
 from fedsim.timing.attacks.slow_rolling import SlowRolling
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
-from fedsim.timing.settings import CutPlan
 
 COST = JobCost(calls=10, tokens_in=100, tokens_out=5, bytes_up=3, bytes_down=7)
 NEVER = 10**9
@@ -76,13 +75,13 @@ def test_an_attack_lasts_as_long_as_it_is_on() -> None:
 
 # Step 1 at 2 s with the rushing worker 1; worker 0's inner round takes 2 s, worker 1's none; step 2 at 6 s.
 def test_inner_rounds_are_skipped_too() -> None:
-    cuts = CutPlan(every=100, rounds=1)
+    plan = interlude(every=100, rounds=1)
     groups = [workers(2.0), workers(2.0)]
     ending, books = simulate(
-        groups, wait_for=2, cost=COST, cuts=cuts, max_steps=2, attacks=[by(Rushing(), 1)]
+        groups, wait_for=2, cost=COST, interlude=plan, max_steps=2, attacks=[by(Rushing(), 1)]
     )
     assert books.times_s == [2, 6]
-    assert books.inner == [[1, 0]]
+    assert books.rounds == [[1, 0]]
     assert books.skipped == [(1, 0), (1, 1), (1, 2)]
     assert ending.report.llm_calls == 30  # worker 0: two outer jobs, one inner one
     assert ending.report.bytes_up == 18  # six uploads
@@ -192,27 +191,27 @@ def test_nobody_is_left_but_those_who_hold_back() -> None:
 # Step 1 at 2 s with worker 0. Worker 1, holding back since 1 s, is let go for the barrier: drained at 2.5 s.
 # The round lasts 2 s for worker 0; worker 1 answers it after 1 + 0.5 s, without holding back.
 def test_nobody_holds_back_at_a_barrier() -> None:
-    cuts = CutPlan(every=100, rounds=1)
+    plan = interlude(every=100, rounds=1)
     groups = [workers(2.0), workers(1.0, **upload(0.5))]
     attacks = [by(SlowRolling(), 1)]
     ending, books = simulate(
-        groups, wait_for=1, tau=50, cuts=cuts, max_steps=2, attacks=attacks, keep_spans=True
+        groups, wait_for=1, tau=50, interlude=plan, max_steps=2, attacks=attacks, keep_spans=True
     )
     assert books.drained == [[1]]
-    assert books.inner == [[1, 0]]
+    assert books.rounds == [[1, 0]]
     assert books.times_s == [2, 6.5]
     assert stretches(ending, 1) == chain(
-        *(("computing", 1), ("holding", 2), ("uploading", 2.5), ("cutting", 4), ("waiting", 4.5)),
+        *(("computing", 1), ("holding", 2), ("uploading", 2.5), ("interlude", 4), ("waiting", 4.5)),
         *(("computing", 5.5), ("holding", 6.5)),
     )
 
 
 # The same with a worker 2 of 9 s: worker 1 does not hold back until only it is waited for.
 def test_all_who_hold_back_are_let_go_when_a_barrier_begins() -> None:
-    cuts = CutPlan(every=100, rounds=1)
+    plan = interlude(every=100, rounds=1)
     groups = [workers(2.0), workers(1.0), workers(9.0)]
     ending, books = simulate(
-        groups, wait_for=1, tau=50, cuts=cuts, attacks=[by(SlowRolling(), 1)], horizon_s=8.0
+        groups, wait_for=1, tau=50, interlude=plan, attacks=[by(SlowRolling(), 1)], horizon_s=8.0
     )
     assert books.times_s == [2]
     assert seconds(ending, 1) == {"computing": 1, "holding": 1, "waiting": 6}
@@ -220,10 +219,10 @@ def test_all_who_hold_back_are_let_go_when_a_barrier_begins() -> None:
 
 # Worker 1 becomes ready while the barrier waits for worker 2 (9 s): it answers at 4 s, at once.
 def test_who_is_ready_during_a_barrier_answers_at_once() -> None:
-    cuts = CutPlan(every=100, rounds=1)
+    plan = interlude(every=100, rounds=1)
     groups = [workers(2.0), workers(4.0), workers(9.0)]
     ending, books = simulate(
-        groups, wait_for=1, tau=50, cuts=cuts, max_steps=2, attacks=[by(SlowRolling(), 1)]
+        groups, wait_for=1, tau=50, interlude=plan, max_steps=2, attacks=[by(SlowRolling(), 1)]
     )
     assert books.drained == [[1, 2]]
     assert "holding" not in seconds(ending, 1)
@@ -232,10 +231,10 @@ def test_who_is_ready_during_a_barrier_answers_at_once() -> None:
 def test_an_answer_let_go_early_does_not_make_the_next_one_due_early() -> None:
     # Due after step 4 with tau = 5 and margin 0 - but asked for at the barrier after step 1. The next answer
     # has read version 1 and is due after step 1 + 4 = 5.
-    cuts = CutPlan(every=100, rounds=1)
+    plan = interlude(every=100, rounds=1)
     groups = [workers(2.0), workers(1.0)]
     attacks = [by(SlowRolling(margin_steps=0), 1)]
-    _, books = simulate(groups, wait_for=1, tau=5, cuts=cuts, max_steps=6, attacks=attacks)
+    _, books = simulate(groups, wait_for=1, tau=5, interlude=plan, max_steps=6, attacks=attacks)
     assert books.drained == [[1]]
     assert books.active == [[0], [0], [0], [0], [0], [1]]
     assert books.staleness[-1] == [4]
@@ -430,14 +429,16 @@ def test_a_flapping_worker_may_come_back_too_late() -> None:
 
 # Step 1 at 2 s; worker 1 is silent from 3 to 5 s, when its inner round is ready.
 def test_a_barrier_waits_for_a_flapping_worker() -> None:
-    cuts = CutPlan(every=100, rounds=1)
+    plan = interlude(every=100, rounds=1)
     attacks = [by(Flapping(on_s=3.0, off_s=2.0), 1)]
     groups = [workers(2.0), workers(2.0, **upload(0.5))]
-    ending, books = simulate(groups, wait_for=1, cuts=cuts, max_steps=2, attacks=attacks, keep_spans=True)
+    ending, books = simulate(
+        groups, wait_for=1, interlude=plan, max_steps=2, attacks=attacks, keep_spans=True
+    )
     # worker 1's first ticket is drained at 2.5 s; its round is ready at 4.5 s, sent at 5 s, there at 5.5 s
     assert books.times_s == [2, 7.5]
     assert stretches(ending, 1) == chain(
-        *(("computing", 2), ("uploading", 2.5), ("cutting", 4.5), ("down", 5), ("cutting", 5.5)),
+        *(("computing", 2), ("uploading", 2.5), ("interlude", 4.5), ("down", 5), ("interlude", 5.5)),
         ("computing", 7.5),
     )
 

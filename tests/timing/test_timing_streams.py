@@ -13,16 +13,16 @@ from fedsim.learning.algorithms.cendbt import Cendbt
 from fedsim.learning.algorithms.sdbt import Sdbt
 from fedsim.learning.quadratic import Quadratic
 from fedsim.learning.settings import LearningSettings, RobustSettings
-from fedsim.messages import JobCost, JobKind
+from fedsim.messages import JobCost
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import Budget, Evaluation, Record
+from fedsim.scenario.model import Budget, CutPlan, Evaluation, Record
+from fedsim.schedule import Steps
 from fedsim.simulation import run, timeline
 from fedsim.streams import Stream, Streams
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service.independent import Independent
-from fedsim.timing.settings import CutPlan
 from fedsim.timing.worker import Transient, WorkerGroup
 
 RANDOM_LEGS: dict[str, Any] = {
@@ -161,9 +161,11 @@ def test_one_worker_keeps_the_clock_of_the_centralised_form() -> None:
 def test_what_the_clock_needs_to_know_of_a_scenario() -> None:
     found = timeline(changed(budget=Budget(epochs=7, horizon_s=90.0)))
     cost = JobCost(calls=4, tokens_in=0, tokens_out=0, bytes_up=30, bytes_down=20)
-    assert (found.wait_for, found.tau, found.cuts) == (2, 4, CutPlan(every=10, rounds=2))
-    assert found.costs == {JobKind.OUTER: cost, JobKind.INNER: cost}
-    assert found.cut_bytes == 30
+    plan = found.schedule.interlude
+    assert plan is not None
+    assert found.schedule.rule == Steps(wait_for=2, tau=4)
+    assert (plan.every, plan.rounds, plan.leaves_bytes) == (10, 2, 30)
+    assert [work.cost for work in found.schedule.work.values()] == [cost, cost]
     assert (found.horizon_s, found.max_steps, found.max_updates) == (90.0, None, 21)
     assert found.groups == [GROUP]
 
@@ -171,14 +173,16 @@ def test_what_the_clock_needs_to_know_of_a_scenario() -> None:
 def test_a_robust_outer_step_sends_z_as_well() -> None:
     robust = LearningSettings(robust=RobustSettings(outer="R1"))
     found = timeline(changed(learning=robust))
-    assert found.costs[JobKind.OUTER].bytes_down == 40
-    assert found.costs[JobKind.INNER].bytes_down == 20
+    schedule = found.schedule
+    assert schedule.interlude is not None
+    assert schedule.work[schedule.regular].cost.bytes_down == 40
+    assert schedule.work[schedule.interlude.work].cost.bytes_down == 20
 
 
 def test_the_centralised_client_pools_the_calls_and_sends_nothing() -> None:
     slow = WorkerGroup(name="slow", count=2, compute=Constant(value_s=9.0))
     found = timeline(changed(algorithm=Cendbt(), workers=(GROUP, slow), budget=Budget(epochs=7)))
-    assert found.costs[JobKind.OUTER] == JobCost(
+    assert found.schedule.work[found.schedule.regular].cost == JobCost(
         calls=20, tokens_in=0, tokens_out=0, bytes_up=0, bytes_down=0
     )
     (client,) = found.groups

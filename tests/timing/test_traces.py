@@ -96,7 +96,9 @@ def test_parquet_says_the_same(written, kind):
     assert type(one) is type(other)
     for column in one.columns:
         left, right = getattr(one, column.name), getattr(other, column.name)
-        if column.holds == "text":
+        if column.optional:
+            assert left is right is None
+        elif column.holds == "text":
             assert left.tolist() == right.tolist()
         else:
             np.testing.assert_array_equal(left, right)
@@ -119,8 +121,8 @@ def test_arrays_cannot_be_changed(written):
 HEAD = {kind: text.splitlines()[0] + "\n" for kind, text in TEXTS.items()}
 OF_AVAILABILITY = "(a trace of availability has the columns device_id, t_on_s, t_off_s)"
 FORMATS_TOLD = (
-    "(availability: device_id, t_on_s, t_off_s; devices: device_id, compute_scale, mbps_down, mbps_up; "
-    "requests: ttft_s, end_to_end_s, tokens_in, tokens_out, error_code; "
+    "(availability: device_id, t_on_s, t_off_s; devices: device_id, compute_scale, mbps_down, mbps_up, "
+    "own_token_s (optional); requests: ttft_s, end_to_end_s, tokens_in, tokens_out, error_code; "
     "arrivals: time_s, tokens_in, tokens_out)"
 )
 NEEDED = "expected a number, because error_code tells of no failure; got nothing"

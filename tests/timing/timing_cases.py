@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Literal
 
 from fedsim.attack import Assigned, Attack
-from fedsim.messages import JobCost, JobKind, Snapshot, Ticket
+from fedsim.messages import JobCost, Snapshot, Ticket
+from fedsim.schedule import Interlude, Rounds, Schedule, Steps, Work
 from fedsim.streams import Streams
-from fedsim.timing.activities import Activity
 from fedsim.timing.availability import Availability, Stretch
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.exchange import StepReport
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.loop import Ending, Timeline, run_timeline
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
 NOTHING = Constant(value_s=0.0)
 FREE = JobCost(0, 0, 0, 0, 0)
+REGULAR, OPENING, ROUND = "regular", "opening", "round"
+"""The kinds of jobs: the third is that of interludes."""
 
 
 class Books:
@@ -28,11 +30,16 @@ class Books:
 
     Fails when a worker has two jobs in flight or skips a job's number, and when a ticket says otherwise than
     the hand-out whether its job was skipped.
+
+    Args:
+        finish_at: end the run with this step.
+        rounds_asked: how many rounds each interlude asks for.
     """
 
-    def __init__(self, finish_at: int | None = None) -> None:
+    def __init__(self, finish_at: int | None = None, rounds_asked: int = 0) -> None:
         self.finished = False
         self.finish_at = finish_at
+        self.rounds_asked = rounds_asked
         self.reports: list[StepReport] = []
         self.active: list[list[int]] = []
         """The workers of each step, in the order in which the server took their tickets."""
@@ -40,16 +47,20 @@ class Books:
         self.tickets: list[list[Ticket]] = []
         self.drained: list[list[int]] = []
         self.participants: list[list[int]] = []
-        self.inner: list[list[int]] = []
-        self.ended_cuts = 0
+        self.rounds: list[list[int]] = []
+        """The workers of each round of an interlude, in the order in which the server took their tickets."""
+        self.ended_interludes = 0
+        self.abandoned_interludes = 0
         self.evicted: list[int] = []
         self.admitted: list[int] = []
         self.forgotten: list[tuple[int, int]] = []
         """Who has lost its state, and how many steps had been taken when this was told."""
         self.gone_by: list[int] = []
         """How many workers had been evicted when each step was taken."""
-        self.handed: dict[int, list[tuple[JobKind, int]]] = {}
+        self.handed: dict[int, list[tuple[str, int]]] = {}
         """The kind of each job of a worker and the version it read."""
+        self.read: dict[int, list[str]] = {}
+        """The content that each job of a worker read."""
         self.skipped: list[tuple[int, int]] = []
         """The jobs, as (worker, job), that were handed out to be answered without work."""
         self._in_flight: dict[int, int] = {}
@@ -58,18 +69,19 @@ class Books:
         return "first"
 
     def hand_out(
-        self, worker: int, job: int, kind: JobKind, snapshot: Snapshot, start_s: float, skipped: bool
+        self, worker: int, job: int, kind: str, snapshot: Snapshot, start_s: float, skipped: bool
     ) -> None:
         assert worker not in self._in_flight
         history = self.handed.setdefault(worker, [])
         assert job == len(history)
         history.append((kind, snapshot.version))
+        self.read.setdefault(worker, []).append(snapshot.content)
         self._in_flight[worker] = job
         if skipped:
             self.skipped.append((worker, job))
 
     def take_step(self, tickets: list[Ticket], report: StepReport) -> str:
-        self._take(tickets, JobKind.OUTER)
+        self._take(tickets, REGULAR, OPENING)
         self.reports.append(report)
         self.tickets.append(list(tickets))
         self.active.append([ticket.worker for ticket in tickets])
@@ -78,21 +90,21 @@ class Books:
         self.finished = report.step == self.finish_at
         return f"step {report.step}"
 
-    def begin_cut(self, drained: list[Ticket], participants: list[int]) -> str:
-        self._take(drained, JobKind.OUTER)
+    def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[str, list[Ticket], str]:
+        self._take(drained, REGULAR, OPENING)
         self.drained.append([ticket.worker for ticket in drained])
         self.participants.append(list(participants))
-        return "round 0"
-
-    def cut_round(self, tickets: list[Ticket]) -> str:
-        assert tickets
-        self._take(tickets, JobKind.INNER)
-        self.inner.append([ticket.worker for ticket in tickets])
-        return f"round {len(self.inner)}"
-
-    def end_cut(self) -> str:
-        self.ended_cuts += 1
-        return "cuts"
+        for number in range(self.rounds_asked):
+            try:
+                tickets = yield f"round {number}"
+            except GeneratorExit:
+                self.abandoned_interludes += 1
+                raise
+            assert tickets
+            self._take(tickets, ROUND)
+            self.rounds.append([ticket.worker for ticket in tickets])
+        self.ended_interludes += 1
+        return f"interlude {self.ended_interludes}"
 
     def evict(self, worker: int) -> None:
         self.evicted.append(worker)
@@ -106,9 +118,10 @@ class Books:
         self._in_flight.pop(worker, None)
         self.forgotten.append((worker, len(self.reports)))
 
-    def _take(self, tickets: list[Ticket], kind: JobKind) -> None:
+    def _take(self, tickets: list[Ticket], *kinds: str) -> None:
         for ticket in tickets:
-            assert ticket.kind is kind
+            assert ticket.kind in kinds
+            assert self.handed[ticket.worker][ticket.job][0] == ticket.kind
             assert self._in_flight.pop(ticket.worker) == ticket.job
             assert ticket.skipped is ((ticket.worker, ticket.job) in self.skipped)
 
@@ -147,6 +160,51 @@ def workers(compute: float | Delay, count: int = 1, **settings: Any) -> WorkerGr
     return WorkerGroup(compute=delay, count=count, **settings)
 
 
+def interlude(
+    every: int = 50,
+    rounds: int = 5,
+    stop_after: int | None = None,
+    participation: Literal["all", "active"] = "all",
+) -> Interlude:
+    """Return when interludes are due, and of how many rounds."""
+    return Interlude(ROUND, every, rounds, stop_after, participation)
+
+
+def schedule_of(
+    *,
+    wait_for: int,
+    tau: int = 1000,
+    participants: int | None = None,
+    interlude: Interlude | None = None,
+    leaves_bytes: int = 0,
+    cost: JobCost = FREE,
+    opening: JobCost | None = None,
+    activity: str | None = None,
+) -> Schedule:
+    """Return a schedule whose jobs in interludes cost what regular jobs do, and are booked as "interlude".
+
+    Args:
+        wait_for: S.
+        tau: the staleness bound.
+        participants: how many workers are asked in a sampled round, in place of S and tau.
+        interlude: the rounds behind a barrier, if there are any.
+        leaves_bytes: what they leave behind.
+        cost: of a regular job.
+        opening: the cost of opening jobs, if there are any.
+        activity: what regular jobs are booked as.
+    """
+    work = {REGULAR: Work(cost, activity), ROUND: Work(cost, "interlude")}
+    if opening is not None:
+        work[OPENING] = Work(opening)
+    return Schedule(
+        rule=Steps(wait_for, tau) if participants is None else Rounds(participants),
+        work=work,
+        regular=REGULAR,
+        opening=OPENING if opening is not None else None,
+        interlude=interlude._replace(leaves_bytes=leaves_bytes) if interlude is not None else None,
+    )
+
+
 def simulate(
     groups: Sequence[WorkerGroup],
     *,
@@ -156,22 +214,38 @@ def simulate(
     step_s: float = 0.0,
     evict_after_s: float | None = None,
     readmit: bool = False,
-    cuts: CutPlan | None = None,
+    participants: int | None = None,
+    interlude: Interlude | None = None,
+    leaves_bytes: int = 0,
     cost: JobCost = FREE,
+    opening: JobCost | None = None,
+    activity: str | None = None,
+    rounds_asked: int | None = None,
     latency: Delay = NOTHING,
     finish_at: int | None = None,
     **settings: Any,
 ) -> tuple[Ending, Books]:
-    """Run the timing half; `settings` are the other fields of `Timeline`."""
-    books = Books(finish_at)
+    """Run the timing half; the learning half asks for all rounds of an interlude if not told otherwise.
+
+    For the settings of the schedule see `schedule_of`; `settings` are the other fields of `Timeline`.
+    """
+    if rounds_asked is None:
+        rounds_asked = interlude.rounds if interlude is not None else 0
+    books = Books(finish_at, rounds_asked)
     timeline = Timeline(
         groups=groups,
         service=Independent(latency=latency),
         server=ServerSettings(step_s=step_s, evict_after_s=evict_after_s, readmit=readmit),
-        wait_for=wait_for,
-        tau=tau,
-        cuts=cuts,
-        costs={JobKind.OUTER: cost, JobKind.INNER: cost},
+        schedule=schedule_of(
+            wait_for=wait_for,
+            tau=tau,
+            participants=participants,
+            interlude=interlude,
+            leaves_bytes=leaves_bytes,
+            cost=cost,
+            opening=opening,
+            activity=activity,
+        ),
         **settings,
     )
     return run_timeline(timeline, books, Streams(seed)), books
@@ -184,13 +258,16 @@ def by(attack: Attack, *numbers: int) -> Assigned:
 
 def seconds(ending: Ending, entity: int) -> dict[str, float]:
     """Return what an entity spent on each activity (s), zeros left out."""
-    booked = {activity.label: ending.clock.seconds[activity][entity] for activity in Activity}
+    booked = {
+        label: of_all[entity] for label, of_all in zip(ending.clock.labels, ending.clock.seconds, strict=True)
+    }
     return {label: value for label, value in booked.items() if value}
 
 
 def stretches(ending: Ending, entity: int) -> list[tuple[str, float, float]]:
     """Return the spans of an entity as (activity, start, end), in the order in which they were booked."""
-    return [(span.activity.label, *span[2:]) for span in ending.clock.spans if span.entity == entity]
+    labels = ending.clock.labels
+    return [(labels[span.activity], *span[2:]) for span in ending.clock.spans if span.entity == entity]
 
 
 def chain(*links: tuple[str, float]) -> list[tuple[str, float, float]]:

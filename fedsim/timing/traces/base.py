@@ -24,6 +24,8 @@ class Column(NamedTuple):
     above_zero: bool = False
     may_be_empty: bool = False
     """An empty cell becomes NaN."""
+    optional: bool = False
+    """The whole column may be left out; the trace then has none in its place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,10 @@ class Trace(ABC):
 
     def rows(self, numbers: Array) -> Self:
         """Return the rows of these numbers (from 0), in this order; a row may be taken several times."""
-        return type(self)(**{field.name: getattr(self, field.name)[numbers] for field in fields(self)})
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(
+            **{name: None if column is None else column[numbers] for name, column in columns.items()}
+        )
 
     def resampled(self, generator: np.random.Generator, size: int) -> Self:
         """Draw `size` whole rows with replacement, so that what belongs together stays together.

@@ -19,7 +19,9 @@ class Devices(Trace):
     """How fast devices compute and send, in one row each.
 
     `compute_scale` multiplies what computing takes, as `slow_down` of a worker does: 1 is normal, 2 twice as
-    slow. `mbps_down` and `mbps_up` are megabits (10^6) a second towards the device and away from it.
+    slow. `mbps_down` and `mbps_up` are megabits (10^6) a second towards the device and away from it. Where
+    they are given, `own_token_s` are the seconds in which a token passes forward through the model that the
+    device runs itself, measured on it: `compute_scale` does not multiply them.
     """
 
     kind = "devices"
@@ -28,12 +30,14 @@ class Devices(Trace):
         Column("compute_scale", above_zero=True),
         Column("mbps_down", above_zero=True),
         Column("mbps_up", above_zero=True),
+        Column("own_token_s", above_zero=True, optional=True),
     )
 
     device_id: NDArray[np.object_]
     compute_scale: NDArray[np.float64]
     mbps_down: NDArray[np.float64]
     mbps_up: NDArray[np.float64]
+    own_token_s: NDArray[np.float64] | None = None
 
     @classmethod
     def check(cls, cells: dict[str, Array], place: Place) -> None:

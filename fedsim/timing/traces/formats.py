@@ -54,7 +54,10 @@ def format_of(header: list[str], place: str) -> type[Trace]:
     Raises:
         InputError: it lacks most columns of that format too, or fits two formats equally.
     """
-    own = {trace: {column.name for column in trace.columns} for trace in FORMATS.values()}
+    own = {
+        trace: {column.name for column in trace.columns if not column.optional or column.name in header}
+        for trace in FORMATS.values()
+    }
     strange = {trace: len(names ^ set(header)) for trace, names in own.items()}
     least = min(strange.values())
     best = [trace for trace, count in strange.items() if count == least]
@@ -66,17 +69,21 @@ def format_of(header: list[str], place: str) -> type[Trace]:
 
 def _checked(cells: Cells, trace: type[AnyTrace]) -> AnyTrace:
     names = [column.name for column in trace.columns]
-    missing = [name for name in names if name not in cells.header]
+    absent = [column for column in trace.columns if column.name not in cells.header]
+    missing = [column.name for column in absent if not column.optional]
     of_it = f"(a trace of {trace.kind} has the columns {_names(trace)})"
     for name in cells.header:
         if name not in names:
-            raise InputError(f"{cells.file}: unknown column {name!r}{nearest(name, missing)} {of_it}")
+            likely = nearest(name, [column.name for column in absent])
+            raise InputError(f"{cells.file}: unknown column {name!r}{likely} {of_it}")
     if missing:
         raise InputError(f"{cells.file}: no column {missing[0]!r} {of_it}")
-    table = {column.name: values(cells, column) for column in trace.columns}
+    table = {column.name: values(cells, column) for column in trace.columns if column not in absent}
     trace.check(table, cells.place)
     return trace(**table)
 
 
 def _names(trace: type[Trace]) -> str:
-    return ", ".join(column.name for column in trace.columns)
+    return ", ".join(
+        f"{column.name} (optional)" if column.optional else column.name for column in trace.columns
+    )

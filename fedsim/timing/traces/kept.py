@@ -57,9 +57,9 @@ def _text(trace: Any) -> str:
     """Return a trace as the text of a CSV file; reading it gives the same numbers."""
     import pandas as pd
 
-    names = [column.name for column in trace.columns]
-    table = pd.DataFrame({name: getattr(trace, name) for name in names})
-    for column in trace.columns:
+    columns = [column for column in trace.columns if getattr(trace, column.name) is not None]
+    table = pd.DataFrame({column.name: getattr(trace, column.name) for column in columns})
+    for column in columns:
         if column.holds == "whole":
             table[column.name] = table[column.name].astype("Int64")
     out = StringIO()

@@ -1,0 +1,49 @@
+"""Kinds of jobs as a worker does them: what is the same for all jobs of a kind, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from fedsim.messages import JobCost
+from fedsim.schedule import Schedule
+from fedsim.timing.groups import OwnModel, WorkerGroup
+
+
+class Job(NamedTuple):
+    """A kind of job, on a worker of normal speed."""
+
+    cost: JobCost
+    activity: int | None
+    """The number of the one activity that such a job is booked as; none: by phase."""
+    own_s: float
+    """Time for what the job asks of the worker's own model (s)."""
+    in_interlude: bool
+
+
+def jobs_of_each(
+    schedule: Schedule, groups: Sequence[WorkerGroup], labels: Sequence[str]
+) -> list[Mapping[str, Job]]:
+    """Return the kinds of jobs of each worker, by name; workers with the same model have them in common.
+
+    Args:
+        schedule: the kinds of jobs.
+        groups: what holds for each worker.
+        labels: the names of all activities, in order of number.
+    """
+    of_interlude = schedule.interlude.work if schedule.interlude is not None else None
+
+    @cache
+    def jobs(own_model: OwnModel | None) -> Mapping[str, Job]:
+        return {
+            kind: Job(
+                work.cost,
+                labels.index(work.activity) if work.activity is not None else None,
+                own_model.job_s(work.cost) if own_model is not None else 0.0,
+                kind == of_interlude,
+            )
+            for kind, work in schedule.work.items()
+        }
+
+    return [jobs(group.own_model) for group in groups]
