@@ -37,20 +37,21 @@ class Books:
             self._tokens_out += cost.tokens_out
             self._tokens_cached += cost.tokens_cached
 
-    def took(self, ticket: Ticket) -> None:
-        """Count the result of a job that belongs to no interlude."""
-        if ticket.kind == self._opening:
-            self._openings += 1
-        else:
-            self._updates += 1
-
     def began_interlude(self, drained: Sequence[Ticket]) -> None:
-        """Count an interlude, and of the tickets that came to its barrier those of regular jobs."""
+        """Count an interlude, and the results that came to its barrier."""
         self._interludes += 1
-        self._drained += sum(ticket.kind != self._opening for ticket in drained)
+        self._drained += self._took(drained)
 
-    def report(self, step: int, time_s: float, active: Sequence[Ticket], members: int) -> StepReport:
-        """Return the row of step number `step`, from 0, taken at this instant (s) with so many members."""
+    def stepped(self, step: int, time_s: float, active: Sequence[Ticket], members: int) -> StepReport:
+        """Count the results of step number `step`, from 0, and return its row.
+
+        Args:
+            step: the number.
+            time_s: when it was taken (s).
+            active: its tickets.
+            members: how many workers take part.
+        """
+        self._took(active)
         versions = [ticket.snapshot.version for ticket in active]
         return StepReport(
             step + 1,
@@ -70,3 +71,13 @@ class Books:
             members,
             self._openings,
         )
+
+    def _took(self, tickets: Sequence[Ticket]) -> int:
+        """Count the results of jobs that belong to no interlude; return how many are worker updates."""
+        updates = len(tickets)
+        if self._opening is not None:
+            openings = sum(ticket.kind == self._opening for ticket in tickets)
+            self._openings += openings
+            updates -= openings
+        self._updates += updates
+        return updates

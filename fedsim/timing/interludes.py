@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,8 @@ class Interludes:
     ) -> None:
         self.draining = False
         """Whether the server waits, before the first round, for all who were busy."""
+        self.awaited: set[int] = set()
+        """Whom the barrier, or the present round, has yet to hear from; always the same set."""
         self._env = env
         self._plan = plan or NEVER
         self._step_s = step_s
@@ -62,7 +64,6 @@ class Interludes:
         self._orders = orders
         self._books = books
         self._withheld = withheld
-        self._awaited: set[int] = set()  # at the barrier
         self._tickets: list[Ticket] = []  # of the present round
 
     def due(self, step: int) -> bool:
@@ -70,8 +71,8 @@ class Interludes:
         return self._plan.due(step)
 
     def heard_from(self, worker: int) -> None:
-        """The barrier waits for this worker no longer: it has reported, or was evicted."""
-        self._awaited.discard(worker)
+        """Wait for this worker no longer: it has reported, or was evicted."""
+        self.awaited.discard(worker)
 
     def take(self, ticket: Ticket) -> None:
         """Take a report of the present round."""
@@ -111,7 +112,7 @@ class Interludes:
                     f"{number}: the rounds of its schedule"
                 )
             orders.dispatch(participants, orders.make(self._plan.work, Snapshot(version, content)))
-            yield from collect(lambda: not orders.in_round)
+            yield from self._hear_from(participants, collect)
             # Who was evicted in this round is out of the interlude, even if it has been taken in again.
             reporters = {ticket.worker for ticket in self._tickets}
             participants = [worker for worker in participants if worker in reporters]
@@ -126,10 +127,13 @@ class Interludes:
         """Wait for everybody who is busy now, malicious workers included."""
         self.draining = True
         self._withheld.let_go_of_all()
-        self._awaited.update(self._orders.outstanding)
-        yield from collect(lambda: not self._awaited)
+        yield from self._hear_from(self._orders.outstanding, collect)
         self.draining = False
         self._rule.reset_ages()
+
+    def _hear_from(self, workers: Iterable[int], collect: Collect) -> Generator[simpy.Event, object, None]:
+        self.awaited.update(workers)
+        yield from collect(lambda: not self.awaited)
 
     def _round_taken(self) -> list[Ticket]:
         tickets, self._tickets = self._tickets, []

@@ -47,8 +47,6 @@ class Orders:
     ) -> None:
         self.outstanding: OrderedDict[int, Order] = OrderedDict()
         """The job of each worker that the server has yet to hear from, those handed out longest ago first."""
-        self.in_round = 0
-        """How many of these jobs belong to a round of an interlude."""
         self.waiting: dict[int, tuple[int, simpy.Event]] = {}
         """Of each worker without a job: the number of its next one, and the event that brings it."""
         self._env = env
@@ -64,11 +62,12 @@ class Orders:
         # Whose next job outside of interludes starts from nothing, and whether the learning half has yet to
         # hear that the worker has lost its state.
         self._anew: dict[int, bool] = {}
-        self._newest = self.make(schedule.regular, Snapshot(0, exchange.first()))
+        # Version 0 is not sent: everybody starts from the same known point.
+        self._newest = Order(schedule.regular, Snapshot(0, exchange.first()), 0, 0.0)
 
     def begin(self, asked: Sequence[int], members: Sequence[int]) -> None:
         """Hand the first jobs out; a member that is not asked waits until it is."""
-        order = self.make(self._opening, self._newest.snapshot)
+        order = self._newest._replace(kind=self._opening)
         for worker in asked:
             self._give(worker, 0, order)
         for worker in members:
@@ -84,13 +83,12 @@ class Orders:
 
     def make(self, kind: str, snapshot: Snapshot) -> Order:
         """Return the order to work on a snapshot, from this instant on."""
-        # Version 0 is not sent: everybody starts from the same known point.
-        bytes_down = self._bytes_down[kind] if snapshot.version > 0 else 0
-        return Order(kind, snapshot, bytes_down, self._env.now)
+        return Order(kind, snapshot, self._bytes_down[kind], self._env.now)
 
-    def go_on_with(self, snapshot: Snapshot) -> None:
-        """From now on, regular jobs read this snapshot."""
-        self._newest = self.make(self._regular, snapshot)
+    def go_on_with(self, snapshot: Snapshot) -> Order:
+        """From now on, regular jobs read this snapshot; return the order to do one."""
+        order = self._newest = self.make(self._regular, snapshot)
+        return order
 
     def go_on_after_interlude(self, content: Any) -> None:
         """From now on, regular jobs read what an interlude has made; what it leaves behind is sent too."""
@@ -113,8 +111,6 @@ class Orders:
         worker = ticket.worker
         del self.outstanding[worker]
         self.waiting[worker] = ticket.job + 1, reply
-        if ticket.kind == self._of_interlude:
-            self.in_round -= 1
 
     def wait_for_first(self, worker: int, job: int, reply: simpy.Event) -> None:
         """A worker that starts anew waits for its next job, which has this number."""
@@ -132,9 +128,7 @@ class Orders:
 
     def withdraw(self, worker: int) -> Order:
         """Take back and return the order of a worker, of which nobody will hear any more."""
-        order = self.outstanding.pop(worker)
-        self.in_round -= order.kind == self._of_interlude
-        return order
+        return self.outstanding.pop(worker)
 
     def replace(self, worker: int, job: int, reply: simpy.Event) -> None:
         """Withdraw the order of a worker that has lost its state, and give it another.
@@ -158,8 +152,9 @@ class Orders:
             self._anew[worker] = False
             return order
         del self._anew[worker]
-        first = self.make(self._opening, self._newest.snapshot)
-        return first._replace(bytes_down=first.bytes_down + self._left)
+        snapshot = self._newest.snapshot
+        bytes_down = self._bytes_down[self._opening] + self._left if snapshot.version > 0 else 0
+        return Order(self._opening, snapshot, bytes_down, self._env.now)
 
     def _bring(self, worker: int, order: Order) -> None:
         job, reply = self.waiting.pop(worker)
@@ -171,7 +166,5 @@ class Orders:
         if bytes_down:
             self._books.sent(bytes_down)
         self.outstanding[worker] = order
-        if kind == self._of_interlude:
-            self.in_round += 1
         skipped = worker in self._misconduct and not conduct_of(self._misconduct[worker], now_s).calls
         self._exchange.hand_out(worker, job, kind, snapshot, now_s, skipped)

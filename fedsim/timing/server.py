@@ -90,6 +90,7 @@ class Server:
         self._interludes = Interludes(
             *(env, plan, settings.step_s, exchange, rule, self._orders, self._books, self._withheld)
         )
+        self._awaited = self._interludes.awaited  # looked up for every message
         self._inbox = Inbox(
             *(env, self._orders, settings.evict_after_s, self._evict, self._anybody, self._look_around)
         )
@@ -188,7 +189,7 @@ class Server:
             yield from self._inbox.collect(self.rule.may_step)
             if not self.rule.alive:
                 break
-            active = self._take_active()
+            active, self._active = self._active, []
             waiting = [ticket.worker for ticket in active]
             if active:  # in a sampled round, all who were asked may have been given up
                 if self._settings.step_s > 0:
@@ -196,10 +197,13 @@ class Server:
                 snapshot = self._take_step(active)
                 if self.finished:
                     break
-                orders.go_on_with(snapshot)
+                order = orders.go_on_with(snapshot)
                 if self._interludes.due(snapshot.version - 1):
                     waiting = yield from self._hold_interlude(waiting)
-            orders.dispatch(self.rule.ask(waiting), orders.newest)
+                    order = orders.newest
+            else:
+                order = orders.newest
+            orders.dispatch(self.rule.ask(waiting), order)
         self.finished = True
         self.finished_s = self.env.now
 
@@ -222,12 +226,11 @@ class Server:
             self._receive_late(ticket, reply)
             return
         self._orders.received(ticket, reply)
-        if self._interludes.draining:
+        if self._awaited:
             self._interludes.heard_from(worker)
         if ticket.kind == self._of_interlude:
             self._interludes.take(ticket)
         else:
-            self._books.took(ticket)
             self._active.append(ticket)
             self.rule.report(worker)
 
@@ -276,7 +279,7 @@ class Server:
         self.rule.stepped()
         if self._misconduct:
             self._withheld.stepped(step + 1)
-        report = self.report_now = self._books.report(step, self.env.now, active, len(self.rule))
+        report = self.report_now = self._books.stepped(step, self.env.now, active, len(self.rule))
         snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
         self.finished = (
             self._exchange.finished
