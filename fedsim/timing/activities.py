@@ -11,7 +11,7 @@ class Activity(IntEnum):
     """What an entity is doing, in the words of the clock; an algorithm may add names of its own."""
 
     COMPUTING = 0
-    """The worker's own arithmetic (gradients, projections, its own model)."""
+    """The worker's own arithmetic: gradients, projections, its own model."""
     CALLING = 1
     """Waiting for the answers of the LLM service."""
     UPLOADING = 2

@@ -229,7 +229,7 @@ class Worker:
                 factor = self._factor(start)
                 if attacks:
                     conduct = conduct_of(attacks, start_s)
-                    if not conduct.answers:
+                    if not conduct.reports:
                         self._fall_silent()
                         return
                 if activity is not None:

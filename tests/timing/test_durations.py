@@ -82,9 +82,10 @@ def test_a_bandwidth_adds_the_size_over_it() -> None:
     assert [report.bytes_down for report in books.reports] == [0, 60_000, 120_000]
 
 
-def test_new_cuts_are_downloaded_after_a_barrier() -> None:
-    # 125,000 bytes are 1 s at 1 Mbit/s. Step 1 at 1 s; inner round: download 1 s and 1 s of work, until 3 s;
-    # then the snapshot's 125,000 and 250,000 bytes of cuts, 3 s; 1 s of work; step 2 at 7 s; 1 + 1 s: 9 s.
+def test_what_an_interlude_leaves_is_downloaded_after_it() -> None:
+    # 125,000 bytes are 1 s at 1 Mbit/s. Step 1 at 1 s; the round: download 1 s and 1 s of work, until 3 s;
+    # then the snapshot's 125,000 bytes and 250,000 that it leaves, 3 s; 1 s of work; step 2 at 7 s; 1 + 1 s:
+    # 9 s.
     cost = JobCost(calls=0, tokens_in=0, tokens_out=0, bytes_up=0, bytes_down=125_000)
     ending, books = simulate(
         [workers(1.0, download_mbps=1.0)],
@@ -115,7 +116,7 @@ def test_new_cuts_are_downloaded_after_a_barrier() -> None:
 def test_calls_follow_the_formula(
     n_workers: int, wait_for: int, tau: int, every: int, rounds: int, seed: int
 ) -> None:
-    """I_s b (sum of |Q_t| + drained + R K polyhedron updates), and bytes and tokens with them."""
+    """I_s b (sum of |Q_t| + drained + R K interludes), and bytes and tokens with them."""
     cost = JobCost(calls=12, tokens_in=700, tokens_out=30, bytes_up=5, bytes_down=2)
     _, books = simulate(
         [workers(Exponential(mean_s=1.0), count=n_workers)],
@@ -138,7 +139,7 @@ def test_calls_follow_the_formula(
         assert report.bytes_up == 5 * jobs
         assert report.bytes_down == bytes_down
         due = step % every == 0
-        # 2 bytes a reply, 4 more after an update, which answers all workers in each round and at its end
+        # 2 bytes per job, 4 more after an interlude; in each of its rounds and at its end all workers get one
         bytes_down += n_workers * (2 * rounds + 2 + 4) if due else 2 * report.active
 
 

@@ -1,4 +1,4 @@
-"""How runs end, and what becomes of workers that do not answer: horizons, stalls, evictions."""
+"""How runs end, and what becomes of workers that do not report: horizons, stalls, evictions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_run_of_so_many_updates_ends_at_the_first_step_that_has_them(
 
 
 def test_drained_tickets_count_as_updates() -> None:
-    # step 1 at 1 s with worker 0; worker 1 is drained at 2 s; inner round till 4 s; step 2 at 5 s makes 3
+    # step 1 at 1 s with worker 0; worker 1 is drained at 2 s; the round till 4 s; step 2 at 5 s makes 3
     ending, _ = simulate(
         [workers(1.0), workers(2.0)], wait_for=1, interlude=interlude(rounds=1), max_updates=3
     )
@@ -72,7 +72,7 @@ def test_the_earliest_limit_ends_a_run() -> None:
 # Worker 1 hands in at 3 s and 6 s and stops at 7 s, in a job that would take until 9 s. Worker 0, 1 s a job,
 # S = 1, tau = 4: steps at 1, 2, 3, 3, 4, 5, 6 with worker 1's last ticket, and then three more, at 6, 7, 8:
 # in the fourth, with the ticket of 9 s, worker 1 would be of age 4.
-def test_a_worker_that_never_answers_stalls_the_server() -> None:
+def test_a_worker_that_never_reports_stalls_the_server() -> None:
     groups = [workers(1.0), workers(3.0, stops_at_s=7.0)]
     ending, books = simulate(groups, wait_for=1, tau=4, keep_spans=True)
     assert ending.stalled
@@ -168,7 +168,7 @@ def test_patience_counts_from_when_the_job_was_handed_out() -> None:
     assert books.times_s == [2, 7]
 
 
-def test_an_answer_at_the_last_moment_counts() -> None:
+def test_a_report_at_the_last_moment_counts() -> None:
     for silence_s, evicted in ((4.0, {}), (4.5, {1: 4.0})):
         groups = [workers(1.0), workers(silence_s)]
         ending, _ = simulate(groups, wait_for=2, evict_after_s=4.0, max_steps=1)
@@ -176,7 +176,8 @@ def test_an_answer_at_the_last_moment_counts() -> None:
 
 
 # S = 1, patience 3 s. Worker 1's first job takes 4 s: given up at 3 s (worker 0 hands in at 2, 4, 6). Its
-# ticket of 4 s has been paid for, so its calls and bytes count, but it is no update and gets no reply.
+# ticket of 4 s has been paid for, so its calls and bytes count, but it is no worker update, and no job
+# follows.
 def test_a_late_ticket_of_an_evicted_worker_is_paid_for_and_not_used() -> None:
     groups = [workers(2.0), workers(4.0)]
     ending, books = simulate(groups, wait_for=1, evict_after_s=3.0, cost=CALLS, max_steps=3, keep_spans=True)
@@ -191,9 +192,9 @@ def test_a_late_ticket_of_an_evicted_worker_is_paid_for_and_not_used() -> None:
     assert stretches(ending, 1) == chain(("computing", 4), ("down", 6))
 
 
-# Step 1 at 1 s with both (S = 2), inner round 1 until 2 s. Worker 1 stops at 2.5 s in round 2, handed out at
-# 2 s: given up at 2 + 4 = 6 s. The update goes on with worker 0: round 3 until 7 s, and step 2 at 8 s.
-def test_eviction_inside_an_inner_round() -> None:
+# Step 1 at 1 s with both (S = 2), round 1 until 2 s. Worker 1 stops at 2.5 s in round 2, handed out at
+# 2 s: given up at 2 + 4 = 6 s. The interlude goes on with worker 0: round 3 until 7 s, and step 2 at 8 s.
+def test_eviction_inside_a_round() -> None:
     groups = [workers(1.0), workers(1.0, stops_at_s=2.5)]
     plan = interlude(every=100, rounds=3)
     ending, books = simulate(groups, wait_for=2, evict_after_s=4.0, interlude=plan, max_steps=2)
@@ -206,7 +207,7 @@ def test_eviction_inside_an_inner_round() -> None:
 
 # As before, but worker 1 is only slow (transiently, as it were): its jobs take 5 s, patience is 4 s. Given up
 # at 4 s in its first job; its ticket comes at 5 s.
-def test_a_late_ticket_during_an_update() -> None:
+def test_a_late_ticket_during_an_interlude() -> None:
     groups = [workers(1.0), workers(5.0)]
     plan = interlude(every=100, rounds=3)
     ending, books = simulate(groups, wait_for=1, evict_after_s=4.0, interlude=plan, cost=CALLS, max_steps=2)
@@ -225,7 +226,7 @@ def test_the_run_ends_when_nobody_is_left() -> None:
 
 
 @pytest.mark.parametrize("participation", ["all", "active"])
-def test_an_update_that_loses_its_last_worker_is_given_up(participation: str) -> None:
+def test_an_interlude_that_loses_its_last_worker_is_given_up(participation: str) -> None:
     # step 1 at 1.25 s, round 1 until 2.5 s; both stop in round 2 and are given up at 2.5 + 4 s
     plan = interlude(every=100, rounds=3, participation=participation)  # type: ignore[arg-type]  # one of two
     groups = [workers(1.0, count=2, stops_at_s=2.75)]
@@ -237,8 +238,8 @@ def test_an_update_that_loses_its_last_worker_is_given_up(participation: str) ->
 
 
 # S = 1: worker 0 is the active set of step 1 at 1 s and stops at 1.5 s in round 1: given up at 1 + 4 = 5 s.
-# Worker 1, 3 s a job, was not asked to take part; its ticket of 3 s makes step 2 once the update is off.
-def test_the_server_goes_on_after_an_update_without_participants() -> None:
+# Worker 1, 3 s a job, was not asked to take part; its ticket of 3 s makes step 2 once the interlude is off.
+def test_the_server_goes_on_after_an_interlude_without_participants() -> None:
     plan = interlude(every=100, rounds=3, participation="active")
     groups = [workers(1.0, stops_at_s=1.5), workers(3.0)]
     ending, books = simulate(

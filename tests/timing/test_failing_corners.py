@@ -61,7 +61,7 @@ def test_a_server_that_goes_on_takes_in_again_and_again() -> None:
     assert ending.readmitted == [0, 5]
 
 
-def test_a_liar_that_has_fallen_silent_may_stop_as_well() -> None:
+def test_a_malicious_worker_that_has_fallen_silent_may_stop_as_well() -> None:
     attacks = [by(Sleeper(wakes_at_s=0.5), 1)]
     groups = [workers(1.0), workers(1.0, stops_at_s=3.0)]
     ending, _ = simulate(groups, wait_for=1, max_steps=5, attacks=attacks)
@@ -137,8 +137,8 @@ def test_down_again_before_the_server_has_let_it_join(on_return: str) -> None:
     assert (ending.times_down, ending.jobs_lost) == ([0, 1], [0, 0])
 
 
-# Step 1 at 2 s, an inner round to 4 s, jobs with cuts from there. Worker 1 waits from 5 s on and loses its
-# state: at 6 s it gets all cuts once more, worker 0 the pull alone.
+# Step 1 at 2 s, a round to 4 s, then jobs with what it leaves. Worker 1 waits from 5 s on and loses its
+# state: at 6 s it gets that once more, worker 0 the snapshot alone.
 def test_who_has_lost_its_state_while_it_waited_downloads_all_cuts() -> None:
     blank = workers(1.0, availability=on((0.0, 5.25), (5.5,)), on_return="rejoin")
     plan = interlude(every=100, rounds=1)

@@ -40,7 +40,6 @@ from fedsim.timing.loop import Ending
 from fedsim.timing.settings import ServerSettings
 from fedsim.timing.worker import WorkerGroup
 
-OUTER, INNER = REGULAR, ROUND
 CALL = JobCost(calls=1, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=7)
 ONE, TWO, THREE = (Constant(value_s=value_s) for value_s in (1.0, 2.0, 3.0))
 
@@ -94,7 +93,7 @@ def test_who_restarts_has_read_long_ago_and_who_rejoins_reads_anew(on_return: st
     _, books = simulate(groups, wait_for=1, max_steps=10)
     assert (books.active[-1], books.times_s[-1]) == ([1], 9.5)
     assert books.staleness[-1] == [9 - read]
-    assert books.handed[1] == [(OUTER, 0), (OUTER, 5)][: 1 + (read > 0)]
+    assert books.handed[1] == [(REGULAR, 0), (REGULAR, 5)][: 1 + (read > 0)]
 
 
 # Worker 1's draws of job 0 and job 1 are used up by two beginnings of job 0: its third begin is job 1's.
@@ -120,7 +119,7 @@ def test_down_while_waiting_and_back_before_the_reply(on_return: str) -> None:
     )
     # the ticket is that of a worker with its old state: forgotten when step 1 has been taken
     assert books.forgotten == ([(1, 1)] if on_return == "rejoin" else [])
-    assert books.handed[1] == [(OUTER, 0), (OUTER, 1)]
+    assert books.handed[1] == [(REGULAR, 0), (REGULAR, 1)]
     assert (ending.times_down, ending.jobs_lost) == ([0, 1], [0, 0])
 
 
@@ -139,7 +138,7 @@ def test_down_while_waiting_and_back_after_the_reply(on_return: str) -> None:
         assert (ticket.worker, ticket.job, ticket.start_s, books.forgotten) == (1, 1, 3, [])
     else:
         assert (ticket.worker, ticket.job, ticket.start_s, books.forgotten) == (1, 2, 4.5, [(1, 1)])
-        assert books.handed[1] == [(OUTER, 0), (OUTER, 1), (OUTER, 1)]
+        assert books.handed[1] == [(REGULAR, 0), (REGULAR, 1), (REGULAR, 1)]
 
 
 def test_a_ticket_in_the_inbox_counts_even_if_its_worker_is_down_and_back() -> None:
@@ -151,11 +150,11 @@ def test_a_ticket_in_the_inbox_counts_even_if_its_worker_is_down_and_back() -> N
     assert stretches(ending, 1) == chain(("computing", 2), ("waiting", 3), ("down", 4), ("waiting", 9))
 
 
-# Both take 1 s. Step 1 at 1 s, inner round 1 from there; worker 1 is down from 1.5 to 4 s, so the round ends
+# Both take 1 s. Step 1 at 1 s, round 1 from there; worker 1 is down from 1.5 to 4 s, so the round ends
 # at 5 s, round 2 at 6 s; step 2 at 7 s.
 @pytest.mark.parametrize("on_return", ["restart", "rejoin"])
 @pytest.mark.parametrize("participation", ["all", "active"])
-def test_down_in_an_inner_round(on_return: str, participation: Any) -> None:
+def test_down_in_a_round(on_return: str, participation: Any) -> None:
     groups = [workers(1.0), workers(1.0, availability=on((0.0, 1.5), (4.0,)), on_return=on_return)]
     plan = interlude(every=100, rounds=2, participation=participation)
     ending, books = simulate(
@@ -170,10 +169,10 @@ def test_down_in_an_inner_round(on_return: str, participation: Any) -> None:
         ("interlude", 6),
         ("computing", 7),
     )
-    again = [(INNER, 1)] if on_return == "rejoin" else []
-    assert books.handed[1] == [(OUTER, 0), (INNER, 1), *again, (INNER, 1), (OUTER, 1)]
+    again = [(ROUND, 1)] if on_return == "rejoin" else []
+    assert books.handed[1] == [(REGULAR, 0), (ROUND, 1), *again, (ROUND, 1), (REGULAR, 1)]
     assert books.forgotten == [(1, 1)] * len(again)
-    # four inner jobs, two outer ones with cuts; and the order of round 1 once more
+    # four jobs of rounds, two regular ones with what they leave; and the order of round 1 once more
     assert ending.report.bytes_down == 4 * 7 + 2 * 18 + 7 * len(again)
 
 
@@ -184,7 +183,7 @@ def test_down_at_the_barrier(on_return: str, version: int) -> None:
     ending, books = simulate(groups, wait_for=1, interlude=interlude(every=100, rounds=1), max_steps=2)
     # drained at 7 s; the round ends at 11 s; step 2 at 12 s
     assert (books.drained, books.rounds, books.times_s) == ([[1]], [[0, 1]], [1, 12])
-    assert books.handed[1][-3] == (OUTER, version)
+    assert books.handed[1][-3] == (REGULAR, version)
     assert ending.jobs_lost == [0, 1]
 
 
@@ -196,7 +195,7 @@ def test_down_while_it_waits_at_the_barrier() -> None:
         [workers(1.0), slow, workers(6.0)], wait_for=1, interlude=interlude(every=100, rounds=1), max_steps=2
     )
     assert (books.drained, books.times_s, books.forgotten) == ([[1, 2]], [1, 13], [(1, 1)])
-    assert books.handed[1][:2] == [(OUTER, 0), (INNER, 1)]
+    assert books.handed[1][:2] == [(REGULAR, 0), (ROUND, 1)]
 
 
 def test_at_one_instant_going_down_comes_first() -> None:
@@ -236,7 +235,7 @@ def test_an_evicted_worker_is_taken_in_again_when_its_message_arrives() -> None:
     )
     assert books.times_s == [float(second) for second in range(1, 11)]
     assert books.active == [[0]] * 10
-    assert books.handed[1] == [(OUTER, 0), (OUTER, 5)]
+    assert books.handed[1] == [(REGULAR, 0), (REGULAR, 5)]
     assert (books.evicted, books.admitted, ending.readmitted) == ([1, 1], [1], [0, 1])
     assert ending.evicted == {1: 8.5}
     # given up at 3 s, after step 3 of the same instant
@@ -260,15 +259,15 @@ def test_eviction_while_down(on_return: str, readmit: bool) -> None:
     if on_return == "restart":  # it does not know, and hands job 0 in at 6.5 s
         assert own[:3] == chain(("computing", 1.5), ("down", 4.5), ("computing", 6.5))
         assert own[3][0] == ("computing" if readmit else "down")
-        assert books.handed[1] == [(OUTER, 0), *[(OUTER, 6)] * readmit]
+        assert books.handed[1] == [(REGULAR, 0), *[(REGULAR, 6)] * readmit]
         assert books.forgotten == []
     elif readmit:  # taken in at 4.5 s with a new job; its ticket of 6.5 s counts
         assert books.active[6:8] == [[1], [0]]
-        assert books.handed[1][:2] == [(OUTER, 0), (OUTER, 4)]
+        assert books.handed[1][:2] == [(REGULAR, 0), (REGULAR, 4)]
         assert books.forgotten == [(1, 4)]
     else:  # turned away
         assert own[1:] == [("down", 1.5, 9)]
-        assert books.handed[1] == [(OUTER, 0)]
+        assert books.handed[1] == [(REGULAR, 0)]
     assert ending.readmitted == [0, int(readmit)]
     assert (1 in ending.evicted) is not readmit
 
@@ -294,21 +293,21 @@ def test_a_server_without_members_waits_for_those_who_may_come_back(participants
     assert (ending.time_s, ending.deserted, books.times_s) == (3, True, [])
 
 
-# Inner round 1 from 1 s on; worker 1 is down from 1.5 s, given up at 1 + 4 = 5 s: the round ends with worker
-# 0 alone, round 2 at 6 s. Worker 1 is back at 5.5 s: taken in with an outer job of version 1, no part of the
-# update. Its ticket of 6.5 s waits for worker 0's of 7 s (S = 2), which has cuts.
-def test_taken_in_again_during_an_update() -> None:
+# Round 1 from 1 s on; worker 1 is down from 1.5 s, given up at 1 + 4 = 5 s: the round ends with worker
+# 0 alone, round 2 at 6 s. Worker 1 is back at 5.5 s: taken in with a regular job of version 1, no part of the
+# interlude. Its ticket of 6.5 s waits for worker 0's of 7 s (S = 2), which reads what the interlude has made.
+def test_taken_in_again_during_an_interlude() -> None:
     groups = [workers(1.0), workers(1.0, availability=on((0.0, 1.5), (5.5,)), on_return="rejoin")]
     plan = interlude(every=100, rounds=2)
     _, books = simulate(groups, wait_for=2, interlude=plan, evict_after_s=4.0, readmit=True, max_steps=2)
     assert (books.rounds, books.participants, books.times_s) == ([[0], [0]], [[0, 1]], [1, 7])
-    assert books.handed[1][:3] == [(OUTER, 0), (INNER, 1), (OUTER, 1)]
+    assert books.handed[1][:3] == [(REGULAR, 0), (ROUND, 1), (REGULAR, 1)]
     assert books.active == [[0, 1], [1, 0]]
 
 
-# Jobs take 1, 1 and 4 s, S = 3: step 1 at 4 s, inner round 1 from there, patience 4.5 s. Worker 1 is down
+# Jobs take 1, 1 and 4 s, S = 3: step 1 at 4 s, round 1 from there, patience 4.5 s. Worker 1 is down
 # from 4.5 to 9 s and given up at 8.5 s. Worker 2 is down from 5 to 6 s and gets the round's order again: the
-# round ends at 10 s, and at 9 s worker 1 is taken in with an outer job. Round 2 is without it, 10 to 14 s;
+# round ends at 10 s, and at 9 s worker 1 is taken in with a regular job. Round 2 is without it, 10 to 14 s;
 # its ticket of 10 s waits for the others, step 2 is at 18 s.
 def test_taken_in_again_in_the_round_in_which_it_was_given_up() -> None:
     groups = [
@@ -319,8 +318,8 @@ def test_taken_in_again_in_the_round_in_which_it_was_given_up() -> None:
     plan = interlude(every=100, rounds=2)
     ending, books = simulate(groups, wait_for=3, interlude=plan, evict_after_s=4.5, readmit=True, max_steps=2)
     assert (books.rounds, books.times_s, books.active[1]) == ([[0, 2], [0, 2]], [4, 18], [1, 0, 2])
-    assert books.handed[1] == [(OUTER, 0), (INNER, 1), (OUTER, 1)]
-    assert books.handed[2] == [(OUTER, 0), (INNER, 1), (INNER, 1), (INNER, 1), (OUTER, 1)]
+    assert books.handed[1] == [(REGULAR, 0), (ROUND, 1), (REGULAR, 1)]
+    assert books.handed[2] == [(REGULAR, 0), (ROUND, 1), (ROUND, 1), (ROUND, 1), (REGULAR, 1)]
     assert (books.evicted, ending.readmitted) == ([1], [0, 1, 0])
 
 
@@ -332,14 +331,14 @@ def test_who_joins_late_is_not_waited_for_before() -> None:
     assert books.times_s == [1, 2, 3, 5.5]
     assert [report.members for report in books.reports] == [2, 2, 3, 3]
     assert (books.evicted, books.admitted, ending.evicted) == ([2], [2], {})
-    assert (books.handed[2], books.staleness[-1]) == ([(OUTER, 2)], [0, 0, 1])
+    assert (books.handed[2], books.staleness[-1]) == ([(REGULAR, 2)], [0, 0, 1])
     assert stretches(ending, 2) == chain(("down", 2.5), ("computing", 5.5))
     # two replies after each step, and the late one
     assert [report.bytes_down for report in books.reports] == [0, 14, 35, 49]
 
 
 def test_who_joins_when_there_are_cuts_downloads_them() -> None:
-    # step 1 at 1 s, the update until 2 s; joined at 2.5 s; step 2 at 3 s
+    # step 1 at 1 s, the interlude until 2 s; joined at 2.5 s; step 2 at 3 s
     groups = [workers(1.0), workers(9.0, availability=joins((2.5,)))]
     plan = interlude(every=100, rounds=1)
     _, books = simulate(groups, wait_for=1, interlude=plan, cost=CALL, leaves_bytes=11, max_steps=2)
@@ -375,7 +374,7 @@ def test_all_may_join_late(participants: int | None) -> None:
     assert stretches(ending, 0)[:2] == chain(("down", 2), ("computing", 3))
 
 
-# A server whose members are all gone sleeps without an alarm; who joins then and never answers is given up.
+# A server whose members are all gone sleeps without an alarm; who joins then and never reports is given up.
 def test_the_server_loses_patience_with_who_joins_while_it_sleeps() -> None:
     group = workers(9.0, availability=joins((2.0, 3.0)))
     ending, books = simulate([group], wait_for=1, evict_after_s=5.0)
@@ -383,15 +382,15 @@ def test_the_server_loses_patience_with_who_joins_while_it_sleeps() -> None:
     assert (books.reports, ending.stalled) == ([], False)
 
 
-# A barrier from 1 to 4 s waits for worker 1; worker 2 joins at 1.5 s with an outer job (version 1) that takes
-# 9 s: nobody waits for it, and it has no part in the round until 7 s. Worker 3 joins at 2 s; its ticket of
-# 3 s is drained, and it takes part.
+# A barrier from 1 to 4 s waits for worker 1. Worker 2 joins at 1.5 s with a regular job (version 1) of 9 s:
+# nobody waits for it, and it has no part in the round until 7 s. Worker 3 joins at 2 s; its ticket of 3 s is
+# drained, and it takes part.
 def test_a_barrier_does_not_wait_for_who_joins_during_it() -> None:
     late = [workers(9.0, availability=joins((1.5,))), workers(1.0, availability=joins((2.0,)))]
     groups = [workers(1.0), workers(4.0), *late]
     _, books = simulate(groups, wait_for=1, interlude=interlude(every=100, rounds=1), max_steps=3)
     assert (books.drained, books.participants, books.rounds) == ([[3, 1]], [[0, 1, 3]], [[0, 3, 1]])
-    assert books.handed[2] == [(OUTER, 1)]
+    assert books.handed[2] == [(REGULAR, 1)]
     assert books.times_s == [1, 9, 9]
 
 
@@ -496,7 +495,7 @@ GROUP: st.SearchStrategy[WorkerGroup] = st.builds(
     availability=AVAILABILITY,
     on_return=st.sampled_from(["restart", "rejoin"]),
 ) | st.builds(workers, SHORT, count=st.integers(1, 3), upload=LEG)
-CUTS = st.none() | st.builds(
+INTERLUDES = st.none() | st.builds(
     interlude,
     every=st.integers(1, 4),
     rounds=st.integers(1, 3),
@@ -513,7 +512,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         for worker, group in enumerate(group for group in groups for _ in range(group.count))
         if group.availability is None
     ]
-    liars = draw(st.sets(st.sampled_from(always_on))) if always_on else set()
+    malicious = draw(st.sets(st.sampled_from(always_on))) if always_on else set()
     return {
         "groups": groups,
         "wait_for": draw(st.integers(1, n_workers)),
@@ -522,14 +521,14 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": (evict_after_s := draw(st.none() | st.sampled_from([0.5, 2.0, 9.0]))),
         "readmit": evict_after_s is not None and draw(st.booleans()),
-        "interlude": draw(CUTS),
+        "interlude": draw(INTERLUDES),
         "cost": JobCost(calls=draw(st.integers(0, 2)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
         "latency": draw(LEG),
         "leaves_bytes": 6,
         "max_steps": draw(st.integers(1, 20)),
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "participants": draw(st.none() | st.integers(1, n_workers + 1)),
-        "attacks": [by(Flapping(on_s=1.0, off_s=1.5), *sorted(liars))] if liars else [],
+        "attacks": [by(Flapping(on_s=1.0, off_s=1.5), *sorted(malicious))] if malicious else [],
     }
 
 

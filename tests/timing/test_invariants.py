@@ -39,7 +39,7 @@ GROUPS: st.SearchStrategy[WorkerGroup] = st.builds(
     stops_at_s=st.none() | st.sampled_from([0.0, 0.5, 3.0, 11.0]),
 )
 
-CUTS = st.none() | st.builds(
+INTERLUDES = st.none() | st.builds(
     interlude,
     every=st.integers(1, 4),
     rounds=st.integers(1, 3),
@@ -75,7 +75,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "seed": draw(st.integers(0, 3)),
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
-        "interlude": draw(CUTS),
+        "interlude": draw(INTERLUDES),
         "cost": JobCost(calls=draw(st.integers(0, 3)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
         "latency": draw(DELAYS),
         "leaves_bytes": 6,
@@ -169,12 +169,12 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
             stops_at_s = members[worker].stops_at_s
             silent_s = [
                 attack.wakes_at_s
-                for attack, liars in setting["attacks"]
-                if isinstance(attack, Sleeper) and attack.then is None and worker in liars
+                for attack, malicious in setting["attacks"]
+                if isinstance(attack, Sleeper) and attack.then is None and worker in malicious
             ]
             assert min([*silent_s, *([] if stops_at_s is None else [stops_at_s])]) <= ending.time_s
     elif horizon_s is None:
-        # nobody who holds back, and nobody who will come back, keeps the server from its last step
+        # nobody who withholds a report, and nobody who will come back, keeps the server from its last step
         everybody = len(ending.evicted) == len(ending.jobs)
         assert everybody or ending.report.step == setting["max_steps"]
         assert everybody or ending.time_s == books.times_s[-1]
@@ -184,7 +184,7 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
 
 
 def check_jobs(books: Books, setting: dict[str, Any]) -> None:
-    """A worker's jobs start when it is answered: versions never fall, inner rounds come in one piece."""
+    """A worker's jobs start when they are handed out: versions never fall."""
     for history in books.handed.values():
         versions = [version for _, version in history]
         assert versions == sorted(versions)

@@ -148,12 +148,12 @@ def test_slowness_is_the_workers_and_not_the_networks() -> None:
     assert books.times_s == pytest.approx([0.2 + 8.0 + 1.0])
 
 
-def test_an_inner_round_stays_one_activity() -> None:
+def test_a_round_stays_one_activity() -> None:
     ending, _ = simulate(
         [workers(1.0, 1)], wait_for=1, cost=BOTH_WAYS, interlude=interlude(every=1, rounds=1, stop_after=1),
         network=Star(server_link=ONE), max_steps=2,
     )  # fmt: skip
-    # Compute, upload; in the cut: download, compute, upload; then download, compute, upload.
+    # Compute, upload; in the round: download, compute, upload; then download, compute, upload.
     expected = {"computing": 2.0, "uploading": 2.0, "interlude": 3.0, "downloading": 1.0}
     assert seconds(ending, 0) == pytest.approx(expected)
 

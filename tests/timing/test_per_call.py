@@ -124,7 +124,7 @@ def test_a_slower_job_takes_its_place_longer() -> None:
     assert world.finished_s == {(0, 0): 6, (1, 0): 8}
 
 
-def test_an_inner_round_is_served_but_not_booked() -> None:
+def test_a_job_that_is_one_activity_is_served_but_not_booked() -> None:
     world = World(shared(2.0, concurrency=1))
     world.job(0, 2, booked=False, lanes=2)
     assert world.run()[:4] == (2, 0, 0, 0)

@@ -167,8 +167,8 @@ def test_in_rounds_nobody_holds_back() -> None:
     assert times_s(by(SlowRolling(), 1, 2)) == times_s() != times_s(by(Rushing(), 1, 2))
 
 
-def test_a_polyhedron_update_of_sampled_rounds() -> None:
-    """All take part in the update; only those asked next get a job after it."""
+def test_an_interlude_of_sampled_rounds() -> None:
+    """All take part in the interlude; only those asked next get a job after it."""
     _, books = simulate(
         [workers(1.0, count=5)],
         wait_for=5,

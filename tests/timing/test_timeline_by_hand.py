@@ -13,10 +13,10 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.loop import Ending
 
-# Four workers, S = 2, tau = 3, an update of the polyhedron with K = 2 inner rounds after steps 0, 4, 8, ...
-# A job, inner or outer, takes A 2 s, B 3 s, C 3 s and 1 s of upload, D 8 s. The server's arithmetic takes no
-# time. One column is one second: a letter is work on an outer job, u an upload, = an inner round, # the
-# server in an update, . waiting.
+# Four workers, S = 2, tau = 3, an interlude of 2 rounds after steps 0, 4, 8, ...
+# A job, of a round or regular, takes A 2 s, B 3 s, C 3 s and 1 s of upload, D 8 s. The server's arithmetic
+# takes no time. One column is one second: a letter is work on a regular job, u an upload, = a round, # the
+# server in an interlude, . waiting.
 #
 #            0         10        20        30        40        50
 #   A        aa......==......==......aa.aaaa.aa......==......==......aa.
@@ -27,18 +27,18 @@ from fedsim.timing.loop import Ending
 #   steps       1                       2 3  4 5                        6
 #
 # Start. A 2, B 3: two tickets, ages of C and D are 1 < 3. Step 1 at 3 with A, B; all read version 0.
-# Update 1 follows step 0. Drained: C at 4, D at 8. Rounds last as long as D: 8-16 and 16-24. All read
+# Interlude 1 follows step 0. Drained: C at 4, D at 8. Rounds last as long as D: 8-16 and 16-24. All read
 # version 1 at 24 and have age 1 again.
 # A 26, B 27: step 2 at 27 with A, B, staleness 0. They read version 2.
 # C 28 (version 1), A 27 + 2 = 29 (version 2): step 3 at 29, staleness 2 - 1 = 1 and 0. They read version 3.
 # B 27 + 3 = 30, A 29 + 2 = 31: two tickets, but D had no part in steps 2 and 3 and is now of age 3:
 # the tau wait. D 32 (version 1): step 4 at 32 with B, A, D, staleness 3 - 2 = 1, 0, 3 - 1 = 2.
 # C 29 + 4 = 33 (version 3), A 32 + 2 = 34 (version 4): step 5 at 34, staleness 4 - 3 = 1 and 0.
-# Update 2 follows step 4. Drained: B 35, D 40. Rounds 40-48, 48-56. All read version 5 at 56.
+# Interlude 2 follows step 4. Drained: B 35, D 40. Rounds 40-48, 48-56. All read version 5 at 56.
 # A 58, B 59: step 6 at 59, the last.
 # Tickets: A 2 10 18 26 29 31 34 42 50 58, B 3 11 19 27 30 35 43 51 59, C 4 12 20 28 33 44 52, D every 8 s.
 FOUR = [workers(2.0), workers(3.0), workers(3.0, upload=Constant(value_s=1.0)), workers(8.0)]
-CUTS = interlude(every=4, rounds=2)
+PLAN = interlude(every=4, rounds=2)
 COST = JobCost(calls=10, tokens_in=100, tokens_out=5, bytes_up=30, bytes_down=7)
 
 ACTIVE = [[0, 1], [0, 1], [2, 0], [1, 0, 3], [2, 0], [0, 1]]
@@ -46,11 +46,12 @@ STALENESS = [[0, 0], [0, 0], [1, 0], [1, 0, 2], [1, 0], [0, 0]]
 # all tickets the server has taken by each step: active ones 2 4 6 9 11 13, drained ones 0 2 2 2 2 4
 WORKER_UPDATES = [2, 6, 8, 11, 13, 17]
 DRAINED = [0, 2, 2, 2, 2, 4]
-CUT_UPDATES = [0, 1, 1, 1, 1, 2]
-# each update of the polyhedron adds 4 workers x 2 rounds = 8 inner jobs
+INTERLUDES = [0, 1, 1, 1, 1, 2]
+# each interlude adds 4 workers x 2 rounds = 8 jobs
 JOBS_TAKEN = [2, 6 + 8, 8 + 8, 11 + 8, 13 + 8, 17 + 16]
-# replies before each step: none; 8 inner and 4 restarts with 11 bytes of cuts; then the active sets of steps
-# 2, 3 and 4, with 2, 2 and 3 workers; step 5's are answered in update 2 only, which adds another 8 and 4
+# jobs handed out before each step: none; 8 of rounds and 4 with the 11 bytes that they leave; then those of
+# the active sets of steps 2, 3 and 4, with 2, 2 and 3 workers; step 5's get their next in interlude 2 only,
+# which adds another 8 and 4
 BYTES_DOWN = [0, 128, 142, 156, 177, 305]
 
 
@@ -60,7 +61,7 @@ def four_workers(step_s: float) -> tuple[Ending, Books]:
         wait_for=2,
         tau=3,
         step_s=step_s,
-        interlude=CUTS,
+        interlude=PLAN,
         cost=COST,
         leaves_bytes=11,
         max_steps=6,
@@ -84,7 +85,7 @@ def test_what_the_counters_say(step_s: float) -> None:
     _, books = four_workers(step_s)
     assert [report.worker_updates for report in books.reports] == WORKER_UPDATES
     assert [report.drained for report in books.reports] == DRAINED
-    assert [report.interludes for report in books.reports] == CUT_UPDATES
+    assert [report.interludes for report in books.reports] == INTERLUDES
     assert [report.llm_calls for report in books.reports] == [10 * jobs for jobs in JOBS_TAKEN]
     assert [report.tokens_in for report in books.reports] == [100 * jobs for jobs in JOBS_TAKEN]
     assert [report.tokens_out for report in books.reports] == [5 * jobs for jobs in JOBS_TAKEN]
@@ -93,7 +94,7 @@ def test_what_the_counters_say(step_s: float) -> None:
 
 
 @pytest.mark.parametrize("step_s", [0.0, 0.25])
-def test_what_the_polyhedron_updates_hold(step_s: float) -> None:
+def test_what_the_interludes_hold(step_s: float) -> None:
     _, books = four_workers(step_s)
     assert books.drained == [[2, 3], [1, 3]]
     assert books.participants == [[0, 1, 2, 3], [0, 1, 2, 3]]
@@ -111,23 +112,23 @@ def test_four_workers_and_a_server_that_takes_no_time() -> None:
 
 def test_what_four_workers_do_at_every_instant() -> None:
     ending, _ = four_workers(0.0)
-    inner_a = ("waiting", 8), ("interlude", 10), ("waiting", 16), ("interlude", 18), ("waiting", 24)
-    inner_b = ("waiting", 8), ("interlude", 11), ("waiting", 16), ("interlude", 19), ("waiting", 24)
-    inner_c = ("waiting", 8), ("interlude", 12), ("waiting", 16), ("interlude", 20), ("waiting", 24)
+    round_a = ("waiting", 8), ("interlude", 10), ("waiting", 16), ("interlude", 18), ("waiting", 24)
+    round_b = ("waiting", 8), ("interlude", 11), ("waiting", 16), ("interlude", 19), ("waiting", 24)
+    round_c = ("waiting", 8), ("interlude", 12), ("waiting", 16), ("interlude", 20), ("waiting", 24)
     again_a = ("waiting", 40), ("interlude", 42), ("waiting", 48), ("interlude", 50), ("waiting", 56)
     again_b = ("waiting", 40), ("interlude", 43), ("waiting", 48), ("interlude", 51), ("waiting", 56)
     again_c = ("waiting", 40), ("interlude", 44), ("waiting", 48), ("interlude", 52), ("waiting", 56)
     assert stretches(ending, 0) == chain(
-        *(("computing", 2), *inner_a, ("computing", 26), ("waiting", 27), ("computing", 29)),
+        *(("computing", 2), *round_a, ("computing", 26), ("waiting", 27), ("computing", 29)),
         *(("computing", 31), ("waiting", 32), ("computing", 34), *again_a),
         *(("computing", 58), ("waiting", 59)),
     )
     assert stretches(ending, 1) == chain(
-        *(("computing", 3), *inner_b, ("computing", 27), ("computing", 30), ("waiting", 32)),
+        *(("computing", 3), *round_b, ("computing", 27), ("computing", 30), ("waiting", 32)),
         *(("computing", 35), *again_b, ("computing", 59)),
     )
     assert stretches(ending, 2) == chain(
-        *(("computing", 3), ("uploading", 4), *inner_c, ("computing", 27), ("uploading", 28)),
+        *(("computing", 3), ("uploading", 4), *round_c, ("computing", 27), ("uploading", 28)),
         *(("waiting", 29), ("computing", 32), ("uploading", 33), *again_c, ("computing", 59)),
     )
     assert stretches(ending, 3) == chain(
@@ -139,7 +140,7 @@ def test_what_four_workers_do_at_every_instant() -> None:
     )
 
 
-# The same with 0.25 s of server arithmetic a step and an inner round. Draining costs none.
+# The same with 0.25 s of server arithmetic per step and round. Draining costs none.
 #
 # A 2, B 3: step 1 at 3.25. C 4, D 8; rounds 8-16.25, 16.25-24.5 (D's 8 s and the server's 0.25 s each).
 # A 26.5, B 27.5: step 2 at 27.75.     C 28.5, A 27.75 + 2 = 29.75: step 3 at 30.
@@ -168,16 +169,16 @@ def test_four_workers_and_a_server_that_thinks() -> None:
         *(("computing", 32.5), ("waiting", 32.75), ("computing", 40.75), ("interlude", 48.75)),
         *(("waiting", 49), ("interlude", 57), ("waiting", 57.25), ("computing", 60.5)),
     )
-    # A waits 6 + 6.25 + 6.25 for the first update, 6 + 6.25 + 6.25 for the second, and for steps 2 to 6
-    # 1.25 + 0.25 + 0.75 + 0 + 1.25; it computes 6 jobs and has 4 inner rounds of 2 s
+    # A waits 6 + 6.25 + 6.25 for the first interlude, 6 + 6.25 + 6.25 for the second, and for steps 2 to 6
+    # 1.25 + 0.25 + 0.75 + 0 + 1.25; it computes 6 jobs and has 4 rounds of 2 s
     assert seconds(ending, 0) == {"computing": 12, "waiting": 40.5, "interlude": 8}
 
 
-# Only the active set takes part in the inner rounds: nobody is drained, and who is busy stays busy.
+# Only the active set takes part in the rounds: nobody is drained, and who is busy stays busy.
 # Step 1 at 3 with A, B; round 1: A 5, B 6; round 2: A 8, B 9. Meanwhile C 4 and D 8 (both version 0) hand in,
 # which is enough for step 2 at 9: the one case in which tickets pile up beyond a step. A, B read version 1
 # at 9, C, D version 2: A 11, B 12: step 3.
-def test_a_polyhedron_update_of_the_active_set_alone() -> None:
+def test_an_interlude_of_the_active_set_alone() -> None:
     plan = interlude(every=100, rounds=2, participation="active")
     ending, books = simulate(FOUR, wait_for=2, tau=3, interlude=plan, max_steps=3, keep_spans=True)
     assert books.active == [[0, 1], [2, 3], [0, 1]]
@@ -229,8 +230,8 @@ def test_tau_1_is_the_synchronous_form(plan: Interlude | None) -> None:
     assert synchronous != tables(wait_for=1, tau=2)
 
 
-# Both hand in at 1 s. The server takes 0 first, steps, answers it; only then does it take 1, whose ticket has
-# read version 0 and is one step old. From then on 0 reads every odd version and 1 every even one.
+# Both hand in at 1 s. The server takes 0 first, steps, and gives it a job; only then does it take 1, whose
+# ticket has read version 0 and is one step old. From then on 0 reads every odd version and 1 every even one.
 def test_two_tickets_at_one_instant_are_taken_in_the_order_they_came() -> None:
     _, books = simulate([workers(1.0, count=2)], wait_for=1, max_steps=6)
     assert books.times_s == [1, 1, 2, 2, 3, 3]
@@ -246,13 +247,13 @@ def test_order_at_one_instant_is_that_of_scheduling() -> None:
     assert books.active == [[0], [1], [0]]
 
 
-def test_a_reply_reflects_the_ticket_it_answers() -> None:
+def test_the_next_job_reflects_the_ticket_before_it() -> None:
     """Nobody ever reads a version that does not hold its own last ticket."""
     ending, books = simulate([workers(1.0, count=3)], wait_for=1, max_steps=9)
     # worker 0 is in steps 1, 4, 7, so it reads versions 0, 1, 4, and 7 at the end
     assert [version for _, version in books.handed[0]] == [0, 1, 4, 7]
     assert [version for _, version in books.handed[1]] == [0, 2, 5, 8]
-    # the run ends in step 9: worker 2 is not answered
+    # the run ends in step 9: worker 2 gets no job
     assert [version for _, version in books.handed[2]] == [0, 3, 6]
     assert ending.jobs[2] == 3
 
@@ -265,16 +266,15 @@ def test_equal_asynchronous_workers_are_n_minus_1_steps_stale(n_workers: int) ->
     assert books.staleness[n_workers:] == [[n_workers - 1]] * (4 * n_workers)
 
 
-def test_an_inner_round_reads_the_version_of_the_step_before_it() -> None:
+def test_a_round_reads_the_version_of_the_step_before_it() -> None:
     _, books = four_workers(0.0)
-    outer, inner = REGULAR, ROUND
     assert books.handed[3] == [
-        *((outer, 0), (inner, 1), (inner, 1), (outer, 1), (outer, 4)),
-        *((inner, 5), (inner, 5), (outer, 5)),
+        *((REGULAR, 0), (ROUND, 1), (ROUND, 1), (REGULAR, 1), (REGULAR, 4)),
+        *((ROUND, 5), (ROUND, 5), (REGULAR, 5)),
     ]
 
 
-def test_polyhedron_updates_are_due_by_step() -> None:
+def test_interludes_are_due_by_step() -> None:
     plan = interlude(every=4, stop_after=9)
     assert [step for step in range(20) if plan.due(step)] == [0, 4, 8]
     assert [step for step in range(20) if interlude(every=7).due(step)] == [0, 7, 14]

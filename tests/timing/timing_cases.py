@@ -62,7 +62,7 @@ class Books:
         self.read: dict[int, list[str]] = {}
         """The content that each job of a worker read."""
         self.skipped: list[tuple[int, int]] = []
-        """The jobs, as (worker, job), that were handed out to be answered without work."""
+        """The jobs, as (worker, job), that were handed out to be reported without work."""
         self._in_flight: dict[int, int] = {}
 
     def first(self) -> str:

@@ -1,4 +1,4 @@
-"""The interface of an attack on timing: how a malicious worker goes about its jobs, and when it answers."""
+"""The interface of an attack on timing: how a malicious worker does its jobs, and when it reports them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Conduct(NamedTuple):
     """How a worker goes about one job; the defaults are an honest worker's.
 
     The phases of a job follow each other as always: download, arithmetic, calls, upload. Before the upload a
-    malicious worker may first hold its answer back and then be silent.
+    malicious worker may first withhold its report and then be silent.
     """
 
     computes: bool = True
-    """Whether its arithmetic takes time."""
+    """Whether its arithmetic takes time, that of its own model included."""
     calls: bool = True
     """Whether it makes its LLM calls; without them the job is not done and its ticket is `skipped`."""
     margin_steps: int | None = None
-    """Hold the answer of an outer job back until so many steps before the server must wait for it."""
+    """Withhold a report, but in an interlude, until so many steps before the server must wait for it."""
     sends_s: SendsAt | None = None
-    """When (s) an answer is sent that is ready at a given instant (s); none: at once."""
-    answers: bool = True
-    """False: from this job on the worker does nothing and never answers again."""
+    """When (s) a report is sent that is ready at a given instant (s); none: at once."""
+    reports: bool = True
+    """False: from this job on the worker does nothing and never reports again."""
 
     def then(self, later: Conduct) -> Conduct:
         """Return what a worker does that follows both, the later one on top of this one."""
@@ -41,7 +41,7 @@ class Conduct(NamedTuple):
             calls=self.calls and later.calls,
             margin_steps=max(margins, default=None),  # whoever is more careful not to be waited for
             sends_s=_after(self.sends_s, later.sends_s),
-            answers=self.answers and later.answers,
+            reports=self.reports and later.reports,
         )
 
     def without_work(self) -> Conduct:
@@ -59,14 +59,14 @@ HONEST = Conduct()
 
 
 class TimingAttack(Attack):
-    """A malicious worker that answers at other moments than an honest one would.
+    """A malicious worker that reports at other moments than an honest one would.
 
-    It cannot answer for another worker, and has one job in flight like everybody else: at most one ticket of
+    It cannot report for another worker, and has one job in flight like everybody else: at most one ticket of
     a worker is in a step.
     """
 
     skip_calls: bool = Field(default=False)
-    """Answer without the work: no arithmetic, no LLM call. Its variables then stay what they were."""
+    """Report without the work: no arithmetic, no LLM call. Its variables then stay what they were."""
 
     @abstractmethod
     def conduct(self, start_s: float) -> Conduct:

@@ -1,4 +1,4 @@
-"""Answering at once."""
+"""Reporting at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fedsim.timing.attacks.base import Conduct, TimingAttack
 
 
 class Rushing(TimingAttack):
-    """Answers at once, so as to sit in every active set: only its transfers take time.
+    """Reports at once, so as to sit in every active set: only its transfers take time.
 
     By default it does no work. With ``skip_calls = false`` it does: its arithmetic then takes no time, but it
     is no faster than the answers to its LLM calls.

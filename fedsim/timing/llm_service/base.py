@@ -35,7 +35,7 @@ class Calls(NamedTuple):
     scale: float
     """How much slower than normal this job's calls are answered."""
     booked: bool
-    """Whether `CALLING` and `QUEUEING` are told apart in the books; an inner round is one activity."""
+    """Whether `CALLING` and `QUEUEING` are told apart in the books; some jobs are one activity as a whole."""
 
 
 class QueueLevel(NamedTuple):
