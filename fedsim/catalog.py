@@ -12,9 +12,9 @@ import importlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, core_schema
 
@@ -39,12 +39,38 @@ class Strict(BaseModel):
             return table
         return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
+    def idle(self) -> Mapping[str, str]:
+        """Return the settings that do nothing beside the others, by dotted name, each with the reason.
+
+        Stating one of them in a scenario is an error, and a resolved scenario leaves them out.
+        """
+        return {}
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with other settings; nothing that was worked out from the old ones goes along."""
         copied = super().model_copy(update=update, deep=deep)
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]  # a cached property
         return copied
+
+
+class OrFalse:
+    """Marks a field that holds a table, or false: then what the table is about is switched off."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        table = next(one for one in get_args(source) if isinstance(one, type))
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, inner: value if value is False else inner(value),
+            handler.generate_schema(table),
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda value, inner: value if value is False else inner(value)
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"const": False}]}
 
 
 class Part(Strict):

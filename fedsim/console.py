@@ -20,7 +20,6 @@ from rich.table import Table
 
 from fedsim.recorder import Progress as OnStep
 from fedsim.scenario import Scenario
-from fedsim.simulation import computing_workers
 from fedsim.sweep import Outcome
 from fedsim.sweep.tally import Tally
 from fedsim.timing.exchange import StepReport
@@ -53,8 +52,8 @@ def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
 @contextmanager
 def watch(scenario: Scenario) -> Iterator[OnStep]:
     """Show one run as it goes: simulated time, step and loss."""
-    budget, n_workers = scenario.budget, computing_workers(scenario)[0]
-    updates = budget.updates(n_workers)
+    budget = scenario.budget
+    updates = budget.updates(scenario.n_machines)
     total = budget.server_steps if updates is None else updates
     with bar(total, scenario.label) as (progress, task):
 

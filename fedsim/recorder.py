@@ -1,18 +1,18 @@
-"""What a run keeps of itself: the learning half behind the seam, measured, with a row a step."""
+"""What a run keeps of itself: the learning half behind the seam, measured, with one row per step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any, cast
 
-from fedsim.messages import JobKind, Ticket
+from fedsim.algorithms.base import InterludeLearner, Learner
+from fedsim.learning.batching import Job
+from fedsim.messages import Snapshot, Ticket
 from fedsim.scenario import Scenario
+from fedsim.schedule import Schedule
 from fedsim.timing.exchange import NO_STEP, StepReport
-
-if TYPE_CHECKING:
-    from fedsim.learning.averager import Averager
-    from fedsim.learning.tuner import Tuner
 
 Progress = Callable[[StepReport, dict[str, float]], None]
 """Called after every server step with the step and the last measurements."""
@@ -22,13 +22,18 @@ DIVERGED = 1e15
 
 
 class Recorder:
-    """The learning half behind the seam: passes calls on, measures, and keeps a row a step."""
+    """The learning half behind the seam: passes calls on, measures, and keeps one row per step.
 
-    counters = ("malicious_updates", "rejected", "fallbacks", "filtered", "filter_calls")
-    """Cumulative columns beside the clock's: tickets of malicious workers in active sets, messages turned
-    away, rounds in which a rule had too few rows, messages that a filter refused, and its own LLM calls."""
+    Args:
+        scenario: what is run.
+        learner: the algorithm at work; none: the clock runs alone.
+        progress: called after every step.
+    """
 
-    def __init__(self, scenario: Scenario, tuner: Tuner | Averager | None, progress: Progress | None) -> None:
+    def __init__(self, scenario: Scenario, learner: Learner | None, progress: Progress | None) -> None:
+        self.counters = ("malicious_updates", *scenario.algorithm.counters)
+        """Cumulative columns beside the clock's: tickets of malicious workers in active sets, and what the
+        algorithm counts."""
         self.finished = False
         self.rows: list[dict[str, Any]] = []
         self.tickets: list[tuple[Any, ...]] = []
@@ -36,62 +41,65 @@ class Recorder:
         self.reached_s = math.nan
         self.stop_reason = ""
         self._scenario = scenario
-        self._tuner = tuner
+        self._learner = learner
+        self._schedule = scenario.schedule
         self._progress = progress
         self._last: dict[str, float] = {}
         self._best = math.inf
         self._since_best = 0
-        self._malicious = frozenset() if scenario.algorithm.centralised else scenario.malicious
+        self._malicious = scenario.malicious_machines
         self._malicious_updates = 0
 
     def first(self) -> Any:
         self._record(NO_STEP, measure=True)
-        return self._tuner and self._tuner.state
+        return self._learner and self._learner.first()
 
     def hand_out(
-        self, worker: int, job: int, kind: JobKind, snapshot: Any, start_s: float, skipped: bool
+        self, worker: int, job: int, kind: str, snapshot: Snapshot, start_s: float, skipped: bool
     ) -> None:
-        if self._tuner is not None:
-            self._tuner.hand_out(worker, job, kind, snapshot, start_s, skipped)
+        if self._learner is not None:
+            self._learner.hand_out(Job(worker, job, kind, snapshot.content, start_s, skipped))
 
     def take_step(self, tickets: list[Ticket], report: StepReport) -> Any:
-        content = self._tuner and self._tuner.take_step(tickets)
+        content = self._learner and self._learner.take_step(tickets)
         self._malicious_updates += sum(ticket.worker in self._malicious for ticket in tickets)
         self._keep(tickets, "active", report.step, report.step - 1)
         self._record(report, measure=report.step % self._scenario.evaluation.every_steps == 0)
         return content
 
-    def begin_cut(self, drained: list[Ticket], participants: list[int]) -> Any:
-        self._keep(drained, "drained", self.rows[-1]["step"], self.rows[-1]["step"])
-        return self._bilevel and self._bilevel.begin_cut(drained, participants)
-
-    def cut_round(self, tickets: list[Ticket]) -> Any:
-        self._keep(tickets, "inner", self.rows[-1]["step"], self.rows[-1]["step"])
-        return self._bilevel and self._bilevel.cut_round(tickets)
-
-    def end_cut(self) -> Any:
-        return self._bilevel and self._bilevel.end_cut()
-
-    @property
-    def _bilevel(self) -> Tuner | None:
-        """The learning half of an algorithm with polyhedron updates; the clock asks no other for one."""
-        return cast("Tuner | None", self._tuner)
+    def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[Any, list[Ticket], Any]:
+        plan, step = self._schedule.interlude, self.rows[-1]["step"]
+        assert plan is not None
+        self._keep(drained, "drained", step, step)
+        if self._learner is None:
+            inside = _nothing_learned(plan.rounds)
+        else:
+            inside = cast("InterludeLearner", self._learner).interlude(drained, participants)
+        with closing(inside):
+            try:
+                content = next(inside)
+                while True:
+                    tickets = yield content
+                    self._keep(tickets, plan.work, step, step)
+                    content = inside.send(tickets)
+            except StopIteration as end:
+                return end.value
 
     def evict(self, worker: int) -> None:
-        if self._tuner is not None:
-            self._tuner.evict(worker)
+        if self._learner is not None:
+            self._learner.evict(worker)
 
     def admit(self, worker: int) -> None:
-        if self._tuner is not None:
-            self._tuner.admit(worker)
+        if self._learner is not None:
+            self._learner.admit(worker)
 
     def forget(self, worker: int) -> None:
-        if self._tuner is not None:
-            self._tuner.forget(worker)
+        if self._learner is not None:
+            self._learner.forget(worker)
 
     def measure_end(self) -> None:
         """Measure the last step if its turn did not come."""
-        if self._tuner is not None and "loss" not in self.rows[-1] and self.stop_reason != "diverged":
+        if self._learner is not None and "loss" not in self.rows[-1] and self.stop_reason != "diverged":
             self._measure(self.rows[-1])
 
     def _keep(self, tickets: list[Ticket], use: str, step: int, taken_before: int) -> None:
@@ -103,26 +111,26 @@ class Recorder:
             ]
 
     def _record(self, report: StepReport, measure: bool) -> None:
-        counts = self._tuner.counts() if self._tuner is not None else {}
+        counts = self._learner.counts() if self._learner is not None else {}
         row: dict[str, Any] = {
-            **report._asdict(),
+            **counted(report, self._schedule),
             **dict.fromkeys(self.counters, 0),
             **counts,
             "malicious_updates": self._malicious_updates,
         }
         self.rows.append(row)
-        if measure and self._tuner is not None:
+        if measure and self._learner is not None:
             self._measure(row)
         if self._progress is not None:
             self._progress(report, self._last)
 
     def _measure(self, row: dict[str, Any]) -> None:
-        tuner, scenario = self._tuner, self._scenario
-        assert tuner is not None
-        workers = self._watched(list(tuner.alive))[: scenario.evaluation.max_workers]
+        learner, scenario = self._learner, self._scenario
+        assert learner is not None
+        workers = self._watched(list(learner.alive))[: scenario.evaluation.max_workers]
         if not workers:
             return
-        metrics = self._last = tuner.evaluate(workers, row["time_s"])
+        metrics = self._last = learner.evaluate(workers, row["time_s"])
         row.update(metrics)
         if not abs(metrics["loss"]) < DIVERGED:
             self._stop("diverged")
@@ -135,7 +143,7 @@ class Recorder:
             self._watch(metrics.get("validation_loss", metrics["loss"]), scenario.evaluation.patience)
 
     def _watched(self, alive: list[int]) -> list[int]:
-        """Return the honest among the workers; in the centralised form one machine holds everybody's data."""
+        """Return the honest among the workers."""
         return [worker for worker in alive if worker not in self._malicious]
 
     def _watch(self, loss: float, patience: int) -> None:
@@ -148,3 +156,22 @@ class Recorder:
     def _stop(self, reason: str) -> None:
         self.finished = True
         self.stop_reason = reason
+
+
+def counted(report: StepReport, schedule: Schedule) -> dict[str, Any]:
+    """Return what the clock says of a step, by column; without what the schedule does not have."""
+    row = report._asdict()
+    named: dict[str, Any] = {}
+    for key, value in row.items():
+        if key == "interludes":
+            if schedule.interlude is not None:
+                named[schedule.interlude.counter] = value
+        elif key != "openings" or schedule.opening is not None:
+            named[key] = value
+    return named
+
+
+def _nothing_learned(rounds: int) -> Generator[None, list[Ticket], None]:
+    """An interlude of a run in which the clock runs alone."""
+    for _ in range(rounds):
+        yield

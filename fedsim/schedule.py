@@ -67,8 +67,9 @@ class Schedule(NamedTuple):
     """The kind of a worker's first job, and of the first one after it has joined late or lost its state. The
     step rule counts its report like any other, but it makes no worker update. None: there is no such job."""
     interlude: Interlude | None = None
-    machines: Literal["workers", "one"] = "workers"
-    """Who computes: every worker, or one machine that holds the data of all and sits beside the server."""
+    machine: int | None = None
+    """The number of a group of workers: one machine like theirs holds the data of all and computes alone,
+    beside the server. None: every worker computes."""
 
     @property
     def interlude_activity(self) -> str:
@@ -110,4 +111,4 @@ class Schedule(NamedTuple):
 
     def computing(self, n_workers: int) -> int:
         """Return how many machines compute for so many workers that hold data."""
-        return n_workers if self.machines == "workers" else 1
+        return n_workers if self.machine is None else 1

@@ -16,18 +16,17 @@ from fedsim.timing.network import LinkUse
 if TYPE_CHECKING:
     from fedsim.recorder import Recorder
     from fedsim.scenario import Scenario
-    from fedsim.schedule import Schedule
     from fedsim.timing.llm_service import LlmProvider
 
 
-def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
+def steps(rows: list[dict[str, Any]], llm: LlmProvider | None) -> pd.DataFrame:
     """Return one row per server step and one for the start.
 
     Counters are cumulative; measurements may be null.
     """
     table = pd.DataFrame(rows)
     tokens = zip(table.tokens_in, table.tokens_out, table.tokens_cached, strict=True)
-    cost = [llm.price(*counts) for counts in tokens]
+    cost = [price(llm, *counts) for counts in tokens]
     table.insert(list(table.columns).index("tokens_out") + 1, "cost", cost)
     for column in ("loss", "accuracy"):
         if column not in table:
@@ -35,14 +34,16 @@ def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
     return table
 
 
+def price(llm: LlmProvider | None, tokens_in: int, tokens_out: int, tokens_cached: int) -> float:
+    """Return what these tokens cost; nothing where there is no service."""
+    return 0.0 if llm is None else llm.price(tokens_in, tokens_out, tokens_cached)
+
+
 def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
     """Return one row per worker: its group, jobs, and seconds by activity."""
     n_workers = len(ending.jobs)
-    if scenario.algorithm.centralised:
-        names, malicious = [scenario.workers[0].name], [False]
-    else:
-        malicious = [worker in scenario.malicious for worker in range(n_workers)]
-        names = [group.name for group in scenario.workers for _ in range(group.count)]
+    malicious = [worker in scenario.malicious_machines for worker in range(n_workers)]
+    names = [group.name for group in scenario.machines for _ in range(group.count)]
     table = pd.DataFrame(
         {
             "worker": np.arange(n_workers),
@@ -109,10 +110,9 @@ def summary(
     ending: Ending,
     steps: pd.DataFrame,
     workers: pd.DataFrame,
-    schedule: Schedule,
 ) -> dict[str, Any]:
     """Return the headline numbers; what was not measured is null."""
-    report, clock = ending.report, ending.clock
+    report, clock, schedule = ending.report, ending.clock, scenario.schedule
     by_server = [Activity.WAITING.label, Activity.STEPPING.label]
     counted = {"openings": report.openings} if schedule.opening is not None else {}
     if schedule.interlude is not None:
@@ -133,7 +133,7 @@ def summary(
         "drained": report.drained,
         **counted,
         **{key: getattr(report, key) for key in ("llm_calls", "tokens_in", "tokens_out", "tokens_cached")},
-        "cost": scenario.llm.price(report.tokens_in, report.tokens_out, report.tokens_cached),
+        "cost": price(scenario.llm, report.tokens_in, report.tokens_out, report.tokens_cached),
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
         **{f"llm_{key}": value for key, value in ending.served._asdict().items() if key != "levels"},

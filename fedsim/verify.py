@@ -9,17 +9,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fedsim.errors import ResultsError
-from fedsim.recorder import Recorder
 from fedsim.results import NOT_ALWAYS, read_summary, read_table
 from fedsim.scenario import Scenario, load_scenario
-from fedsim.simulation import computing_workers
+from fedsim.schedule import Rounds, Steps
 from fedsim.timing.attacks import TimingAttack
 
 COUNTERS = (
-    *("step", "worker_updates", "drained", "cut_updates", "llm_calls"),
-    *("tokens_in", "tokens_out", "cost", "bytes_up", "bytes_down"),
-    *Recorder.counters,
+    *("step", "worker_updates", "drained", "llm_calls"),
+    *("tokens_in", "tokens_out", "cost", "bytes_up", "bytes_down", "malicious_updates"),
 )
+"""Cumulative columns of every run; an algorithm names further ones."""
 TOLERANCE = 1e-9
 """Relative; for sums of many floats."""
 
@@ -69,28 +68,36 @@ def verify(folder: Path) -> list[Check]:
         raise ResultsError(f"{folder}: damaged: nothing is said about {missing!r}") from error
 
 
+def counters(run: Evidence) -> list[str]:
+    """Return the names of the run's cumulative columns."""
+    schedule = run.scenario.schedule
+    named = [schedule.interlude.counter] if schedule.interlude is not None else []
+    named += ["openings"] if schedule.opening is not None else []
+    return [*COUNTERS, *named, *run.scenario.algorithm.counters]
+
+
 def _times(run: Evidence) -> str:
     back = run.steps.time_s.diff() < 0
     return f"time goes back at step {run.steps.step[back].iloc[0]}" if back.any() else ""
 
 
 def _staleness(run: Evidence) -> str:
-    _, tau = run.scenario.algorithm.step_rule(computing_workers(run.scenario)[0])
+    rule = run.scenario.schedule.rule
+    tau = rule.tau if isinstance(rule, Steps) else 1
     late = run.steps[run.steps.staleness_max >= tau]
     return f"step {late.step.iloc[0]}: staleness {late.staleness_max.iloc[0]}, tau {tau}" if len(late) else ""
 
 
 def _active(run: Evidence) -> str:
-    n_workers, _ = computing_workers(run.scenario)
-    wait_for, _ = run.scenario.algorithm.step_rule(n_workers)
+    rule = run.scenario.schedule.rule
     taken = run.steps[run.steps.step > 0]
     # Workers that were given up, or have yet to join, are not waited for.
     there = taken.members
-    if run.scenario.algorithm.sampled(n_workers):
+    if isinstance(rule, Rounds):
         if _gave_up(run):  # of those who are asked in a round, some may not be left
             return ""
         there = there.shift(fill_value=1)  # who joins during a round is asked from the next one on
-    expected = there.clip(upper=wait_for)
+    expected = there.clip(upper=rule.participants if isinstance(rule, Rounds) else rule.wait_for)
     thin = taken[taken.active < expected]
     if thin.empty:
         return ""
@@ -115,7 +122,7 @@ def _seconds(run: Evidence) -> str:
 
 
 def _counters(run: Evidence) -> str:
-    for counter in COUNTERS:
+    for counter in counters(run):
         fell = run.steps[counter].diff() < 0
         if fell.any():
             return f"{counter} falls at step {run.steps.step[fell].iloc[0]}"
@@ -124,26 +131,31 @@ def _counters(run: Evidence) -> str:
 
 def _updates(run: Evidence) -> str:
     taken = run.steps.active.cumsum() + run.steps.drained
+    if run.scenario.schedule.opening is not None:
+        taken -= run.steps.openings
     wrong = run.steps[taken != run.steps.worker_updates]
     return f"step {wrong.step.iloc[0]}: active and drained tickets do not add up" if len(wrong) else ""
 
 
 def _calls(run: Evidence) -> str:
-    """Outer jobs and inner rounds cost the same calls a step of a worker, so calls count jobs.
+    """Jobs of a kind all make the same calls, so calls count jobs.
 
-    They are known exactly where every inner round had every worker, and no ticket came too late to be used.
-    Elsewhere they are at least those of the worker updates. Malicious workers may skip their calls.
+    They are known exactly where every round of an interlude had every worker, and no ticket came too late to
+    be used. Elsewhere they are at least those of the worker updates. Malicious workers may skip their calls.
     """
-    cuts, steps = run.scenario.cuts, run.steps
-    n_workers, pooled = computing_workers(run.scenario)
-    calls = run.scenario.problem.cost(pooled).calls
-    honest = calls * run.scenario.algorithm.steps_a_job * steps.worker_updates
+    schedule, steps, n_machines = run.scenario.schedule, run.steps, run.scenario.n_machines
+    calls = {kind: work.cost.calls for kind, work in schedule.work.items()}
+    honest = calls[schedule.regular] * steps.worker_updates
+    if schedule.opening is not None:
+        honest += calls[schedule.opening] * steps.openings
+    between = schedule.interlude
     lazy = any(isinstance(attack, TimingAttack) for attack in run.scenario.attacks)
-    everybody = bool((steps.members[steps.step > 0] == n_workers).all())
-    if _gave_up(run) or not everybody or (cuts is not None and cuts.participation != "all"):
+    everybody = bool((steps.members[steps.step > 0] == n_machines).all())
+    if _gave_up(run) or not everybody or (between is not None and between.participation != "all"):
         off = (steps.llm_calls < honest) & (not lazy)
     else:
-        honest += calls * n_workers * steps.cut_updates * (cuts.rounds if cuts is not None else 0)
+        if between is not None:
+            honest += calls[between.work] * n_machines * between.rounds * steps[between.counter]
         off = steps.llm_calls > honest if lazy else steps.llm_calls != honest
     wrong = steps[off]
     return f"step {wrong.step.iloc[0]}: {wrong.llm_calls.iloc[0]} calls" if len(wrong) else ""
@@ -151,7 +163,7 @@ def _calls(run: Evidence) -> str:
 
 def _summary(run: Evidence) -> str:
     last, summary = run.steps.iloc[-1], run.summary
-    for key in COUNTERS:
+    for key in counters(run):
         said = summary["server_steps" if key == "step" else key]
         if abs(said - last[key]) > TOLERANCE * abs(said):
             return f"{key}: summary {said}, steps {last[key]}"

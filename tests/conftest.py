@@ -31,7 +31,7 @@ compute = { kind = "exponential", mean_s = 1.0 }
 kind = "independent"
 latency = { kind = "constant", value_s = 0.5 }
 
-[cuts]
+[algorithm.cuts]
 every = 4
 rounds = 2
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NEEDS: tuple[str, ...] = ("runs",)
 
 _FRACTION = r"attacks\.\d+\.fraction"
-_TOLD = "learning.aggregation.outer.f"
+_TOLD = "algorithm.aggregation.outer.f"
 _KEYS = ("attack", "defence", "fraction", "understated")
 _MOST_ACROSS = 3
 _APART = 1.8

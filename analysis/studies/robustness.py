@@ -57,7 +57,7 @@ is told the true number of malicious workers, or that if they are more."""
 FRACTIONS = (0.1, 0.2, 0.3, 0.4)
 CURVE_ATTACKS = ("worst_word",)
 CURVE_DEFENCES = ("none", "mean", "trimmed_mean", "multi_krum", "geometric_median", "regularised")
-SETTINGS = {"with cuts": (), "cuts off": ("cuts=false",)}
+SETTINGS = {"with cuts": (), "cuts off": ("algorithm.cuts=false",)}
 """Without cuts nothing but the rule is between liars and z; `none` has no way to z at all then."""
 
 # robustness_heatmap: all defences
@@ -73,7 +73,7 @@ TIMING_ATTACKS = ("worst_word", "rushing+worst_word")
 TIMING_RULES = {"mean": '{kind = "mean"}', "trimmed_mean": '{kind = "trimmed_mean", f = %d}'}
 WAIT_FOR = (3, 5, N_WORKERS)
 
-# regularisation: `outer` and `inner` of `learning.robust`
+# regularisation: `outer` and `inner` of `algorithm.robust`
 PSI_FRACTION = 0.3
 PSI_ATTACKS = ("worst_word",)
 PSI = (0.01, 0.05, 0.2, 1.0)
@@ -148,7 +148,7 @@ def _regularisation(folder: Path) -> Iterator[Place]:
         without = _with_messages(folder, task, attack, PSI_FRACTION, "none")
         yield without._replace(labels=without.labels | {"psi": 0.0})
         for (option, (outer, inner)), psi in product(OPTIONS.items(), PSI):
-            robust = f'learning.robust={{psi = {psi}, outer = "{outer}", inner = "{inner}"}}'
+            robust = f'algorithm.robust={{psi = {psi}, outer = "{outer}", inner = "{inner}"}}'
             place = _with_messages(folder, task, attack, PSI_FRACTION, "regularised", [robust])
             yield place._replace(labels=place.labels | {"defence": option, "psi": psi})
 
@@ -169,7 +169,7 @@ def _with_messages(
     overrides = [f"problem.task.name={task}", _attacks(attack, fraction, task), *more]
     most, liars = DEFENCES[defence], round(fraction * N_WORKERS)
     if most is not None:
-        overrides += [f"learning.aggregation.{at}.f={min(liars, most)}" for at in ("outer", "inner")]
+        overrides += [f"algorithm.aggregation.{at}.f={min(liars, most)}" for at in ("outer", "inner")]
     (scenario,) = load_variants(folder / "messages.toml", overrides, [defence])
     labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < liars}
     return Place(labels, scenario)
@@ -188,7 +188,7 @@ def _timing_attack(folder: Path) -> Iterator[Place]:
             overrides = [
                 f"problem.task.name={task}",
                 f"algorithm.wait_for={wait_for}",
-                f"learning.aggregation.outer={rule % f if '%' in rule else rule}",
+                f"algorithm.aggregation.outer={rule % f if '%' in rule else rule}",
                 _attacks(attack, TIMING_FRACTION, task),
             ]
             (scenario,) = load_variants(folder / "timing.toml", overrides, ["asynchronous"])

@@ -17,8 +17,8 @@ from fedsim.scenario import load_variants
 
 STUDIES: dict[str, tuple[str, str, list[float]]] = {
     "wait_for": ("asyndbt", "algorithm.wait_for", [1, 2, 3]),
-    "cut_interval": ("", "cuts.every", [10, 25, 50, 100, 250]),
-    "inner_rounds": ("", "cuts.rounds", [1, 2, 5, 10, 20]),
+    "cut_interval": ("", "algorithm.cuts.every", [10, 25, 50, 100, 250]),
+    "inner_rounds": ("", "algorithm.cuts.rounds", [1, 2, 5, 10, 20]),
     "straggler_factor": ("", "workers.1.slow_down", [1, 1.5, 2, 4, 8]),
     "latency_sigma": ("", "llm.latency.sigma", [0, 0.3, 0.6, 1.2, 1.8]),
 }

@@ -25,7 +25,7 @@ from fedsim.errors import FedsimError, InputError
 from fedsim.icl.models.fitted import Fitted
 from fedsim.icl.models.fitted.fit import Fit, HeldOut, fit
 from fedsim.icl.models.fitted.parameters import write
-from fedsim.icl.problem import IclProblem
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.results import load_results
 from fedsim.scenario import Scenario, load_scenario
 
@@ -78,8 +78,10 @@ def study(options: argparse.Namespace) -> None:
 
 
 def _problem(scenario: Scenario) -> IclProblem:
-    if not isinstance(scenario.problem, IclProblem) or scenario.algorithm.centralised:
-        raise InputError("the study needs a problem of kind 'icl' and an algorithm that is not centralised")
+    if not isinstance(scenario.problem, IclProblem) or scenario.schedule.machine is not None:
+        raise InputError(
+            "the study needs a problem of kind 'icl' and an algorithm in which every worker computes"
+        )
     return scenario.problem
 
 

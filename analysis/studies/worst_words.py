@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.calibrated import NAMES, Calibrated
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 SEEDS, N_WORKERS = 1, 10

@@ -14,23 +14,30 @@ from torch import Tensor
 from fedsim.attack import Assigned, malicious
 from fedsim.learning.aggregators.base import Aggregator
 from fedsim.learning.attacks.base import MessageAttack
+from fedsim.learning.simplex import is_distribution, project
 from fedsim.messages import Ticket
 from fedsim.streams import Stream, Streams
 
 ATTACKS_AT_MOST = 256
 """Attacks in one scenario that can draw at addresses of their own."""
+LARGEST = 1e30
+"""Numbers beyond this are taken as this. A cut of squared distances squares a message, the multiplier grows
+with that, pulls with the product, and Adam squares the pull: (1e30)^6 is still a float64, 1e300 squared is
+not. Only a forged message is so large, and no bound on what one message does depends on its size."""
 
 
 class Door:
-    """Lets malicious workers replace what they send, then lets in only finite messages of the right shape.
+    """Lets malicious workers replace what they send, and returns messages that the server can reckon with.
 
-    A message that is turned away is as if it had not been sent: the server goes on with the last one that it
+    Only finite messages of the right shape come in. They are made distributions, or at least not huge. A
+    message that is turned away is as if it had not been sent: the server goes on with the last one that it
     holds of that worker. The clock has counted it all the same.
 
     Args:
         attacks: all attacks of the run; those on messages act here.
         streams: the randomness of the run; needed where somebody attacks or encodes.
         encoder: the rule by which workers encode their messages; none: they send p itself.
+        projects: whether messages are projected on the simplex: a legitimate one is a distribution.
     """
 
     def __init__(
@@ -38,9 +45,11 @@ class Door:
         attacks: Sequence[Assigned] = (),
         streams: Streams | None = None,
         encoder: Aggregator | None = None,
+        projects: bool = False,
     ) -> None:
         self.rejected = 0
         """Messages turned away so far."""
+        self._projects = projects
         self.encoder = encoder if encoder is not None and encoder.sends_signs else None
         self._streams = streams
         self._forgeries = [
@@ -59,10 +68,17 @@ class Door:
         """Return the honest among the workers."""
         return [worker for worker in workers if worker not in self._malicious]
 
-    def admit(
+    @property
+    def may_be_huge(self) -> bool:
+        """Whether a message that came in may be of any size up to `LARGEST`."""
+        return self.forges and not self._projects
+
+    def take(
         self, tickets: Sequence[Ticket], messages: Tensor, others: Callable[[], Tensor]
     ) -> tuple[Tensor, list[int] | None]:
-        """Return the messages that came in, and the places of those that may be used (none: all).
+        """Return the messages that may be used, and their places among the tickets (none: all of them).
+
+        Where all are honest these are the very messages given.
 
         Args:
             tickets: whose messages they are.
@@ -74,13 +90,16 @@ class Door:
             messages = self._encoded(self.encoder, tickets, messages)
         if self._forgeries:
             messages = self._forged(tickets, messages, others)
-        if math.isfinite(float(messages.sum())):  # the cheapest look; huge numbers get a second one
-            return messages, None
-        finite = messages.flatten(1).isfinite().all(1)
-        if bool(finite.all()):
-            return messages, None
-        self.rejected += int((~finite).sum())
-        return messages, finite.nonzero().flatten().tolist()
+        usable = None
+        if not math.isfinite(float(messages.sum())):  # the cheapest look; huge numbers get a second one
+            finite = messages.flatten(1).isfinite().all(1)
+            if not bool(finite.all()):
+                self.rejected += int((~finite).sum())
+                usable = finite.nonzero().flatten().tolist()
+                messages = messages[usable]
+        if self._projects:
+            return (messages if bool(is_distribution(messages).all()) else project(messages)), usable
+        return (messages.clamp(-LARGEST, LARGEST) if self.may_be_huge else messages), usable
 
     def _encoded(self, encoder: Aggregator, tickets: Sequence[Ticket], messages: Tensor) -> Tensor:
         assert self._streams is not None

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.aggregators.base import Aggregator
 from fedsim.learning.filters.base import Arrival, Filtering
 from fedsim.learning.preaggregators.base import Preaggregator
-from fedsim.learning.settings import AggregationSettings
 from fedsim.messages import Ticket
 
 
@@ -38,18 +38,17 @@ class Merge:
     Where a step has too few rows for a rule, z stays where it is, and that is counted.
 
     Args:
-        settings: the rules; none: there are none.
+        rules: the rules; without an outer one no step is asked for.
         filtering: what judges each message of the active set; none: nothing does.
+        all_rows: whether a step combines the last message of every worker, and not those of the step alone.
     """
 
-    def __init__(self, settings: AggregationSettings | None, filtering: Filtering | None = None) -> None:
-        self.outer = settings is not None and settings.outer is not None
-        """Whether a rule combines the messages of the outer step."""
-        self.inner = settings is not None and settings.inner is not None
-        """Whether a rule combines those of the inner loop."""
-        self.all_rows = settings is not None and settings.rows == "held"
-        """Whether the outer step combines the last message of every worker."""
-        self._settings = settings
+    def __init__(
+        self, rules: Aggregation, filtering: Filtering | None = None, all_rows: bool = False
+    ) -> None:
+        self.all_rows = all_rows
+        """Whether a step combines the last message of every worker."""
+        self._rules = rules
         self._filtering = filtering
         self._fallbacks = 0
 
@@ -74,8 +73,7 @@ class Merge:
             z: the consensus before, (M, N).
             step: server steps taken so far.
         """
-        assert self._settings is not None
-        assert self._settings.outer is not None
+        assert self._rules.outer is not None
         workers = alive if self.all_rows else [ticket.worker for ticket in admitted]
         everyone = self.all_rows and len(alive) == len(received)
         rows, previous = (received if everyone else received[workers]).flatten(1), z.flatten()
@@ -89,17 +87,11 @@ class Merge:
             rows = self._filtering.passed(arrivals, previous)
             if not len(rows):  # refused, or kept back: the filter says so in its own books
                 return torch.zeros_like(z)
-        return self._towards(self._settings.outer, rows, z, self._settings.outer_rate)
+        return self.towards(self._rules.outer, self._rules.outer_rate, rows, z)
 
-    def round(self, rows: Tensor, z: Tensor) -> Tensor:
-        """Return z after a round of the inner loop, before its projection: (n, M, N), (M, N) to (M, N)."""
-        assert self._settings is not None
-        assert self._settings.inner is not None
-        return z + self._towards(self._settings.inner, rows.flatten(1), z, self._settings.inner_rate)
-
-    def _towards(self, rule: Aggregator, rows: Tensor, z: Tensor, rate: float) -> Tensor:
-        assert self._settings is not None
-        found = combined(rule, self._settings.before, rows, z.flatten())
+    def towards(self, rule: Aggregator, rate: float, rows: Tensor, z: Tensor) -> Tensor:
+        """Return what takes z the share `rate` of the way to what a rule makes of rows, (m, d): (M, N)."""
+        found = combined(rule, self._rules.before, rows, z.flatten())
         if found is None:
             self._fallbacks += 1
             return torch.zeros_like(z)

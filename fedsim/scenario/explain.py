@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,9 @@ from fedsim.errors import close, nearest
 from fedsim.scenario.model import Scenario
 
 Location = tuple[int | str, ...]
+
+MOVED = {"learning": "algorithm", "cuts": "algorithm.cuts"}
+"""Tables of earlier scenario files, and where their settings live now."""
 
 LIMITS = {"greater_than_equal": "at least", "greater_than": "more than", "less_than_equal": "at most"}
 LIMITS |= {"less_than": "less than", "too_short": "at least"}
@@ -48,20 +52,47 @@ def explain(
     # A misspelt key is one mistake: that the key it was meant to be is missing need not be said as well.
     meant = {(*location[:-1], *close(str(location[-1]), known)) for location, known in unknown.items()}
     sentences = [
-        f"{source}: {_sentence(line, unknown)}"
+        f"{source}: {one}"
         for line in lines
         if not (line["type"] == "missing" and line["loc"] in meant)
+        for one in _sentence(line, unknown, lambda location: _reason(location, table, model)).splitlines()
     ]
     return "\n".join(sentences)
+
+
+def _reason(location: Location, table: dict[str, Any], root: type[BaseModel]) -> str:
+    """Say where a key that is unknown at its place would be known; the empty string: nowhere."""
+    key = str(location[-1])
+    if root is Scenario and location[0] in MOVED:
+        value = _inside(table, key)
+        keys = ", ".join(f"{MOVED[key]}.{name}" for name in value) if isinstance(value, dict) else MOVED[key]
+        return f"unknown key: an algorithm's settings are its own now; write {keys}"
+    family = _place(location[:-1], table, root)[1]
+    owners = [kind for kind, part in family or () if key in part.model_fields]
+    if not owners:
+        return ""
+    return f"{_kind(location[:-1], table)} has no {key}; it is a setting of {', '.join(owners)}"
+
+
+def _kind(location: Location, table: dict[str, Any]) -> str:
+    """Return the kind that a table at some place names."""
+    value: Any = table
+    for step in location:
+        value = _inside(value, step)
+    return str(_inside(value, "kind"))
 
 
 def _is_unknown(line: ErrorDetails) -> bool:
     return line["type"] == "extra_forbidden"
 
 
-def _sentence(line: ErrorDetails, unknown: dict[Location, list[str]]) -> str:
+def _sentence(
+    line: ErrorDetails, unknown: dict[Location, list[str]], reason: Callable[[Location], str]
+) -> str:
     location, kind, found = line["loc"], line["type"], line["input"]
     place = "".join(f"{step}." for step in location)[:-1]
+    if kind == "extra_forbidden" and (elsewhere := reason(location)):
+        return f"{place}: {elsewhere}"
     if kind == "extra_forbidden":
         known = unknown[location]
         hint = nearest(str(location[-1]), known)
@@ -93,6 +124,14 @@ def shown(value: Any) -> str:
 
 def known_keys(location: Location, table: dict[str, Any], root: type[BaseModel] = Scenario) -> list[str]:
     """Return the keys that a place of a scenario, or of another table, may have."""
+    model, _ = _place(location, table, root)
+    return list(model.model_fields) if model else []
+
+
+def _place(
+    location: Location, table: dict[str, Any], root: type[BaseModel]
+) -> tuple[type[BaseModel] | None, Family | None]:
+    """Return the model of the table at some place, and the family that it is a part of."""
     model: type[BaseModel] | None = root
     field: FieldInfo | None = None
     value: Any = table
@@ -106,7 +145,12 @@ def known_keys(location: Location, table: dict[str, Any], root: type[BaseModel] 
         else:
             free = False
         model = _model_of(field, value)
-    return list(model.model_fields) if model else []
+    return model, next((mark for mark in _marks(field) if isinstance(mark, Family)), None)
+
+
+def _marks(field: FieldInfo | None) -> list[Any]:
+    """Return what a field's annotation is made of, its marks included."""
+    return [] if field is None else [*field.metadata, *_leaves(field.annotation)]
 
 
 def _inside(value: Any, step: int | str) -> Any:
@@ -118,9 +162,7 @@ def _inside(value: Any, step: int | str) -> Any:
 
 def _model_of(field: FieldInfo | None, value: Any) -> type[BaseModel] | None:
     """Return the model behind a field, whichever part of its family the value names."""
-    if field is None:
-        return None
-    candidates = [*field.metadata, *_leaves(field.annotation)]
+    candidates = _marks(field)
     for family in (mark for mark in candidates if isinstance(mark, Family)):
         try:
             return family.resolve(value["kind"])

@@ -13,6 +13,7 @@ from fedsim.errors import InputError, nearest
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import Table, merged, overridden
+from fedsim.scenario.unread import unread, without_unread
 
 
 class ScenarioFile(NamedTuple):
@@ -107,11 +108,8 @@ def dump(scenario: Scenario) -> str:
 
 
 def resolved(scenario: Scenario) -> Table:
-    """Return the fully resolved scenario as the table that `dump` writes."""
-    table = scenario.model_dump(mode="json", exclude_none=True)
-    if scenario.cuts is None:
-        table["cuts"] = False
-    return table
+    """Return the fully resolved scenario as a table: all that is read, and nothing else."""
+    return without_unread(scenario.model_dump(mode="json", exclude_none=True), unread(scenario))
 
 
 def parse(table: Table, place: str = "scenario") -> Scenario:
@@ -178,7 +176,8 @@ def _check_tables(table: Table, path: Path) -> None:
 def _located(value: Any, folder: Path, key: str = "") -> Any:
     """Make the files that parts read relative to the scenario that names them, those of a sweep as well."""
     if isinstance(value, str):
-        is_file = key.rpartition(".")[2] in ("file", "folder") or value.endswith(".gguf")
+        last = key.rpartition(".")[2]
+        is_file = last in ("file", "folder") or (last == "weights" and value.endswith(".gguf"))
         return str(folder / value) if is_file else value
     if isinstance(value, list):
         return [_located(part, folder, key) for part in value]

@@ -7,24 +7,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fedsim.algorithms import AnyAlgorithm
 from fedsim.attack import Assigned, Attack, malicious
 from fedsim.catalog import Family, Strict
 from fedsim.errors import InputError
-from fedsim.icl.attacks import DATA_ATTACKS, DataAttack
-from fedsim.icl.baseline_problem import BaselineProblem
-from fedsim.icl.problem import IclProblem
-from fedsim.learning.algorithms import AnyAlgorithm
+from fedsim.icl.attacks import DATA_ATTACKS
 from fedsim.learning.attacks import ATTACKS as MESSAGE_ATTACKS
 from fedsim.learning.attacks import MessageAttack
-from fedsim.learning.oracle import Problem
-from fedsim.learning.quadratic import Quadratic
-from fedsim.learning.settings import LearningSettings
+from fedsim.problems import AnyProblem
+from fedsim.scenario.unread import stated, unread, without_effect
+from fedsim.schedule import Schedule
 from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
 from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.llm_service import AnyLlmService
 from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
 
 ATTACKS = Family(
     "attacks",
@@ -32,8 +30,6 @@ ATTACKS = Family(
     *(part for family in (DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS) for part in family.builtin.values()),
 )
 AnyAttack = Annotated[Attack, ATTACKS]
-PROBLEMS = Family("problems", Problem, IclProblem, BaselineProblem, Quadratic)
-AnyProblem = Annotated[Problem, PROBLEMS]
 
 
 class Budget(Strict):
@@ -102,12 +98,10 @@ class Scenario(Strict):
     description: str = ""
     seed: int = Field(0, ge=0)
     algorithm: AnyAlgorithm
-    learning: LearningSettings = LearningSettings()
-    cuts: CutPlan | None = CutPlan()
-    """When the polyhedron is updated; `cuts = false` in a file: never."""
     problem: AnyProblem
     workers: tuple[WorkerGroup, ...]
-    llm: AnyLlmService
+    llm: AnyLlmService | None = None
+    """The service that answers calls; none where no job makes a call."""
     network: AnyNetwork = Simple()
     """What lies between the workers' own access lines and the server."""
     server: ServerSettings = ServerSettings()
@@ -118,23 +112,10 @@ class Scenario(Strict):
     attacks: tuple[AnyAttack, ...] = ()
     """What malicious workers do to data, messages and timing: `[[attacks]]` tables."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _switched_off(cls, table: object) -> object:
-        """Read ``cuts = false`` as none: TOML has no null."""
-        if isinstance(table, dict) and table.get("cuts") is False:
-            return {**table, "cuts": None}
-        return table
-
     @model_validator(mode="after")
     def _enough_workers(self) -> Scenario:
         if not self.workers:
             raise ValueError("workers: expected at least one group, as in [[workers]]")
-        wait_for, _ = self.algorithm.step_rule(self.n_workers)
-        if wait_for > self.n_workers:
-            setting = "participants" if self.algorithm.sampled(self.n_workers) else "wait_for"
-            most = f"at most {self.n_workers}, the number of workers"
-            raise ValueError(f"algorithm.{setting}: found {wait_for}, expected {most}")
         return self
 
     @model_validator(mode="after")
@@ -150,16 +131,10 @@ class Scenario(Strict):
         return self
 
     def _check_attack(self, attack: Attack) -> None:
-        if isinstance(attack, DataAttack):
-            if isinstance(self.problem, Quadratic):
-                raise ValueError(f"{attack.kind!r} attacks texts, but problem 'quadratic' has none")
-        elif self.algorithm.centralised:
-            raise ValueError(
-                f"{attack.kind!r} attacks what workers send, but in the centralised form they send nothing"
-            )
-        elif isinstance(attack, MessageAttack) and attack.deviates and not self.problem.tunes_p:
+        self.algorithm.check_attack(attack)
+        if isinstance(attack, MessageAttack) and attack.deviates and not self.problem.tunes_p:
             raise ValueError(f"{attack.kind!r} attacks the p that workers send, but here nothing tunes p")
-        elif isinstance(attack, TimingAttack):
+        if isinstance(attack, TimingAttack):
             self._check_always_on(attack)
         self.problem.check_attack(attack)
 
@@ -181,40 +156,33 @@ class Scenario(Strict):
         return self
 
     @model_validator(mode="after")
-    def _enough_rows(self) -> Scenario:
-        self.algorithm.check(self.learning)
-        rules = self.learning.aggregation
-        if rules is None or self.algorithm.centralised:
-            return self
-        wait_for, _ = self.algorithm.step_rule(self.n_workers)
-        rows: int | None = wait_for if rules.rows == "active" else self.n_workers
-        if rules.filter is not None:
-            try:
-                rules.filter.check(self.n_workers)
-            except ValueError as error:
-                raise ValueError(f"learning.aggregation.filter.{error}") from error
-            rows = rules.filter.rows_made(wait_for)
-        if rows is not None:
-            rules.check_rows("outer", rows)
-        cuts = self.cuts if self.problem.tunes_p and not self.algorithm.averages else None
-        if cuts is not None:
-            rules.check_rows("inner", self.n_workers if cuts.participation == "all" else wait_for)
-        if rules.outer is not None and rules.outer.sends_signs:
-            self._check_signs(rules.outer.kind, cuts)
+    def _algorithm_fits(self) -> Scenario:
+        self.algorithm.check(self)
         return self
 
-    def _check_signs(self, kind: str, cuts: CutPlan | None) -> None:
-        if cuts is not None:
-            raise ValueError(
-                f"learning.aggregation.outer: {kind!r} sends signs, from which no cuts can be made; expected "
-                "cuts = false"
-            )
-        robust = self.learning.robust
-        if robust is not None and robust.project_messages:
-            raise ValueError(
-                f"learning.robust.project_messages: found true, expected false: {kind!r} sends signs, which "
-                "are no distributions"
-            )
+    @model_validator(mode="after")
+    def _calls_are_answered(self) -> Scenario:
+        if self.llm is None and any(work.cost.calls for work in self.schedule.work.values()):
+            raise ValueError("llm: missing; jobs make LLM calls, so a service must answer them")
+        return self
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Scenario:
+        wrong = [without_effect(place, why) for place, why in unread(self).items() if stated(self, place)]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What the algorithm tells the clock."""
+        return self.algorithm.schedule(self)
+
+    @cached_property
+    def machines(self) -> tuple[WorkerGroup, ...]:
+        """The groups of machines that compute: all workers, or one machine that holds the data of all."""
+        number = self.schedule.machine
+        return self.workers if number is None else (self.workers[number].without_network(),)
 
     @cached_property
     def assigned(self) -> tuple[Assigned, ...]:
@@ -225,6 +193,11 @@ class Scenario(Strict):
     def malicious(self) -> frozenset[int]:
         """The numbers of the workers that deviate at some time."""
         return malicious(self.assigned)
+
+    @property
+    def malicious_machines(self) -> frozenset[int]:
+        """Those of them that compute: where one machine holds the data of all, it is honest itself."""
+        return self.malicious if self.schedule.machine is None else frozenset()
 
     def __hash__(self) -> int:
         # Not by its fields: a part may hold a table of somebody else's settings.
@@ -239,3 +212,8 @@ class Scenario(Strict):
     def n_workers(self) -> int:
         """R: workers that hold data."""
         return sum(group.count for group in self.workers)
+
+    @property
+    def n_machines(self) -> int:
+        """How many machines compute."""
+        return self.schedule.computing(self.n_workers)

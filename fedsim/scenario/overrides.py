@@ -3,27 +3,72 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from typing import Any
 
-from fedsim.errors import InputError
+from pydantic_core import PydanticCustomError
+
+from fedsim.errors import InputError, nearest
 
 Table = dict[str, Any]
+UNSET = "unset"
+"""The key of a table, in a file or an override, that takes keys of the table below it away."""
 
 
 def merged(base: Table, over: Table) -> Table:
     """Lay one table over another.
 
-    Tables are merged key by key; anything else is replaced, and so is a part whose kind changes: the settings
-    of another kind mean nothing to it.
+    Tables are merged key by key; anything else is replaced. A part whose kind changes keeps the settings that
+    both kinds have from a common base, and loses the others: they mean nothing to the new kind. Settings
+    without a kind are for whichever kind is chosen. ``unset = ["key", ...]`` takes keys of the base away.
+
+    Raises:
+        InputError: a key that is to be unset is not there.
     """
     result = dict(base)
+    for name in over.get(UNSET, ()):
+        if name not in result:
+            raise InputError(
+                f"{UNSET}: found {name!r}, expected a key that is set{nearest(str(name), result)}"
+            )
+        del result[name]
     for key, value in over.items():
-        old = base.get(key)
-        result[key] = value
+        if key == UNSET:
+            continue
+        old = result.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            same_kind = value.get("kind", old.get("kind")) == old.get("kind")
-            result[key] = merged(old, value) if same_kind else value
+            value = merged(_kept(old, value.get("kind")), value)
+        result[key] = value
     return result
+
+
+def _kept(old: Table, kind: Any) -> Table:
+    """Return what is left of a table when its part becomes one of this kind; none: the kind stays."""
+    former = old.get("kind")
+    if kind is None or former is None or kind == former:
+        return old
+    common = _common(str(former), str(kind))
+    return {key: value for key, value in old.items() if key in common}
+
+
+@cache
+def _common(former: str, kind: str) -> frozenset[str]:
+    """Return the settings that two kinds of a family have from one and the same base class."""
+    from fedsim.scenario.schema import FAMILIES
+
+    for family in FAMILIES.values():
+        try:
+            one, other = family.resolve(former), family.resolve(kind)
+        except PydanticCustomError:  # none of this family
+            continue
+        fields = one.model_fields.keys() & other.model_fields.keys()
+        return frozenset(name for name in fields if _home(one, name) is _home(other, name))
+    return frozenset()
+
+
+def _home(part: type, name: str) -> type:
+    """Return the class that declares a setting."""
+    return next(one for one in part.__mro__ if name in vars(one).get("__annotations__", {}))
 
 
 def with_setting(table: Table, key: str, value: Any, place: str) -> Table:
@@ -86,8 +131,6 @@ def _with(old: Any, steps: list[str], value: Any, place: str) -> Any:
             for number, part in enumerate(old)
         ]
     table = old if isinstance(old, dict) else {}
-    return (
-        merged(table, {step: _with(table.get(step), rest, value, place)})
-        if rest
-        else merged(table if step != "kind" or table.get("kind") == value else {}, {step: value})
-    )
+    if rest:
+        return merged(table, {step: _with(table.get(step), rest, value, place)})
+    return merged(_kept(table, value) if step == "kind" else table, {step: value})

@@ -7,18 +7,19 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from fedsim.algorithms import ALGORITHMS
 from fedsim.catalog import FAMILY_MARK, Family, Part
 from fedsim.icl.baselines import BASELINES
 from fedsim.icl.encoders import ENCODERS
 from fedsim.icl.models import MODELS
 from fedsim.icl.tasks import TASKS
 from fedsim.learning.aggregators import AGGREGATORS
-from fedsim.learning.algorithms import ALGORITHMS
 from fedsim.learning.filters import FILTERS
 from fedsim.learning.optimizers import OPTIMIZERS
 from fedsim.learning.preaggregators import PREAGGREGATORS
 from fedsim.loggers import LOGGERS
-from fedsim.scenario.model import ATTACKS, PROBLEMS, Scenario
+from fedsim.problems import PROBLEMS
+from fedsim.scenario.model import ATTACKS, Scenario
 from fedsim.scenario.sweep_table import Sweep
 from fedsim.timing.attacks import TIMING_ATTACKS
 from fedsim.timing.availability import AVAILABILITIES
@@ -65,7 +66,6 @@ def json_schema() -> dict[str, Any]:
     _, schema = models_json_schema([(model, "validation") for model in models])
     definitions = {name: _lenient(part) for name, part in schema["$defs"].items()}
     scenario = definitions["Scenario"]
-    scenario["properties"]["cuts"] = {"anyOf": [scenario["properties"]["cuts"], {"const": False}]}
     only_in_files = {
         "$schema": {"type": "string"},
         "extends": {"type": "string", "description": "A scenario file that this one is laid over."},

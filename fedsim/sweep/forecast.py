@@ -10,9 +10,9 @@ from typing import NamedTuple
 from fedsim import results
 from fedsim.errors import RunError
 from fedsim.icl.models.language import LanguageModel
-from fedsim.messages import JobKind
 from fedsim.scenario import Scenario
-from fedsim.simulation import run, timeline
+from fedsim.schedule import Steps
+from fedsim.simulation import run
 from fedsim.timing.exchange import StepReport
 
 TRIAL_S = 2.0
@@ -33,20 +33,24 @@ class Work(NamedTuple):
 
 def work_of(scenario: Scenario) -> Work:
     """Return the work of a run, from its problem's cost and its budget."""
-    plan = timeline(scenario)
-    n_workers = sum(group.count for group in plan.groups) if not scenario.algorithm.centralised else 1
+    schedule, budget, n_machines = scenario.schedule, scenario.budget, scenario.n_machines
     target, patience = scenario.target, scenario.evaluation.patience
-    at_most = plan.horizon_s is not None or patience is not None or (target is not None and target.stop)
-    if plan.max_updates is None and plan.max_steps is None:
+    at_most = budget.horizon_s is not None or patience is not None or (target is not None and target.stop)
+    limits = budget.updates(n_machines), budget.server_steps
+    if limits == (None, None):
         return Work(None, None, False, at_most)
-    cuts = None if plan.cuts is None else (plan.cuts.every, plan.cuts.rounds, plan.cuts.stop_after)
-    everybody = plan.cuts is not None and plan.cuts.participation == "all"
-    outer, inner = plan.costs[JobKind.OUTER].calls, plan.costs[JobKind.INNER].calls
-    limits = (plan.max_updates, plan.max_steps)
-    updates, inner_jobs = _jobs(plan.wait_for, n_workers, limits, cuts, everybody)
-    regular = not scenario.attacks and scenario.server.evict_after_s is None and plan.participants is None
-    exact = regular and plan.wait_for == n_workers
-    return Work(updates, updates * outer + inner_jobs * inner, exact, at_most)
+    rule, between = schedule.rule, schedule.interlude
+    wait_for = rule.wait_for if isinstance(rule, Steps) else rule.participants
+    rounds = None if between is None else (between.every, between.rounds, between.stop_after)
+    everybody = between is not None and between.participation == "all"
+    updates, in_rounds = _jobs(wait_for, n_machines, limits, rounds, everybody)
+    calls = {kind: work.cost.calls for kind, work in schedule.work.items()}
+    llm_calls = updates * calls[schedule.regular]
+    llm_calls += in_rounds * calls[between.work] if between is not None else 0
+    llm_calls += n_machines * calls[schedule.opening] if schedule.opening is not None else 0
+    regular = not scenario.attacks and scenario.server.evict_after_s is None and isinstance(rule, Steps)
+    exact = regular and wait_for == n_machines
+    return Work(updates, llm_calls, exact, at_most)
 
 
 @cache
@@ -54,27 +58,31 @@ def _jobs(
     wait_for: int,
     n_workers: int,
     limits: tuple[int | None, int | None],
-    cuts: tuple[int, int, int | None] | None,
+    interludes: tuple[int, int, int | None] | None,
     everybody: bool,
 ) -> tuple[int, int]:
-    """Return how many outer and inner jobs a run takes, if each step uses just as many as it waits for.
+    """Return how many regular jobs and jobs of interludes a run takes, if each step uses what it waits for.
 
     Args:
         wait_for: S.
         n_workers: R.
         limits: on worker updates and on server steps.
-        cuts: every how many steps, with how many rounds, until which step the polyhedron is updated.
+        interludes: every how many steps, with how many rounds, and until which step there is one.
         everybody: whether all workers take part in that; who is busy then finishes a job first.
     """
     most_updates, most_steps = limits
-    updates = inner = step = 0
+    updates = in_rounds = step = 0
     while True:
         updates += wait_for
         last = (most_updates is not None and updates >= most_updates) or step + 1 == most_steps
         if last:
-            return updates, inner
-        if cuts is not None and step % cuts[0] == 0 and (cuts[2] is None or step < cuts[2]):
-            inner += cuts[1] * (n_workers if everybody else wait_for)
+            return updates, in_rounds
+        if (
+            interludes is not None
+            and step % interludes[0] == 0
+            and (interludes[2] is None or step < interludes[2])
+        ):
+            in_rounds += interludes[1] * (n_workers if everybody else wait_for)
             updates += n_workers - wait_for if everybody else 0
         step += 1
 

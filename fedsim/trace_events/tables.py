@@ -80,7 +80,7 @@ def numbered(
     Raises:
         KeyError, ValueError: a machine or an activity is unknown.
     """
-    columns = [column.removeprefix("seconds_") for column in workers if column.startswith("seconds_")]
+    columns = [name.removeprefix("seconds_") for name in map(str, workers) if name.startswith("seconds_")]
     labels = list(dict.fromkeys([*LABELS, *columns]))
     # What the server does beside the clock's activities; of interludes that take no time there is no span.
     own = [label for label in spans.activity[spans.entity == "server"].unique() if label not in LABELS]

@@ -112,7 +112,7 @@ def test_figure_by_hand():
 
 def test_several_settings_have_no_values_beside_them():
     more = runs()
-    more["cuts.every"] = more["problem.n_samples"] * 2
+    more["algorithm.cuts.every"] = more["problem.n_samples"] * 2
     picture = pareto.figure(more)
     assert {text.get_text() for text in picture.axes[0].texts} == {""}
     assert picture.axes[3].get_legend().get_title().get_text() == ""

@@ -16,7 +16,7 @@ def runs(kinds=("alie", "sign_flip")):
     return pd.DataFrame(
         [
             run("one", variant, seed, 10.0, loss=loss, accuracy=1 - loss, n_workers=10)
-            | {"attacks.0.kind": kind, "attacks.0.fraction": fraction, "learning.aggregation.outer.f": told}
+            | {"attacks.0.kind": kind, "attacks.0.fraction": fraction, "algorithm.aggregation.outer.f": told}
             for variant, told in (("mean", math.nan), ("multi_krum", 1))
             for kind in kinds
             for fraction in (0.0, 0.1, 0.2)

@@ -115,7 +115,7 @@ def test_what_is_refused():
         straggler_sweep.table(runs().query("variant != 'sdbt'"))
     with pytest.raises(InputError, match="found runs of SDBT alone"):
         straggler_sweep.table(runs().query("variant == 'sdbt'"))
-    twice = pd.concat([runs(), runs().head(1).assign(**{"cuts.every": 5})], ignore_index=True)
+    twice = pd.concat([runs(), runs().head(1).assign(**{"algorithm.cuts.every": 5})], ignore_index=True)
     with pytest.raises(InputError, match=r"straggler_factor 1.0, line SDBT, seed 0: there are 2 runs"):
         straggler_sweep.table(twice)
     with pytest.raises(InputError, match="no column 'worker_updates'"):

@@ -34,8 +34,8 @@ def test_what_varies_is_named_and_in_order_of_its_values():
 
 def test_names_are_long_where_short_ones_are_the_same():
     rows = settings(
-        ("one", "a", 0, {"workers.0.count": 1, "workers.1.count": 2, "cuts.every": 5}),
-        ("one", "a", 0, {"workers.0.count": 2, "workers.1.count": 1, "cuts.every": 6}),
+        ("one", "a", 0, {"workers.0.count": 1, "workers.1.count": 2, "algorithm.cuts.every": 5}),
+        ("one", "a", 0, {"workers.0.count": 2, "workers.1.count": 1, "algorithm.cuts.every": 6}),
     )
     assert rows[0][3] == "workers.0.count = 1, workers.1.count = 2, every = 5"
 

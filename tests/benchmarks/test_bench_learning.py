@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import perf_counter, process_time
 from typing import Any
 
@@ -20,15 +21,16 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fedsim import simulation
-from fedsim.icl import oracle as icl_oracle
-from fedsim.icl.problem import IclProblem
+from fedsim.algorithms.base import Bench
+from fedsim.algorithms.dbt.polyhedron import Polyhedron
+from fedsim.algorithms.dbt.settings import Cuts, Rules
+from fedsim.algorithms.dbt.tuner import Tuner
 from fedsim.icl.tasks.calibrated import Calibrated
+from fedsim.learning.batching import Job
 from fedsim.learning.optimizers.adam import Adam
-from fedsim.learning.polyhedron import Polyhedron
-from fedsim.learning.settings import LearningSettings
-from fedsim.learning.tuner import Tuner
-from fedsim.learning.workers import WorkerTables
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.messages import Snapshot, Ticket
+from fedsim.problems.icl import oracle as icl_oracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario.files import parse
 from fedsim.streams import Streams
 
@@ -54,13 +56,13 @@ class PaperSizes:
     """
 
     def __init__(self, columns: int, wait_for: int = R) -> None:
-        oracle = IclProblem(task=Calibrated(name="sst2")).prepare(Streams(0), R)
+        problem = IclProblem(task=Calibrated(name="sst2"))
         always = {"polyhedron": {"drop": "never", "only_if_violated": False}}
-        self.tuner = Tuner(oracle, LearningSettings.model_validate(always), R)
+        self.tuner = Tuner(Bench(problem, R, Streams(0)), Rules.model_validate(always))
         self.job = 0
         self.wait_for = wait_for
         for worker in range(R):
-            self._hand_out(worker, JobKind.OUTER)
+            self._hand_out(worker, "outer")
         for _ in range(columns):
             self._cut()
         self.every_worker()
@@ -71,24 +73,26 @@ class PaperSizes:
             active = list(range(first, min(first + self.wait_for, R)))
             self.tuner.take_step([self._ticket(worker) for worker in active])
             for worker in active:
-                self._hand_out(worker, JobKind.OUTER)
+                self._hand_out(worker, "outer")
 
     def _cut(self) -> None:
         everyone = list(range(R))
-        self.tuner.begin_cut([self._ticket(worker) for worker in everyone], everyone)
+        self.tuner.rules = self.tuner.rules.model_copy(update={"cuts": Cuts(rounds=1)})
+        inside = self.tuner.interlude([self._ticket(worker) for worker in everyone], everyone)
+        next(inside)
         for worker in everyone:
-            self._hand_out(worker, JobKind.INNER)
-        self.tuner.cut_round([self._ticket(worker) for worker in everyone])
-        self.tuner.end_cut()
+            self._hand_out(worker, "inner")
+        with suppress(StopIteration):
+            inside.send([self._ticket(worker, "inner") for worker in everyone])
         for worker in everyone:
-            self._hand_out(worker, JobKind.OUTER)
+            self._hand_out(worker, "outer")
 
-    def _hand_out(self, worker: int, kind: JobKind) -> None:
+    def _hand_out(self, worker: int, kind: str) -> None:
         self.job += 1
-        self.tuner.hand_out(worker, self.job, kind, Snapshot(0, self.tuner.state))
+        self.tuner.hand_out(Job(worker, self.job, kind, self.tuner.state))
 
-    def _ticket(self, worker: int) -> Ticket:
-        return Ticket(worker, self.job, JobKind.OUTER, Snapshot(0, None), 0.0, 0.0)
+    def _ticket(self, worker: int, kind: str = "outer") -> Ticket:
+        return Ticket(worker, self.job, kind, Snapshot(0, None), 0.0, 0.0)
 
 
 Meter = dict[str, float]
@@ -119,7 +123,7 @@ PARTS = (
     (icl_oracle.IclOracle, "upper", "rest of the oracle"),
     (Polyhedron, "pull", "pull of the cuts"),
     (Adam, "update", "optimizer"),
-    (WorkerTables, "step", "rest of the workers"),
+    (Tuner, "work", "rest of the workers"),
     (Tuner, "take_step", "server step"),
 )
 """Where the time of an update goes: calls to meter, and the name of their part."""
@@ -146,10 +150,14 @@ def quadratic(wait_for: int, cuts: bool = True, n_workers: int = 1000, updates: 
     scenario = parse(
         {
             "name": "quadratic",
-            "algorithm": {"kind": "asyndbt", "wait_for": wait_for, "tau": 10**6},
+            "algorithm": {
+                "kind": "asyndbt",
+                "wait_for": wait_for,
+                "tau": 10**6,
+                "optimizer": {"kind": "sgd", "learning_rate": 0.005},
+                **({"z_rate": 1e-5} if cuts else {"cuts": False}),
+            },
             "problem": {"kind": "quadratic"},
-            "cuts": {} if cuts else False,
-            "learning": {"optimizer": {"kind": "sgd", "learning_rate": 0.005}, "z_rate": 1e-5},
             "workers": [{"count": n_workers, "upload": {"kind": "exponential", "mean_s": 0.05}}],
             "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.1}},
             "budget": {"worker_updates": updates},
@@ -187,9 +195,8 @@ def small_task(n_workers: int, steps: int, wait_for: int = 10) -> float:
     scenario = parse(
         {
             "name": "many",
-            "algorithm": {"kind": "asyndbt", "wait_for": wait_for, "tau": 10**6},
+            "algorithm": {"kind": "asyndbt", "wait_for": wait_for, "tau": 10**6, "cuts": False},
             "problem": {"kind": "icl", "task": task | {"train_per_class": 2, "validation_per_class": 1}},
-            "cuts": False,
             "workers": [{"count": n_workers, "upload": {"kind": "exponential", "mean_s": 0.05}}],
             "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.001}},
             "budget": {"server_steps": steps},

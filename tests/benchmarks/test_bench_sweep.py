@@ -35,7 +35,7 @@ JOBS = 2
 
 def idle(n_runs: int) -> list[Scenario]:
     """Return runs of next to no work: one server step of the clock alone."""
-    one = load_scenario(IDLE, overrides=["budget={ server_steps = 1 }", "cuts=false"])
+    one = load_scenario(IDLE, overrides=["budget={ server_steps = 1 }", "algorithm.cuts=false"])
     return sweep.replicates([one], n_runs)
 
 

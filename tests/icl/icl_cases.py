@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fedsim.icl.oracle import IclOracle
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import TaskData
 from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.problems.icl.oracle import IclOracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 PARAMETERS = SurrogateParameters(

@@ -17,12 +17,12 @@ from fedsim.icl.attacks.backdoor import Backdoor
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
 from fedsim.icl.attacks.flipped_queries import FlippedQueries
 from fedsim.icl.attacks.off_topic import OffTopic
-from fedsim.icl.baseline_problem import BaselineOracle, BaselineProblem
 from fedsim.icl.baselines.random_icl import RandomIcl
-from fedsim.icl.oracle import IclOracle
 from fedsim.icl.phases import over_time, stacked
 from fedsim.icl.pools import Pool
-from fedsim.icl.problem import IclProblem
+from fedsim.problems.baseline import BaselineOracle, BaselineProblem
+from fedsim.problems.icl.oracle import IclOracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario import Scenario
 from fedsim.simulation import run
 from fedsim.streams import Streams

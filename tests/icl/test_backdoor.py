@@ -18,14 +18,14 @@ from fedsim.attack import Assigned
 from fedsim.errors import InputError
 from fedsim.icl.attacks.backdoor import Backdoor
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
-from fedsim.icl.baseline_problem import BaselineOracle, BaselineProblem
 from fedsim.icl.baselines.random_icl import RandomIcl
 from fedsim.icl.models.base import BlackBox, Prompts
 from fedsim.icl.models.fitted.arithmetic import rows_used
 from fedsim.icl.models.surrogate import Surrogate
-from fedsim.icl.oracle import IclOracle
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import TaskData, Triggered
+from fedsim.problems.baseline import BaselineOracle, BaselineProblem
+from fedsim.problems.icl.oracle import IclOracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 TRIGGER = " I watched this 3D movie."

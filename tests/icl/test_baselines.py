@@ -16,7 +16,6 @@ from text_cases import tiny_text_task
 from fedsim.attack import Assigned
 from fedsim.icl.attacks import DemonstrationAttack
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
-from fedsim.icl.baseline_problem import BaselineOracle, BaselineProblem
 from fedsim.icl.baselines import BASELINES, adaicl, encoder_mlp, retrieval
 from fedsim.icl.baselines.adaicl import AdaIcl
 from fedsim.icl.baselines.encoder_mlp import EncoderMlp
@@ -29,6 +28,7 @@ from fedsim.icl.models.label_probabilities import content_free, probabilities
 from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Text
 from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.problems.baseline import BaselineOracle, BaselineProblem
 from fedsim.scenario import Scenario
 from fedsim.simulation import run
 from fedsim.streams import Streams

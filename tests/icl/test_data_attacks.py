@@ -30,10 +30,10 @@ from fedsim.icl.attacks.poison import with_rows
 from fedsim.icl.attacks.random_labels import RandomLabels
 from fedsim.icl.models.linear_attention import LinearAttention
 from fedsim.icl.models.surrogate import Surrogate
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Text, Texts
 from fedsim.icl.tasks.gaussian import Latent
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario import Scenario
 from fedsim.simulation import run
 from fedsim.streams import Stream, Streams

@@ -20,8 +20,8 @@ from fedsim.icl.models.fitted.arithmetic import FittedScorer, errors_of, logits,
 from fedsim.icl.models.fitted.estimation import Ridges, estimate, principal_components
 from fedsim.icl.models.fitted.fit import FIT_SEED, fit, random_prompts
 from fedsim.icl.models.fitted.parameters import address, read, write
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Text
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 pytest.importorskip("wordllama")

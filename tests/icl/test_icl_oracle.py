@@ -12,8 +12,8 @@ import torch
 from icl_cases import plain_loss, tiny_oracle, tiny_task
 from torch import Tensor
 
-from fedsim.icl.oracle import JOBS_AT_ONCE, IclOracle
-from fedsim.icl.problem import IclProblem
+from fedsim.problems.icl.oracle import JOBS_AT_ONCE, IclOracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 P = torch.tensor([[[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]]], dtype=torch.float64)

@@ -9,8 +9,8 @@ import torch
 from icl_cases import plain_loss, plain_scores, tiny_oracle, tiny_task
 from pydantic import ValidationError
 
-from fedsim.icl.oracle import IclOracle
-from fedsim.icl.problem import IclProblem
+from fedsim.problems.icl.oracle import IclOracle
+from fedsim.problems.icl.problem import IclProblem
 
 SST2 = {"kind": "calibrated", "name": "sst2"}
 
@@ -164,5 +164,5 @@ def test_settings_are_read_without_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, fedsim.icl.problem; sys.exit('torch' in sys.modules)"
+    code = "import sys, fedsim.problems.icl.problem; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

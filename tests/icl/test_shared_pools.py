@@ -16,8 +16,8 @@ from text_cases import tiny_text_task
 from fedsim.attack import Assigned
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
 from fedsim.icl.pools import Pool
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario import Scenario
 from fedsim.simulation import Run, run
 from fedsim.streams import Streams

@@ -13,10 +13,10 @@ from icl_cases import tiny_task
 from text_cases import tiny_text_task
 
 from fedsim.errors import InputError
-from fedsim.icl.problem import IclProblem
-from fedsim.icl.show_prompt import exact_prompt
 from fedsim.icl.tasks.base import Text
-from fedsim.learning.quadratic import Quadratic
+from fedsim.problems.icl.problem import IclProblem
+from fedsim.problems.icl.show_prompt import exact_prompt
+from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
 from fedsim.simulation import run
 from fedsim.streams import Stream, Streams

@@ -9,10 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsim.learning.oracle import RealisationRule
-from fedsim.learning.settings import LearningSettings
-from fedsim.learning.tuner import ServerState, Tuner
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.algorithms.base import Bench
+from fedsim.algorithms.dbt.cendbt import Cendbt
+from fedsim.algorithms.dbt.settings import CommonRules, Cuts, Rules
+from fedsim.algorithms.dbt.tuner import ServerState, Tuner
+from fedsim.attack import Assigned
+from fedsim.learning.batching import Job
+from fedsim.learning.filters.base import Filtering
+from fedsim.messages import Snapshot, Ticket
+from fedsim.problems.base import RealisationRule
+from fedsim.problems.quadratic import Quadratic
+from fedsim.streams import Streams
 
 SGD = {"kind": "sgd", "learning_rate": 0.05}
 TOY = {
@@ -23,14 +30,14 @@ TOY = {
 """Plain gradient steps of 0.05 at every place."""
 
 
-def toy_settings(**changes: Any) -> LearningSettings:
+def toy_settings(**changes: Any) -> Rules:
     """Return the toy's settings with these tables laid over."""
     table: dict[str, Any] = {
         key: dict(value) if isinstance(value, dict) else value for key, value in TOY.items()
     }
     for key, value in changes.items():
         table[key] = table.get(key, {}) | value if isinstance(value, dict) and key != "optimizer" else value
-    return LearningSettings.model_validate(table)
+    return Rules.model_validate(table)
 
 
 class ToyOracle:
@@ -115,6 +122,34 @@ class ToyOracle:
         return {"loss": float(own.mean()), "accuracy": float("nan"), "loss_consensus": float(shared.mean())}
 
 
+class GivenBench(Bench):
+    """A workbench whose oracle, and what judges messages, are given."""
+
+    def __init__(
+        self,
+        oracle: Any,
+        n_workers: int,
+        attacks: Sequence[Assigned] = (),
+        filtering: Filtering | None = None,
+    ) -> None:
+        super().__init__(Quadratic(), n_workers, Streams(0), attacks)
+        self._oracle = oracle
+        self._filtering = filtering
+
+    def oracle(self, *, pooled: bool = False, judge: Any = None) -> Any:
+        return self._oracle
+
+    def filtering(self, judge: Any, oracle: Any) -> Filtering | None:
+        return self._filtering
+
+
+def centralised(oracle: Any, attacks: Sequence[Assigned] = (), **changes: Any) -> Tuner:
+    """Return the tuner of cenDBT with the toy's settings."""
+    rules = toy_settings(**changes)
+    shared = {name: getattr(rules, name) for name in CommonRules.model_fields}
+    return Cendbt(**shared).open(GivenBench(oracle, 1, attacks))
+
+
 class Drive:
     """Hands jobs out and tickets in as the event loop would, in an order that the test decides.
 
@@ -124,6 +159,7 @@ class Drive:
 
     def __init__(self, tuner: Tuner, n_workers: int, late: bool = False) -> None:
         self.tuner = tuner
+        self.kind = "outer" if hasattr(tuner, "rules") else "local"
         self.late = late
         self.version = 0
         self.jobs = [0] * n_workers
@@ -145,35 +181,43 @@ class Drive:
             everyone = list(self.tuner.alive)
             started = everyone if participants is None else participants
             drained = [worker for worker in started if worker not in active]
-            self.tuner.begin_cut(self._finished(drained), started)
-            for _ in range(cut_rounds):
-                self.round(started)
-            state = self.tuner.end_cut()
+            state = self.interlude(self._finished(drained), started, cut_rounds)
         for worker in started:
             self.read[worker] = Snapshot(self.version, state)
             self._hand_out(worker)
         return state
 
-    def round(self, workers: list[int]) -> None:
+    def interlude(self, drained: list[Ticket], participants: list[int], rounds: int) -> ServerState:
+        """Go through a polyhedron update with these workers."""
+        self.tuner.rules = self.tuner.rules.model_copy(update={"cuts": Cuts(rounds=rounds)})
+        inside = self.tuner.interlude(drained, participants)
+        content = next(inside)
+        while True:
+            try:
+                content = inside.send(self.round(participants, content))
+            except StopIteration as end:
+                return end.value
+
+    def round(self, workers: list[int], content: Any) -> list[Ticket]:
         """One inner round with these workers."""
         tickets = []
         for worker in workers:
-            snapshot = Snapshot(self.version, self.tuner._rounds.loop)
-            self.tuner.hand_out(worker, self.jobs[worker], JobKind.INNER, snapshot)
-            tickets.append(Ticket(worker, self.jobs[worker], JobKind.INNER, snapshot, 0.0, 0.0))
+            snapshot, job = Snapshot(self.version, content), self.jobs[worker]
+            self.tuner.hand_out(Job(worker, job, "inner", content))
+            tickets.append(Ticket(worker, job, "inner", snapshot, 0.0, 0.0))
             self.jobs[worker] += 1
-        self.tuner.cut_round(tickets)
+        return tickets
 
     def _hand_out(self, worker: int) -> None:
         if not self.late:
-            self.tuner.hand_out(worker, self.jobs[worker], JobKind.OUTER, self.read[worker])
+            self.tuner.hand_out(Job(worker, self.jobs[worker], self.kind, self.read[worker].content))
 
     def _finished(self, workers: list[int]) -> list[Ticket]:
         tickets = []
         for worker in workers:
             if self.late:
-                self.tuner.hand_out(worker, self.jobs[worker], JobKind.OUTER, self.read[worker])
-            tickets.append(Ticket(worker, self.jobs[worker], JobKind.OUTER, self.read[worker], 0.0, 0.0))
+                self.tuner.hand_out(Job(worker, self.jobs[worker], self.kind, self.read[worker].content))
+            tickets.append(Ticket(worker, self.jobs[worker], self.kind, self.read[worker], 0.0, 0.0))
             self.jobs[worker] += 1
         return tickets
 

@@ -4,45 +4,61 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from learning_cases import Drive, ToyOracle, toy_settings
+from learning_cases import Drive, GivenBench, ToyOracle
 from pydantic import ValidationError
 from torch import Tensor
 
+from fedsim.algorithms import ALGORITHMS
+from fedsim.algorithms.averaging.averager import Averager
+from fedsim.algorithms.averaging.base import AveragingRules
+from fedsim.algorithms.averaging.fedbdpl import Fedbdpl
 from fedsim.attack import Assigned
-from fedsim.errors import InputError
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.learning import chunks
-from fedsim.learning.algorithms import ALGORITHMS
-from fedsim.learning.algorithms.fedbdpl import Fedbdpl
 from fedsim.learning.attacks import MessageAttack
-from fedsim.learning.averager import Averager
-from fedsim.learning.door import Door
+from fedsim.learning.batching import Job
 from fedsim.learning.filters import Arrival
 from fedsim.learning.filters.basgd import Basgd
+from fedsim.learning.optimizers import OPTIMIZERS, Optimizer
 from fedsim.learning.optimizers.adam import Adam
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.messages import Snapshot, Ticket
+from fedsim.problems.icl.problem import IclProblem
+from fedsim.problems.quadratic import Quadratic
+from fedsim.schedule import Rounds, Steps
 from fedsim.streams import Streams
 
 ADAM = {"kind": "adam", "learning_rate": 0.05}
-AVERAGE = {"outer": {"kind": "mean"}, "rows": "active"}
+SGD = {"kind": "sgd", "learning_rate": 0.05}
+AVERAGE = {"outer": {"kind": "mean"}}
+
+
+def made(optimizer: Any) -> Optimizer:
+    return OPTIMIZERS.validate(optimizer)  # type: ignore[return-value]
 
 
 def tensor(numbers: Any) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-def toy(n_workers: int = 3, local_steps: int = 1, door: Door | None = None, **changes: Any) -> Averager:
+def toy(
+    n_workers: int = 3,
+    local_steps: int = 1,
+    attacks: Sequence[Assigned] = (),
+    optimizer: Any = SGD,
+    aggregation: Any = None,
+) -> Averager:
     oracle = ToyOracle(n_workers)
     # Of slopes that are all positive Adam's first steps are all equal, and the projection takes them away.
     oracle.L -= 0.5
-    return Averager(oracle, toy_settings(**changes), n_workers, local_steps, door)
+    rules = None if aggregation is None else AveragingRules.model_validate(aggregation)
+    return Averager(GivenBench(oracle, n_workers, attacks), made(optimizer), local_steps, rules)
 
 
 def sampled(n_workers: int, local_steps: int, use_demonstrations: bool = True) -> Averager:
@@ -53,10 +69,10 @@ def sampled(n_workers: int, local_steps: int, use_demonstrations: bool = True) -
     task = Synthetic(parameters=parameters, n_words=3, n_candidates=5, n_demonstrations=4, train_per_class=2)
     problem = IclProblem(task=task, n_samples=4, batch=3, use_demonstrations=use_demonstrations)
     oracle = problem.prepare(Streams(3), n_workers)
-    return Averager(oracle, toy_settings(optimizer=ADAM), n_workers, local_steps)
+    return Averager(GivenBench(oracle, n_workers), made(ADAM), local_steps)
 
 
-class Rounds:
+class Server:
     """Hands out jobs to the clients drawn for a round, and their tickets in, as a synchronous server does."""
 
     def __init__(self, averager: Averager, n_workers: int) -> None:
@@ -69,8 +85,8 @@ class Rounds:
         tickets = []
         for worker in workers:
             job, skips = self.jobs[worker], worker in skipping
-            self.averager.hand_out(worker, job, JobKind.OUTER, snapshot, 0.0, skips)
-            tickets.append(Ticket(worker, job, JobKind.OUTER, snapshot, 0.0, 0.0, skips))
+            self.averager.hand_out(Job(worker, job, "local", snapshot.content, 0.0, skips))
+            tickets.append(Ticket(worker, job, "local", snapshot, 0.0, 0.0, skips))
             self.jobs[worker] += 1
         self.version += 1
         return self.averager.take_step(tickets).z
@@ -101,8 +117,8 @@ class NotANumber(MessageAttack):
         return torch.full_like(own, torch.nan)
 
 
-def door(attack: MessageAttack) -> Door:
-    return Door([Assigned(attack, frozenset(attack.workers))], Streams(0))
+def by(attack: MessageAttack) -> list[Assigned]:
+    return [Assigned(attack, frozenset(attack.workers))]
 
 
 def slopes(averager: Averager, by_worker: list[list[float]]) -> None:
@@ -126,7 +142,7 @@ SENT = tensor([[-0.01, 0.005, 0.005], [0.01, -0.02, 0.01]]) + THIRD
 def test_a_round_by_hand(rules: Any, expected: list[float]) -> None:
     averager = toy(aggregation=rules)
     slopes(averager, SLOPES)
-    theta = Rounds(averager, 3).round([0, 1])
+    theta = Server(averager, 3).round([0, 1])
     torch.testing.assert_close(averager.received[:2, 0], SENT)
     torch.testing.assert_close(theta, tensor([expected, [0.0] * 3]) + THIRD)
 
@@ -134,7 +150,7 @@ def test_a_round_by_hand(rules: Any, expected: list[float]) -> None:
 def test_all_clients_weigh_the_same_however_often_they_took_part() -> None:
     averager = toy()
     slopes(averager, SLOPES)
-    rounds = Rounds(averager, 3)
+    rounds = Server(averager, 3)
     for _ in range(3):
         before = rounds.round([0])
     theta = rounds.round([0, 1])
@@ -144,7 +160,7 @@ def test_all_clients_weigh_the_same_however_often_they_took_part() -> None:
 def test_clients_start_at_theta_and_not_where_they_were() -> None:
     averager = toy()
     slopes(averager, SLOPES)
-    rounds = Rounds(averager, 3)
+    rounds = Server(averager, 3)
     rounds.round([0])
     theta = rounds.round([1])
     again = rounds.round([0])
@@ -153,7 +169,7 @@ def test_clients_start_at_theta_and_not_where_they_were() -> None:
 
 def test_local_steps_are_single_steps_one_after_the_other() -> None:
     twice, once = toy(2, local_steps=2, optimizer=ADAM), toy(2, optimizer=ADAM)
-    two, one = Rounds(twice, 2), Rounds(once, 2)
+    two, one = Server(twice, 2), Server(once, 2)
     for _ in range(3):
         expected = [one.round([1]) for _ in "12"][-1]
         assert torch.equal(two.round([1]), expected)
@@ -191,7 +207,7 @@ def test_the_order_in_which_clients_are_drawn_or_answer_does_not_matter() -> Non
     found = []
     for order in itertools.permutations(range(3)):
         averager = toy(optimizer=ADAM)
-        rounds = Rounds(averager, 3)
+        rounds = Server(averager, 3)
         rounds.round(order)
         found.append(rounds.round(order[::-1]))
     for theta in found:
@@ -201,7 +217,7 @@ def test_the_order_in_which_clients_are_drawn_or_answer_does_not_matter() -> Non
 def test_each_client_keeps_the_memory_of_its_optimizer() -> None:
     """Adam's moments and step numbers are the client's own, also over rounds that it sits out."""
     averager, adam = toy(2, optimizer=ADAM), Adam(learning_rate=0.05)
-    rounds, memory = Rounds(averager, 2), {}
+    rounds, memory = Server(averager, 2), {}
     q = averager._oracle.start_q.repeat(2, 1, 1)
     for count, worker in [(1, 0), (2, 0), (1, 1), (3, 0)]:
         theta = averager.state.z
@@ -268,9 +284,11 @@ class Twin:
 
 @pytest.mark.parametrize(("local_steps", "outer_rate"), [(1, 1.0), (3, 0.6)])
 def test_whole_runs_equal_the_slow_twin(local_steps: int, outer_rate: float) -> None:
-    averager = toy(4, local_steps, optimizer=ADAM, aggregation=AVERAGE | {"outer_rate": outer_rate})
+    averager = toy(
+        4, local_steps, optimizer=ADAM, aggregation={"outer": {"kind": "mean"}, "outer_rate": outer_rate}
+    )
     twin = Twin(averager._oracle.L.numpy(), local_steps, outer_rate, 0.05)  # type: ignore[attr-defined]
-    rounds, rng = Rounds(averager, 4), np.random.default_rng(1)
+    rounds, rng = Server(averager, 4), np.random.default_rng(1)
     for _ in range(8):
         workers = rng.choice(4, 2, replace=False).tolist()
         theta = rounds.round(workers)
@@ -283,7 +301,7 @@ def test_whole_runs_equal_the_slow_twin(local_steps: int, outer_rate: float) -> 
 def test_with_all_clients_one_plain_step_is_a_step_of_the_centralised_form() -> None:
     """FedSGD: inside the simplex the mean of projected steps is the projected mean step."""
     averager = toy(3, optimizer={"kind": "sgd", "learning_rate": 0.01})
-    rounds = Rounds(averager, 3)
+    rounds = Server(averager, 3)
     theta, q = averager.state.z, averager.tables.Q.clone()
     for _ in range(5):
         by_p, by_q = averager._oracle.upper([0, 1, 2], [0] * 3, theta.expand(3, 2, 3), q)
@@ -307,7 +325,7 @@ def test_a_stale_message_adds_what_its_client_did() -> None:
 def test_who_skips_the_work_sends_theta_as_it_read_it() -> None:
     averager = toy(local_steps=2)
     slopes(averager, SLOPES)
-    rounds = Rounds(averager, 3)
+    rounds = Server(averager, 3)
     before = rounds.round([0])
     calls = list(averager._oracle.upper_jobs)  # type: ignore[attr-defined]
     assert torch.equal(rounds.round([1], skipping=[1]), before)
@@ -318,10 +336,10 @@ def test_who_skips_the_work_sends_theta_as_it_read_it() -> None:
 
 
 def test_a_message_that_is_turned_away_is_as_if_not_sent() -> None:
-    averager = toy(door=door(NotANumber(workers=(1,))))
+    averager = toy(attacks=by(NotANumber(workers=(1,))))
     averager._oracle.L[0] = 0.5  # type: ignore[attr-defined]
     slopes(averager, SLOPES)
-    rounds = Rounds(averager, 3)
+    rounds = Server(averager, 3)
     theta = rounds.round([0, 1])
     torch.testing.assert_close(theta[0], SENT[0])
     assert torch.equal(rounds.round([1]), theta)
@@ -330,8 +348,8 @@ def test_a_message_that_is_turned_away_is_as_if_not_sent() -> None:
 
 
 def test_what_is_turned_away_reports_no_demonstrations_either() -> None:
-    averager = toy(door=door(NotANumber(workers=(1,))))
-    Rounds(averager, 3).round([0, 1])
+    averager = toy(attacks=by(NotANumber(workers=(1,))))
+    Server(averager, 3).round([0, 1])
     assert torch.equal(averager._reported_q[0], averager.tables.Q[0])
     assert not torch.equal(averager.tables.Q[1], averager._oracle.start_q)
     assert torch.equal(averager._reported_q[1], averager._oracle.start_q)
@@ -339,9 +357,9 @@ def test_what_is_turned_away_reports_no_demonstrations_either() -> None:
 
 def test_a_lie_by_hand() -> None:
     """Worker 1 says 1.01 for the first candidate; the mean is no distribution and is projected."""
-    averager = toy(door=door(Told(workers=(1,), first=1.01)))
+    averager = toy(attacks=by(Told(workers=(1,), first=1.01)))
     slopes(averager, SLOPES)
-    theta = Rounds(averager, 3).round([0, 1])
+    theta = Server(averager, 3).round([0, 1])
     rows = torch.stack([SENT[0], tensor([1.01, THIRD - 0.02, THIRD + 0.01])])
     torch.testing.assert_close(theta[0], averager._project(rows.mean(0)))
     assert averager.counts()["rejected"] == 0
@@ -349,8 +367,8 @@ def test_a_lie_by_hand() -> None:
 
 @pytest.mark.parametrize("first", [1e300, -1.7e308])
 def test_huge_lies_leave_theta_a_distribution(first: float) -> None:
-    averager = toy(door=door(Told(workers=(1, 2), first=first)))
-    theta = Rounds(averager, 3).round([0, 1, 2])
+    averager = toy(attacks=by(Told(workers=(1, 2), first=first)))
+    theta = Server(averager, 3).round([0, 1, 2])
     torch.testing.assert_close(theta.sum(1), tensor([1.0, 1.0]))
     assert float(theta[0, 0]) == (1.0 if first > 0 else 0.0)
 
@@ -358,7 +376,7 @@ def test_huge_lies_leave_theta_a_distribution(first: float) -> None:
 def test_an_honest_door_changes_no_bit() -> None:
     found = []
     for attacks in ((), (Assigned(Told(workers=(1,), first=7.0, start_s=5.0), frozenset({1})),)):
-        averager = toy(door=Door(attacks, Streams(0)), optimizer=ADAM)
+        averager = toy(attacks=attacks, optimizer=ADAM)
         drive = Drive(averager, 3)  # type: ignore[arg-type]
         found.append([drive.step(active).z for active in ([0], [1, 2], [0, 1, 2], [2])])
     for clean, attacked in zip(*found, strict=True):
@@ -367,7 +385,7 @@ def test_an_honest_door_changes_no_bit() -> None:
 
 def test_a_filter_at_work() -> None:
     """Two buffers: nothing moves until both hold something, then theta moves by the mean of both updates."""
-    averager = Averager(ToyOracle(3), toy_settings(), 3, filtering=Basgd(buffers=2).open(3))
+    averager = Averager(GivenBench(ToyOracle(3), 3, filtering=Basgd(buffers=2).open(3)), made(SGD))
     slopes(averager, SLOPES)
     drive = Drive(averager, 3)  # type: ignore[arg-type]
     start = averager.state.z
@@ -397,7 +415,7 @@ class Watching:
 
 def test_what_a_filter_is_shown() -> None:
     watching = Watching()
-    averager = Averager(ToyOracle(3), toy_settings(), 3, filtering=watching)
+    averager = Averager(GivenBench(ToyOracle(3), 3, filtering=watching), made(SGD))
     slopes(averager, SLOPES)
     drive = Drive(averager, 3)  # type: ignore[arg-type]
     start, first = averager.state.z, drive.step([0]).z
@@ -421,13 +439,12 @@ def test_measurements_are_of_theta_and_of_what_was_reported() -> None:
     expected = oracle.evaluate([0, 1, 2], theta.expand(3, 2, 3), q, theta)
     found = averager.evaluate([0, 1, 2])
     assert found["loss"] == expected["loss"] == pytest.approx(expected["loss_consensus"])
-    assert (found["consensus_gap"], found["cuts"]) == (0.0, 0)
 
 
 def test_without_demonstrations_q_stays_where_it_is() -> None:
     for use, moved in ((True, True), (False, False)):
         averager = sampled(2, 2, use)
-        Rounds(averager, 2).round([0, 1])
+        Server(averager, 2).round([0, 1])
         assert bool((averager._oracle.start_q != averager.tables.Q).any()) is moved
         assert not torch.equal(averager.state.z, averager._oracle.start_p)
 
@@ -441,26 +458,19 @@ def test_a_client_that_was_given_up_takes_part_no_more() -> None:
     assert list(averager.alive) == [0, 1]
 
 
-def test_the_rules_of_the_bilevel_form_have_no_place_here() -> None:
-    with pytest.raises(InputError, match=r"learning\.robust: averaging has no such terms"):
-        toy(robust={"psi": 0.1})
-
-
 # The part of a scenario.
 
 
 def test_what_a_scenario_says_by_hand() -> None:
     assert ALGORITHMS["fedbdpl"] is Fedbdpl
-    rounds, drawn = Fedbdpl(), Fedbdpl(participants=3, local_steps=4)
-    stepping = Fedbdpl(wait_for=2, tau=6)
-    assert [part.step_rule(10) for part in (rounds, drawn, stepping)] == [(10, 1), (3, 1), (2, 6)]
-    assert [part.sampled(10) for part in (rounds, drawn, stepping)] == [None, 3, None]
-    assert [part.steps_a_job for part in (rounds, drawn, stepping)] == [1, 4, 1]
-    for kind, part in ALGORITHMS:
-        made = part()  # type: ignore[call-arg]
-        assert made.averages is (kind == "fedbdpl")  # type: ignore[attr-defined]
-        assert (made.sampled(10), made.steps_a_job) == (None, 1)  # type: ignore[attr-defined]
-        made.check(toy_settings())  # type: ignore[attr-defined]
+    parts = Fedbdpl(), Fedbdpl(participants=3, local_steps=4), Fedbdpl(wait_for=2, tau=6)
+    assert [part.rule(10) for part in parts] == [Steps(10, 1), Rounds(3), Steps(2, 6)]
+    problem = Quadratic(calls=7, bytes_up=100, bytes_down=50)
+    setting = SimpleNamespace(problem=problem, n_workers=10)
+    costs = [part.schedule(setting).work["local"].cost for part in parts]  # type: ignore[arg-type]
+    assert [cost.calls for cost in costs] == [7, 28, 7]
+    assert {(cost.bytes_up, cost.bytes_down) for cost in costs} == {(100, 50)}
+    assert {part.schedule(setting).interlude for part in parts} == {None}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -478,16 +488,7 @@ def test_bad_settings(settings: Any, message: str) -> None:
         Fedbdpl(**settings)
 
 
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
-        ({"robust": {"psi": 0.1}}, "learning.robust: fedbdpl has no such terms"),
-        ({"aggregation": {"inner": {"kind": "mean"}}}, "fedbdpl has no inner loop, expected outer alone"),
-        ({"aggregation": AVERAGE | {"inner": {"kind": "mean"}}}, "fedbdpl has no inner loop"),
-        ({"aggregation": {"outer": {"kind": "mean"}}}, "found 'held', expected \"active\""),
-    ],
-)
-def test_rules_that_do_not_fit(rules: Any, message: str) -> None:
-    Fedbdpl().check(toy_settings(aggregation=AVERAGE))
-    with pytest.raises(ValueError, match=message):
-        Fedbdpl().check(toy_settings(**rules))
+@pytest.mark.parametrize("aggregation", [{}, {"before": [{"kind": "norm_clipping", "radius": 1.0}]}])
+def test_a_rule_must_be_named(aggregation: Any) -> None:
+    with pytest.raises(ValidationError, match="outer: missing"):
+        Fedbdpl(aggregation=aggregation)

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learning_cases import ToyOracle, toy_settings
+from learning_cases import GivenBench, ToyOracle, toy_settings
 
-from fedsim.learning.algorithms.asyndbt import Asyndbt
-from fedsim.learning.averager import Averager
-from fedsim.learning.quadratic import Quadratic
-from fedsim.learning.settings import LearningSettings
-from fedsim.learning.tuner import Tuner
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.algorithms.averaging.averager import Averager
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.settings import Cuts
+from fedsim.algorithms.dbt.tuner import Tuner
+from fedsim.learning.batching import Job
+from fedsim.learning.optimizers.adam import Adam
+from fedsim.messages import Snapshot, Ticket
+from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
 from fedsim.scenario.model import Budget, Evaluation
 from fedsim.simulation import run
@@ -24,7 +26,7 @@ from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.llm_service.independent import Independent
-from fedsim.timing.settings import CutPlan, ServerSettings
+from fedsim.timing.settings import ServerSettings
 
 ADAM = {"kind": "adam", "learning_rate": 0.05}
 KINDS = pytest.mark.parametrize("kind", [Tuner, Averager])
@@ -33,13 +35,16 @@ KINDS = pytest.mark.parametrize("kind", [Tuner, Averager])
 def learner(kind: type[Tuner] | type[Averager], n_workers: int = 3) -> Any:
     oracle = ToyOracle(n_workers)
     oracle.L -= 0.5  # else Adam's first steps are all equal, and the projection takes them away
-    return kind(oracle, toy_settings(optimizer=ADAM), n_workers)
+    rules = toy_settings(optimizer=ADAM)
+    if kind is Averager:
+        return Averager(GivenBench(oracle, n_workers), rules.optimizer)
+    return Tuner(GivenBench(oracle, n_workers), rules)
 
 
 def hand_out(half: Any, worker: int, job: int, version: int = 0) -> Ticket:
-    snapshot = Snapshot(version, half.state)
-    half.hand_out(worker, job, JobKind.OUTER, snapshot)
-    return Ticket(worker, job, JobKind.OUTER, snapshot, 0.0, 0.0)
+    kind = "local" if isinstance(half, Averager) else "outer"
+    half.hand_out(Job(worker, job, kind, half.state))
+    return Ticket(worker, job, kind, Snapshot(version, half.state), 0.0, 0.0)
 
 
 def state(half: Any, worker: int) -> list[torch.Tensor]:
@@ -145,10 +150,10 @@ def test_who_joins_late_is_out_before_it_has_a_job(kind: Any) -> None:
 def scenario(group: WorkerGroup, **settings: Any) -> Scenario:
     table: dict[str, Any] = {
         "name": "forgetting",
-        "algorithm": Asyndbt(wait_for=3, tau=1),
-        "cuts": CutPlan(every=5, rounds=2),
+        "algorithm": Asyndbt(
+            wait_for=3, tau=1, cuts=Cuts(every=5, rounds=2), optimizer=Adam(learning_rate=0.05)
+        ),
         "problem": Quadratic(dimension=3, noise_std=0.1),
-        "learning": LearningSettings.model_validate({"optimizer": ADAM}),
         "workers": (group,),
         "llm": Independent(latency=Constant(value_s=0.0)),
         "server": ServerSettings(step_s=0.0),

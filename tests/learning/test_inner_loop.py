@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from learning_cases import ToyOracle, distributions, toy_settings
 from torch import Tensor
 
+from fedsim.algorithms.dbt.inner_loop import InnerLoop, server_round, start_loop, worker_round
+from fedsim.algorithms.dbt.robust import inner_z_gradient, outer_pull, worker_pull
+from fedsim.algorithms.dbt.settings import InnerSettings, RobustSettings
 from fedsim.learning import simplex
-from fedsim.learning.inner_loop import InnerLoop, server_round, start_loop, worker_round
-from fedsim.learning.robust import inner_z_gradient, outer_pull, worker_pull
-from fedsim.learning.settings import InnerSettings, RobustSettings
 
 
 def tensor(numbers: Any) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from learning_cases import distributions
 from torch import Tensor
 
-from fedsim.learning.lagrangian import Multipliers, ascend, regularised, values, z_gradient
-from fedsim.learning.polyhedron import Polyhedron
-from fedsim.learning.settings import MultiplierSettings
+from fedsim.algorithms.dbt.lagrangian import Multipliers, ascend, regularised, values, z_gradient
+from fedsim.algorithms.dbt.polyhedron import Polyhedron
+from fedsim.algorithms.dbt.settings import MultiplierSettings
 
 
 def by_hand() -> tuple[Polyhedron, Tensor, Tensor]:

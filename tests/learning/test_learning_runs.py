@@ -10,17 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from learning_cases import ToyOracle, toy_settings
+from learning_cases import GivenBench, ToyOracle, toy_settings
 from torch import Tensor
 
 from fedsim import simulation
-from fedsim.icl.oracle import IclOracle
+from fedsim.algorithms.base import Bench
+from fedsim.algorithms.dbt.cendbt import Cendbt
+from fedsim.algorithms.dbt.distributed import Distributed
+from fedsim.algorithms.dbt.tuner import Tuner
+from fedsim.learning.batching import Job
 from fedsim.learning.categorical import draw
 from fedsim.learning.simplex import is_distribution
-from fedsim.learning.tuner import Tuner
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.messages import Snapshot, Ticket
+from fedsim.problems.icl.oracle import IclOracle
 from fedsim.scenario import Scenario
 from fedsim.scenario.files import parse
+from fedsim.schedule import Steps
 
 PARAMETERS = {
     "base_alignment": 0.5,
@@ -32,21 +37,20 @@ PARAMETERS = {
 }
 TASK = {"n_words": 4, "n_candidates": 6, "n_demonstrations": 5, "train_per_class": 3, "test_counts": [4, 4]}
 N_SAMPLES, BATCH = 4, 5
+COMMON = {"cuts": {"every": 8, "rounds": 3}, "optimizer": {"kind": "adam", "learning_rate": 0.05}}
 
 
 def small(algorithm: dict[str, Any], **changes: Any) -> Scenario:
     """Return a sampled in-context scenario of three workers, one of them slower."""
     table: dict[str, Any] = {
         "name": "small",
-        "algorithm": algorithm,
+        "algorithm": {key: value for key, value in {**COMMON, **algorithm}.items() if value is not None},
         "problem": {
             "kind": "icl",
             "task": {"kind": "synthetic", "parameters": PARAMETERS} | TASK,
             "n_samples": N_SAMPLES,
             "batch": BATCH,
         },
-        "learning": {"optimizer": {"kind": "adam", "learning_rate": 0.05}, "z_rate": 0.05},
-        "cuts": {"every": 8, "rounds": 3},
         "workers": [
             {"count": 2, "upload": {"kind": "lognormal", "median_s": 0.03, "sigma": 1.0}},
             {"name": "slow", "count": 1, "slow_down": 4.0},
@@ -58,9 +62,10 @@ def small(algorithm: dict[str, Any], **changes: Any) -> Scenario:
     return parse(table | changes)
 
 
-ASYNDBT: dict[str, Any] = {"kind": "asyndbt", "wait_for": 2, "tau": 4}
-SDBT: dict[str, Any] = {"kind": "sdbt"}
-CENDBT: dict[str, Any] = {"kind": "cendbt"}
+ASYNDBT: dict[str, Any] = {"kind": "asyndbt", "wait_for": 2, "tau": 4, "z_rate": 0.05}
+SDBT: dict[str, Any] = {"kind": "sdbt", "z_rate": 0.05}
+WITHOUT_WORDS: dict[str, Any] = ASYNDBT | {"z_rate": None, "cuts": None}
+CENDBT: dict[str, Any] = {"kind": "cendbt", "machine": "workers"}
 
 
 class Seen:
@@ -70,7 +75,7 @@ class Seen:
         self.tuner: Tuner
         self.active: list[list[Ticket]] = []
         self.drained: list[list[Ticket]] = []
-        self.handed: list[tuple[int, int, JobKind, Snapshot]] = []
+        self.handed: list[Job] = []
         self.oracle: ToyOracle | None = None
 
 
@@ -78,15 +83,14 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Watch the seam: keep the tuner of the last run; run on `seen.oracle` where a test sets one."""
     seen = Seen()
-    original = simulation._tuner
+    originals = {part: part.open for part in (Distributed, Cendbt)}
 
-    def watched(scenario: Scenario, streams: Any) -> Tuner:
-        tuner = original(scenario, streams)
-        if seen.oracle is not None:
-            n_workers, _ = simulation.computing_workers(scenario)
-            tuner = Tuner(seen.oracle, scenario.learning, n_workers, not scenario.algorithm.centralised)
+    def watched(algorithm: Any, bench: Bench) -> Tuner:
+        original = originals[Cendbt if isinstance(algorithm, Cendbt) else Distributed]
+        given = bench if seen.oracle is None else GivenBench(seen.oracle, bench.n_workers)
+        tuner = original(algorithm, given)
         seen.tuner, seen.active, seen.drained, seen.handed = tuner, [], [], []
-        take_step, begin_cut, hand_out = tuner.take_step, tuner.begin_cut, tuner.hand_out
+        take_step, interlude, hand_out = tuner.take_step, tuner.interlude, tuner.hand_out
 
         def step(tickets: list[Ticket]) -> Any:
             seen.active.append(tickets)
@@ -94,25 +98,31 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
         def begin(drained: list[Ticket], participants: list[int]) -> Any:
             seen.drained.append(drained)
-            return begin_cut(drained, participants)
+            return interlude(drained, participants)
 
-        def hand(worker: int, job: int, kind: JobKind, snapshot: Snapshot, *when: Any) -> None:
-            seen.handed.append((worker, job, kind, snapshot))
-            hand_out(worker, job, kind, snapshot, *when)
+        def hand(job: Job) -> None:
+            seen.handed.append(job)
+            hand_out(job)
 
         monkeypatch.setattr(tuner, "take_step", step)
-        monkeypatch.setattr(tuner, "begin_cut", begin)
+        monkeypatch.setattr(tuner, "interlude", begin)
         monkeypatch.setattr(tuner, "hand_out", hand)
         return tuner
 
-    monkeypatch.setattr(simulation, "_tuner", watched)
+    for part in originals:
+        monkeypatch.setattr(part, "open", watched)
     return seen
 
 
-@pytest.mark.parametrize("robust", [None, {"psi": 0.05}])
-@pytest.mark.parametrize("algorithm", [ASYNDBT, SDBT, CENDBT], ids=lambda table: table["kind"])
-def test_p1_distributions_stay_distributions(algorithm: Any, robust: Any, seen: Seen) -> None:
-    learning = {"optimizer": {"kind": "adam", "learning_rate": 0.05}, "z_rate": 0.05, "robust": robust}
+ROBUST = {"robust": {"psi": 0.05}}
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [ASYNDBT, SDBT, CENDBT, ASYNDBT | ROBUST, SDBT | ROBUST],
+    ids=lambda table: f"{table['kind']}{' robust' if 'robust' in table else ''}",
+)
+def test_p1_distributions_stay_distributions(algorithm: Any, seen: Seen) -> None:
     checked = 0
 
     def check(*_: Any) -> None:
@@ -122,14 +132,14 @@ def test_p1_distributions_stay_distributions(algorithm: Any, robust: Any, seen: 
         assert all(float(table.min()) >= 0 for table in tables)
         checked += 1
 
-    simulation.run(small(algorithm, learning=learning), progress=check)
+    simulation.run(small(algorithm), progress=check)
     assert checked == 41
     assert not torch.equal(seen.tuner.tables.P[0], seen.tuner._oracle.start_p)
 
 
 @pytest.mark.parametrize(("wait_for", "tau"), [(1, 2), (1, 4), (2, 3), (2, 50)])
 def test_p9_staleness_below_tau_and_at_least_s_active(wait_for: int, tau: int, seen: Seen) -> None:
-    run = simulation.run(small({"kind": "asyndbt", "wait_for": wait_for, "tau": tau}, cuts=False))
+    run = simulation.run(small(ASYNDBT | {"wait_for": wait_for, "tau": tau, "cuts": False, "z_rate": None}))
     assert len(seen.active) == 40
     staleness = [
         [step - ticket.snapshot.version for ticket in tickets] for step, tickets in enumerate(seen.active)
@@ -142,7 +152,7 @@ def test_p9_staleness_below_tau_and_at_least_s_active(wait_for: int, tau: int, s
 
 
 def test_p10_waiting_for_all_is_the_synchronous_form(seen: Seen) -> None:
-    asynchronous = simulation.run(small({"kind": "asyndbt", "wait_for": 3, "tau": 5}))
+    asynchronous = simulation.run(small(ASYNDBT | {"wait_for": 3, "tau": 5}))
     first = seen.tuner
     synchronous = simulation.run(small(SDBT))
     pd.testing.assert_frame_equal(asynchronous.steps, synchronous.steps, check_exact=True)
@@ -155,11 +165,8 @@ def test_p10_waiting_for_all_is_the_synchronous_form(seen: Seen) -> None:
 
 
 def test_step_rules_by_hand() -> None:
-    assert [small(table).algorithm.step_rule(3) for table in (ASYNDBT, SDBT, CENDBT)] == [
-        (2, 4),
-        (3, 1),
-        (1, 1),
-    ]
+    rules = [small(table).schedule.rule for table in (ASYNDBT, SDBT, CENDBT)]
+    assert rules == [Steps(2, 4), Steps(3, 1), Steps(1, 1)]
 
 
 @pytest.mark.parametrize("algorithm", [ASYNDBT, SDBT, CENDBT], ids=lambda table: table["kind"])
@@ -178,7 +185,8 @@ def test_p11_calls_follow_the_formula_and_the_server_makes_none(
 
         monkeypatch.setattr(IclOracle, level, counted)
     run = simulation.run(small(algorithm))
-    n_workers, pooled = simulation.computing_workers(run.scenario)
+    n_workers = run.scenario.n_machines
+    pooled = 3 // n_workers
     outer = sum(map(len, seen.active)) + sum(map(len, seen.drained))
     inner = n_workers * 3 * len(seen.drained)
     # Updates follow steps 0, 8, 16, 24, 32 (and 40, which is not taken).
@@ -190,10 +198,13 @@ def test_p11_calls_follow_the_formula_and_the_server_makes_none(
         # The synchronous variant: I_s b R (T + K ceil(T / delta))
         assert last.llm_calls == N_SAMPLES * BATCH * 3 * (40 + 3 * 5)
     # All evaluations are jobs of workers, each at most once and each handed out for its level.
-    handed = {kind: {(w, j) for w, j, k, _ in seen.handed if k is kind} for kind in JobKind}
+    handed = {
+        kind: {(job.worker, job.job) for job in seen.handed if job.kind == kind}
+        for kind in ("outer", "inner")
+    }
     assert len(set(evaluated["upper"])) == len(evaluated["upper"]) >= outer
-    assert set(evaluated["upper"]) <= handed[JobKind.OUTER]
-    assert sorted(evaluated["lower"]) == sorted(handed[JobKind.INNER])
+    assert set(evaluated["upper"]) <= handed["outer"]
+    assert sorted(evaluated["lower"]) == sorted(handed["inner"])
     assert len(evaluated["lower"]) == inner
 
 
@@ -218,9 +229,9 @@ def test_p12_messages_and_server_state_hold_no_q_and_no_text(seen: Seen) -> None
     for tickets in seen.active + seen.drained:
         for ticket in tickets:
             worker, job, kind, snapshot, *times_s = ticket
-            assert [type(part) for part in (worker, job, kind, snapshot)] == [int, int, JobKind, Snapshot]
+            assert [type(part) for part in (worker, job, kind, snapshot)] == [int, int, str, Snapshot]
             assert all(isinstance(time_s, int | float) for time_s in times_s)
-    contents = [snapshot.content for _, _, kind, snapshot in seen.handed if kind is JobKind.OUTER]
+    contents = [job.content for job in seen.handed if job.kind == "outer"]
     found = [tensor for content in [*contents, seen.tuner.state] for tensor in tensors_in(content)]
     assert len(found) > len(contents)
     assert all(tensor.shape[0] in (n_words, 3) for tensor in found)
@@ -241,11 +252,11 @@ def test_p12_q_reaches_the_server_only_through_p(seen: Seen) -> None:
         assert run.steps.cuts.max() > 0
         tuner = seen.tuner
         tickets = [
-            Ticket(worker, job, kind, snapshot, 0.0, 0.0)
+            Ticket(job.worker, job.job, job.kind, Snapshot(0, job.content), 0.0, 0.0)
             for worker in range(3)
-            for _, job, kind, snapshot in [next(h for h in reversed(seen.handed) if h[0] == worker)]
+            for job in [next(job for job in reversed(seen.handed) if job.worker == worker)]
         ]
-        tuner.tables.step(tuner._pending.take(JobKind.OUTER))
+        tuner.work("outer", tuner.taken("outer"))
         if alter:
             tuner.tables.Q[:] = tuner.tables.Q.flip(-1)
         states.append(tuner.take_step(tickets))
@@ -255,9 +266,13 @@ def test_p12_q_reaches_the_server_only_through_p(seen: Seen) -> None:
 
 def toy_run(algorithm: dict[str, Any], seen: Seen, steps: int = 300, **changes: Any) -> simulation.Run:
     """Run the toy oracle of `seen` under the clock."""
+    rules = toy_settings(**changes).model_dump(exclude_unset=True)
+    read = {"optimizer", "multipliers", "polyhedron"} | ({"z_rate", "inner", "robust"} - set(algorithm))
+    if algorithm is CENDBT:
+        rules["inner"] = {"p_rate": rules["inner"]["p_rate"]}
+        read -= {"z_rate", "robust"}
     scenario = small(
-        algorithm,
-        learning=toy_settings(**changes).model_dump(),
+        {**{key: value for key, value in rules.items() if key in read}, **algorithm},
         problem={"kind": "quadratic"},  # only for its clock: the oracle is replaced
         budget={"server_steps": steps},
         evaluation={"every_steps": steps},
@@ -299,7 +314,8 @@ def test_p16_the_exact_objective_falls(algorithm: Any, changes: Any, seed: int, 
 @pytest.mark.parametrize(("switch", "tuned"), [("use_fragment", "Q"), ("use_demonstrations", "P")])
 def test_p16_ablations_tune_one_level_alone(switch: str, tuned: str, seen: Seen) -> None:
     problem = small(ASYNDBT).model_dump()["problem"] | {switch: False, "n_samples": 40, "batch": None}
-    scenario = small(ASYNDBT, problem=problem, budget={"server_steps": 80}, evaluation={"every_steps": 80})
+    algorithm = ASYNDBT if switch == "use_demonstrations" else WITHOUT_WORDS
+    scenario = small(algorithm, problem=problem, budget={"server_steps": 80}, evaluation={"every_steps": 80})
     run = simulation.run(scenario)
     tables, start = seen.tuner.tables, {"P": seen.tuner._oracle.start_p, "Q": seen.tuner._oracle.start_q}
     for name in "PQ":

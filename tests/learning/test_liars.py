@@ -9,20 +9,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from learning_cases import Drive, ToyOracle, distributions, toy_settings
+from learning_cases import Drive, GivenBench, ToyOracle, centralised, distributions, toy_settings
 from pydantic import PrivateAttr
 from torch import Tensor
 
+from fedsim.algorithms.dbt.polyhedron import gap
+from fedsim.algorithms.dbt.tuner import Tuner
 from fedsim.attack import Assigned
 from fedsim.learning.aggregators.dp_rsa import DpRsa
 from fedsim.learning.attacks.base import MessageAttack
 from fedsim.learning.attacks.honest import Honest
-from fedsim.learning.door import Door
-from fedsim.learning.intake import LARGEST
-from fedsim.learning.polyhedron import gap
-from fedsim.learning.tuner import Tuner
-from fedsim.messages import JobKind, Ticket
-from fedsim.streams import Streams
+from fedsim.learning.door import LARGEST
+from fedsim.messages import Ticket
 
 R, LIAR = 4, 3
 PSI, RATE = 0.25, 0.5
@@ -64,8 +62,8 @@ class Timed(Drive):
 def lying(payload: Any, how: dict[str, Any] | None = None, **changes: Any) -> tuple[Tuner, Payload]:
     """Return a tuner of four workers, the last of which sends this."""
     attack = Payload(workers=(LIAR,), payload=payload, **(how or {}))
-    door = Door([Assigned(attack, frozenset({LIAR}))], Streams(0))
-    return Tuner(ToyOracle(R), toy_settings(**changes), R, door=door), attack
+    attacks = [Assigned(attack, frozenset({LIAR}))]
+    return Tuner(GivenBench(ToyOracle(R), R, attacks), toy_settings(**changes)), attack
 
 
 NEUTRAL = [0.5, 0.25, 0.25, 0.25, 0.25, 0.5]
@@ -128,8 +126,8 @@ def inner_z(payload: Any, changes: dict[str, Any]) -> tuple[Tensor, Tuner]:
     """The same in a round of the inner loop."""
     tuner, watched = placed(payload, changes)
     drive = Drive(tuner, R)
-    tuner.begin_cut([], list(range(R)))
-    drive.round(list(range(R)))
+    inside = tuner.interlude([], list(range(R)))
+    inside.send(drive.round(list(range(R)), next(inside)))
     return watched.given, tuner
 
 
@@ -257,37 +255,35 @@ def test_a_liar_follows_the_inner_loop_in_private() -> None:
     p, rho = tuner.tables.P[LIAR].clone(), torch.zeros(2, 3, dtype=torch.float64)
     assert not torch.equal(p, tuner.received[LIAR])
     realised = tuner.tables.Q[LIAR:].argmax(-1)
-    tuner.begin_cut([], list(range(R)))
+    inside = tuner.interlude([], list(range(R)))
+    loop = next(inside)
     attack._own.clear()
     for _ in range(4):
-        loop = tuner._rounds.loop
-        assert loop is not None
         gradient = tuner._oracle.lower([LIAR], [0], p[None], realised)[0]
         slope = gradient + rho + 0.5 * (p - loop.z) + 0.1 * torch.sign(p - loop.z)
         p = tuner._project(p - 0.05 * slope)
-        drive.round(list(range(R)))
-        after = tuner._rounds.loop
-        assert after is not None
-        rho = (rho + 0.05 * (p - after.z)).clamp(-0.1, 0.1)
+        loop = inside.send(drive.round(list(range(R)), loop))
+        rho = (rho + 0.05 * (p - loop.z)).clamp(-0.1, 0.1)
         torch.testing.assert_close(attack._own.pop().view(2, 3), p, rtol=0, atol=1e-12)
-        assert after.p[LIAR].flatten().tolist() == FINITE["a vertex"]
+        assert loop.p[LIAR].flatten().tolist() == FINITE["a vertex"]
 
 
 def test_eviction_between_inner_rounds_of_a_liar() -> None:
     tuner, attack = lying(FINITE["a vertex"])
     drive = Drive(tuner, R)
     drive.step(list(range(R)))
-    tuner.begin_cut([], list(range(R)))
-    drive.round(list(range(R)))
+    inside = tuner.interlude([], list(range(R)))  # of K = 5 rounds
+    loop = inside.send(drive.round(list(range(R)), next(inside)))
     tuner.evict(1)
-    drive.round([0, 2, LIAR])
+    loop = inside.send(drive.round([0, 2, LIAR], loop))
     honest = attack._own[-1]
     tuner.evict(LIAR)
-    drive.round([0, 2])
+    for _ in range(2):
+        loop = inside.send(drive.round([0, 2], loop))
+        assert loop.workers == (0, 2)
     assert honest.shape == (1, 6)
-    assert tuner._rounds.loop is not None
-    assert tuner._rounds.loop.workers == (0, 2)
-    tuner.end_cut()
+    with pytest.raises(StopIteration):
+        inside.send(drive.round([0, 2], loop))
     assert not tuner.state.polyhedron.a[[1, LIAR]].any()
 
 
@@ -299,7 +295,7 @@ def test_an_attack_that_is_off_changes_no_bit(robust: Any, aggregation: Any, att
     states = []
     for attacks in ([], [Assigned(attack, frozenset({1}))]):
         settings = toy_settings(robust=robust, aggregation=aggregation)
-        tuner = Tuner(ToyOracle(R), settings, R, door=Door(attacks, Streams(0)))
+        tuner = Tuner(GivenBench(ToyOracle(R), R, attacks), settings)
         drive = Drive(tuner, R)
         rng = np.random.default_rng(0)
         for t in range(40):
@@ -315,10 +311,10 @@ def test_an_attack_that_is_off_changes_no_bit(robust: Any, aggregation: Any, att
 def test_signs_are_sent_and_p_is_measured() -> None:
     """Where workers send signs the server never sees p; measurements, from outside, do."""
     rule = DpRsa(step=0.01)
-    settings = toy_settings(aggregation={"outer": rule, "rows": "active"}, robust={"psi": 0.1})
-    tuner = Tuner(ToyOracle(2), settings, 2, door=Door(streams=Streams(0), encoder=rule))
-    # The scenario file must say so: a projection on the simplex would destroy the signs.
-    tuner._intake._projects = False
+    # A projection on the simplex would destroy the signs.
+    robust = {"psi": 0.1, "project_messages": False}
+    settings = toy_settings(aggregation={"outer": rule, "rows": "active"}, robust=robust)
+    tuner = Tuner(GivenBench(ToyOracle(2), 2), settings)
     drive = Drive(tuner, 2)
     drive.step([0, 1])
     z, read = tuner.state.z, tuner.state.z
@@ -331,14 +327,12 @@ def test_signs_are_sent_and_p_is_measured() -> None:
     assert measured["loss"] == expected["loss"]
     assert measured["consensus_gap"] < 2
     reported = tuner._reported_p[1].clone()
-    tuner.tables.step(tuner._pending.take(JobKind.OUTER))  # a job in flight is not measured
+    tuner.work("outer", tuner.taken("outer"))  # a job in flight is not measured
     assert torch.equal(tuner._reported_p[1], reported)
 
 
 def test_in_the_centralised_form_nothing_comes_through_the_door() -> None:
-    rule = DpRsa(step=0.01)
     attack = Payload(workers=(0,), payload=9.0)
-    door = Door([Assigned(attack, frozenset({0}))], Streams(0), rule)
-    tuner = Tuner(ToyOracle(1), toy_settings(), 1, consensus=False, door=door)
+    tuner = centralised(ToyOracle(1), [Assigned(attack, frozenset({0}))])
     Drive(tuner, 1).step([0])
     assert torch.equal(tuner.received, tuner.tables.P)

@@ -6,19 +6,19 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from learning_cases import Drive, ToyOracle, distributions, toy_settings
+from learning_cases import Drive, GivenBench, ToyOracle, distributions, toy_settings
 from torch import Tensor
 
+from fedsim.algorithms.dbt.inner_loop import InnerLoop, server_round
+from fedsim.algorithms.dbt.settings import DbtAggregation, InnerSettings
+from fedsim.algorithms.dbt.tuner import Tuner
+from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.aggregators.base import Aggregator
-from fedsim.learning.aggregators.mean import Mean
 from fedsim.learning.aggregators.median import Median
 from fedsim.learning.filters.base import Arrival
-from fedsim.learning.inner_loop import InnerLoop, server_round
 from fedsim.learning.merge import Merge, combined
 from fedsim.learning.preaggregators.base import Preaggregator
-from fedsim.learning.settings import AggregationSettings, InnerSettings
-from fedsim.learning.tuner import Tuner
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.messages import Snapshot, Ticket
 
 
 class Sum(Aggregator):
@@ -60,7 +60,7 @@ def ticket(worker: int, version: int = 0, z: Tensor = Z) -> Ticket:
 
     content = Content()
     content.z = z  # type: ignore[attr-defined]
-    return Ticket(worker, 0, JobKind.OUTER, Snapshot(version, content), 0.0, 0.0)
+    return Ticket(worker, 0, "outer", Snapshot(version, content), 0.0, 0.0)
 
 
 def test_combined_by_hand() -> None:
@@ -88,16 +88,16 @@ def received() -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("settings", "alive", "rows"),
+    ("all_rows", "alive", "rows"),
     [
-        ({"rows": "held"}, [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
-        ({"rows": "held"}, [0, 2, 3], [0, 2, 3]),
-        ({"rows": "active"}, [0, 1, 2, 3, 4], [4, 1]),
+        (True, [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        (True, [0, 2, 3], [0, 2, 3]),
+        (False, [0, 1, 2, 3, 4], [4, 1]),
     ],
 )
 @pytest.mark.parametrize("rate", [1.0, 0.25])
-def test_the_outer_step_by_hand(settings: Any, alive: list[int], rows: list[int], rate: float) -> None:
-    merge = Merge(AggregationSettings(outer=Sum(), outer_rate=rate, **settings))
+def test_the_outer_step_by_hand(all_rows: bool, alive: list[int], rows: list[int], rate: float) -> None:
+    merge = Merge(Aggregation(outer=Sum(), outer_rate=rate), all_rows=all_rows)
     messages = received()
     added = merge.step(messages, alive, [ticket(4), ticket(1)], Z, step=0)
     expected = rate * (ROWS[rows].sum(0) - Z)
@@ -106,34 +106,33 @@ def test_the_outer_step_by_hand(settings: Any, alive: list[int], rows: list[int]
     assert merge.counts() == {"fallbacks": 0, "filtered": 0, "filter_calls": 0}
 
 
-def test_the_inner_round_by_hand() -> None:
-    merge = Merge(AggregationSettings(outer=None, inner=Median(), inner_rate=0.5))
-    assert (merge.outer, merge.inner) == (False, True)
+def test_half_way_by_hand() -> None:
     # The median is (4, 0), half way from (0, 10).
-    assert merge.round(received(), Z).tolist() == [[2.0, 5.0]]
+    added = Merge(Aggregation()).towards(Median(), 0.5, ROWS, Z)
+    assert (Z + added).tolist() == [[2.0, 5.0]]
 
 
 def test_rows_of_the_inner_loop_hold_the_duals() -> None:
     """With rate 1 and the mean, z is where (12) is 0: at the mean of p + rho / mu."""
     loop = InnerLoop((0, 1), tensor([[[1.0]], [[2.0]]]), tensor([[0.0]]), tensor([[[0.4]], [[0.0]]]), Z)
-    merge = Merge(AggregationSettings(outer=None, inner=Mean()))
+    tuner, _ = toy(2, {"inner": {"kind": "mean"}})
     settings = InnerSettings(mu=2.0, rho_rate=0.5)
     new_p = tensor([[[3.0]], [[5.0]]])
-    done = server_round(loop, new_p, settings, None, torch.clone, merge.round)
+    done = server_round(loop, new_p, settings, None, torch.clone, tuner._combined)
     assert done.z.tolist() == [[pytest.approx((3.2 + 5.0) / 2)]]
     # (10): rho + rate (p - z)
     assert done.rho.flatten().tolist() == pytest.approx([0.4 + 0.5 * (3 - 4.1), 0.5 * (5 - 4.1)])
-    without = server_round(loop, new_p, InnerSettings(mu=0.0), None, torch.clone, merge.round)
+    without = server_round(loop, new_p, InnerSettings(mu=0.0), None, torch.clone, tuner._combined)
     assert without.z.tolist() == [[4.0]]
 
 
 def test_too_few_rows_leave_z_and_are_counted() -> None:
-    merge = Merge(AggregationSettings(outer=Sum(), inner=Sum(), rows="active"))
+    merge = Merge(Aggregation(outer=Sum()))
     assert merge.step(received(), [0, 1, 2, 3, 4], [ticket(2)], Z, 0).tolist() == [[0.0, 0.0]]
     assert merge.counts()["fallbacks"] == 1
     assert merge.step(received(), [0, 1, 2, 3, 4], [], Z, 1).tolist() == [[0.0, 0.0]]
     assert merge.counts()["fallbacks"] == 2
-    assert torch.equal(merge.round(received()[:1], Z), Z)
+    assert not merge.towards(Sum(), 1.0, ROWS[:1], Z).any()
     assert merge.counts()["fallbacks"] == 3
     merge.step(received(), [0, 1, 2, 3, 4], [ticket(2), ticket(3)], Z, 2)
     assert merge.counts()["fallbacks"] == 3
@@ -156,7 +155,7 @@ class Odd:
 
 def test_a_filter_sees_each_message_of_the_active_set() -> None:
     odd = Odd()
-    merge = Merge(AggregationSettings(outer=Sum(), rows="active"), odd)
+    merge = Merge(Aggregation(outer=Sum()), odd)
     read = tensor([[5.0, 6.0]])
     added = merge.step(received(), [0, 1, 2, 3, 4], [ticket(3, 6, read), ticket(0), ticket(1)], Z, step=8)
     assert added.tolist() == [[2 * 8.0 + 2 * 2.0, -10.0]]
@@ -168,7 +167,7 @@ def test_a_filter_sees_each_message_of_the_active_set() -> None:
 
 
 def test_what_a_filter_refuses_is_no_fallback_but_too_few_passed_are() -> None:
-    merge = Merge(AggregationSettings(outer=Sum(), rows="active"), Odd())
+    merge = Merge(Aggregation(outer=Sum()), Odd())
     assert not merge.step(received(), [0, 1, 2, 3, 4], [ticket(2), ticket(4)], Z, 0).any()
     assert merge.counts()["fallbacks"] == 0
     assert not merge.step(received(), [0, 1, 2, 3, 4], [ticket(2), ticket(3)], Z, 0).any()
@@ -177,9 +176,9 @@ def test_what_a_filter_refuses_is_no_fallback_but_too_few_passed_are() -> None:
 
 def toy(n_workers: int, aggregation: dict[str, Any], **changes: Any) -> tuple[Tuner, Drive]:
     settings = toy_settings(**changes).model_copy(
-        update={"aggregation": AggregationSettings.model_validate(aggregation)}
+        update={"aggregation": DbtAggregation.model_validate(aggregation)}
     )
-    tuner = Tuner(ToyOracle(n_workers), settings, n_workers)
+    tuner = Tuner(GivenBench(ToyOracle(n_workers), n_workers), settings)
     return tuner, Drive(tuner, n_workers)
 
 
@@ -222,15 +221,3 @@ def test_evictions_leave_too_few_rows_and_z_where_it_is() -> None:
     assert tuner.counts()["fallbacks"] == 1
     drive.step([0, 2], 2)
     assert tuner.counts()["fallbacks"] == 4  # a step and two inner rounds
-
-
-def test_the_centralised_form_has_no_rule() -> None:
-    settings = toy_settings().model_copy(
-        update={"aggregation": AggregationSettings(outer=Sum(), inner=Sum())}
-    )
-    tuner = Tuner(ToyOracle(1), settings, 1, consensus=False)
-    drive = Drive(tuner, 1)
-    for t in range(6):
-        drive.step([0], 3 if t % 2 == 0 else 0)
-    assert torch.equal(tuner.state.z, tuner._oracle.start_p)
-    assert tuner.counts()["fallbacks"] == 0

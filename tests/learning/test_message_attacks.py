@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fedsim.attack import Assigned, Attack
 from fedsim.learning.attacks import ATTACKS, MessageAttack
-from fedsim.learning.door import ATTACKS_AT_MOST, Door
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.learning.door import ATTACKS_AT_MOST, LARGEST, Door
+from fedsim.messages import Snapshot, Ticket
 from fedsim.streams import Stream, Streams
 
 
@@ -411,7 +411,7 @@ def door(*attacks: Attack, seed: int = 0) -> Door:
 def ticket(worker: int, start_s: float = 0.0, job: int = 0, version: int = 0, z: Any = None) -> Ticket:
     """Return a finished job that has read z, a table of zeros for none."""
     z = torch.zeros(1, 2, dtype=torch.float64) if z is None else z
-    return Ticket(worker, job, JobKind.OUTER, Snapshot(version, SimpleNamespace(z=z)), start_s, start_s + 1)
+    return Ticket(worker, job, "outer", Snapshot(version, SimpleNamespace(z=z)), start_s, start_s + 1)
 
 
 def sent_by(*workers: int) -> Tensor:
@@ -430,7 +430,7 @@ def flip(**settings: Any) -> Attack:
 def test_only_malicious_messages_are_replaced():
     there = door(flip(workers=(1, 3)))
     given = sent_by(2, 3, 0, 1)
-    messages, usable = there.admit([ticket(v) for v in (2, 3, 0, 1)], given, nobody_else)
+    messages, usable = there.take([ticket(v) for v in (2, 3, 0, 1)], given, nobody_else)
     assert messages.flatten(1).tolist() == [[12, -1], [-13, 1], [10, -1], [-11, 1]]
     assert usable is None
     assert torch.equal(given, sent_by(2, 3, 0, 1))
@@ -442,15 +442,15 @@ def test_when_counts_the_start_of_the_job():
     """On in [5, 8): whoever starts at 5 or at 7.9 lies, whoever starts at 4.9 or at 8 does not."""
     starts = (4.9, 5.0, 7.9, 8.0)
     there = door(flip(workers=(0, 1, 2, 3), start_s=5.0, stop_s=8.0))
-    messages, _ = there.admit([ticket(v, starts[v]) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
+    messages, _ = there.take([ticket(v, starts[v]) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
     assert messages[:, 0, 0].tolist() == [10, -11, -12, 13]
 
 
 def test_of_two_attacks_the_later_sees_what_the_earlier_made():
     plus = stranger(lambda own, *_: own + 1, workers=(0, 1))
-    messages, _ = door(plus, flip(workers=(1,))).admit([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
+    messages, _ = door(plus, flip(workers=(1,))).take([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
     assert messages[:, 0, 0].tolist() == [11, -12]
-    messages, _ = door(flip(workers=(1,)), plus).admit([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
+    messages, _ = door(flip(workers=(1,)), plus).take([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
     assert messages[:, 0, 0].tolist() == [11, -10]
 
 
@@ -464,7 +464,7 @@ def test_colluders_of_a_step_forge_together_with_what_they_newest_read():
     old, new = torch.full((1, 2), 3.0), torch.full((1, 2), 4.0)
     tickets = [ticket(0, version=2, z=new), ticket(1, version=9), ticket(2, version=1, z=old)]
     there = door(stranger(spy, workers=(0, 2, 7)))
-    there.admit(tickets, sent_by(0, 1, 2), nobody_else)
+    there.take(tickets, sent_by(0, 1, 2), nobody_else)
     ((own, honest, previous, n_draws, options),) = seen
     assert own.tolist() == [[10, -1], [12, -1]]
     assert honest.tolist() == [[11, -1]]
@@ -489,13 +489,13 @@ def test_honest_messages_of_others_are_asked_for_only_by_who_knows_all_and_attac
         stranger(spy, workers=(0,), knowledge="all", start_s=5.0),
         stranger(spy, workers=(0,), knowledge="all", start_s=5.0),
     )
-    there.admit([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
+    there.take([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
     assert [len(honest) for honest in seen] == [1]
-    there.admit([ticket(0, 6.0), ticket(1)], sent_by(0, 1), others)
+    there.take([ticket(0, 6.0), ticket(1)], sent_by(0, 1), others)
     assert [len(honest) for honest in seen[1:]] == [1, 3, 3]
     assert seen[-1].tolist() == [[11, -1], [15, -1], [16, -1]]
     assert asked == [1]
-    there.admit([ticket(1, 6.0)], sent_by(1), nobody_else)
+    there.take([ticket(1, 6.0)], sent_by(1), nobody_else)
     assert len(seen) == 4
 
 
@@ -503,7 +503,7 @@ def test_a_worker_that_attacks_at_another_time_is_not_among_the_honest():
     seen: list[Tensor] = []
     spy = stranger(lambda own, honest, *_: seen.append(honest) or own, workers=(0,))
     sleeper = flip(workers=(1,), start_s=100.0)
-    messages, _ = door(spy, sleeper).admit([ticket(v) for v in range(3)], sent_by(0, 1, 2), nobody_else)
+    messages, _ = door(spy, sleeper).take([ticket(v) for v in range(3)], sent_by(0, 1, 2), nobody_else)
     assert seen[0].tolist() == [[12, -1]]
     assert messages[1].tolist() == [[11, -1]]
 
@@ -513,7 +513,7 @@ def test_draws_have_an_address_of_their_own_for_each_worker_job_and_attack():
 
     def sent(*attacks: Attack, job: int = 3, seed: int = 0) -> Tensor:
         there = door(*attacks, seed=seed)
-        return there.admit([ticket(0, job=job), ticket(1, job=job)], sent_by(0, 1), nobody_else)[0]
+        return there.take([ticket(0, job=job), ticket(1, job=job)], sent_by(0, 1), nobody_else)[0]
 
     address = Streams(0).generator(Stream.ATTACK, 1, 3 * ATTACKS_AT_MOST)
     assert sent(noise)[1, 0].tolist() == address.standard_normal(2).tolist()
@@ -527,7 +527,7 @@ def test_honest_goes_through_untouched_and_draws_nothing():
     there = door(ATTACKS["honest"](workers=(0,), knowledge="all"))
     assert not there.forges
     given = sent_by(0, 1)
-    messages, usable = there.admit([ticket(0), ticket(1)], given, nobody_else)
+    messages, usable = there.take([ticket(0), ticket(1)], given, nobody_else)
     assert messages is given
     assert usable is None
     assert there.honest([0, 1]) == [0, 1]
@@ -552,27 +552,27 @@ SENSELESS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("result", SENSELESS.values(), ids=list(SENSELESS))
 def test_what_is_no_message_is_turned_away_and_counted(result):
     there = door(stranger(result, workers=(0, 2)))
-    messages, usable = there.admit([ticket(v) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
+    messages, usable = there.take([ticket(v) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
     assert usable == [1, 3]
     assert there.rejected == 2
-    assert torch.equal(messages[usable], sent_by(1, 3))
-    there.admit([ticket(0)], sent_by(0), nobody_else)
+    assert torch.equal(messages, sent_by(1, 3))
+    there.take([ticket(0)], sent_by(0), nobody_else)
     assert there.rejected == 3
 
 
 def test_only_the_senseless_messages_of_an_attack_are_turned_away():
     there = door(stranger(lambda own, *_: own / (own[:, :1] - 12).sign(), workers=(0, 1, 2, 3)))
-    messages, usable = there.admit([ticket(v) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
+    messages, usable = there.take([ticket(v) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
     assert usable == [0, 1, 3]
-    assert messages[usable, 0, 0].tolist() == [-10, -11, 13]
+    assert messages[:, 0, 0].tolist() == [-10, -11, 13]
     assert there.rejected == 1
 
 
 def test_huge_messages_come_in_though_their_sum_is_infinite():
     there = door(stranger(lambda own, *_: torch.full_like(own, 1e308), workers=(0, 1)))
-    messages, usable = there.admit([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
+    messages, usable = there.take([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
     assert usable is None
-    assert messages.unique().tolist() == [1e308]
+    assert messages.unique().tolist() == [LARGEST]
     assert there.rejected == 0
 
 
@@ -588,7 +588,7 @@ SENSIBLE: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("result", SENSIBLE.values(), ids=list(SENSIBLE))
 def test_numbers_of_another_type_become_messages(result):
     there = door(stranger(result, workers=(0,)))
-    messages, usable = there.admit([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
+    messages, usable = there.take([ticket(0), ticket(1)], sent_by(0, 1), nobody_else)
     assert usable is None
     assert messages.flatten(1).tolist() == [[7, 7], [11, -1]]
     assert messages.dtype == torch.float64
@@ -603,7 +603,7 @@ def test_a_liar_cannot_write_to_what_others_have():
 
     z = torch.zeros(1, 2, dtype=torch.float64)
     given = sent_by(0, 1)
-    messages, _ = door(stranger(vandal, workers=(0,))).admit(
+    messages, _ = door(stranger(vandal, workers=(0,))).take(
         [ticket(0, z=z), ticket(1, z=z)], given, nobody_else
     )
     assert messages.flatten(1).tolist() == [[0, 0], [11, -1]]
@@ -614,7 +614,7 @@ def test_a_liar_cannot_write_to_what_others_have():
 @pytest.mark.parametrize("kind", sorted(ATTACKS.builtin))
 def test_every_kind_goes_through_the_door(kind):
     there = door(ATTACKS[kind](workers=(0, 1), knowledge="all"))
-    messages, usable = there.admit([ticket(v) for v in range(3)], sent_by(0, 1, 2), lambda: sent_by(3, 4))
+    messages, usable = there.take([ticket(v) for v in range(3)], sent_by(0, 1, 2), lambda: sent_by(3, 4))
     assert messages.shape == (3, 1, 2)
     assert usable is None
     assert messages[2].tolist() == [[12, -1]]

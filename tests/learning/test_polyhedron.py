@@ -11,9 +11,17 @@ from learning_cases import distributions
 from scipy.optimize import linprog
 from torch import Tensor
 
-from fedsim.learning.lagrangian import values
-from fedsim.learning.polyhedron import NewCuts, Polyhedron, extended, gap, new_cuts, subgradient, without
-from fedsim.learning.settings import PolyhedronSettings
+from fedsim.algorithms.dbt.lagrangian import values
+from fedsim.algorithms.dbt.polyhedron import (
+    NewCuts,
+    Polyhedron,
+    extended,
+    gap,
+    new_cuts,
+    subgradient,
+    without,
+)
+from fedsim.algorithms.dbt.settings import PolyhedronSettings
 
 NORMS = pytest.mark.parametrize("norm", ["l1", "squared_l2"])
 

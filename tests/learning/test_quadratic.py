@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from fedsim.learning.quadratic import Bilevel, Quadratic
+from fedsim.problems.quadratic import Bilevel, Quadratic
 from fedsim.streams import Streams
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from learning_cases import Drive, ToyOracle, distributions, toy_settings
+from learning_cases import Drive, GivenBench, ToyOracle, distributions, toy_settings
 from torch import Tensor
 
-from fedsim.learning.robust import inner_z_gradient, outer_pull, penalty_slope, worker_pull
-from fedsim.learning.settings import LearningSettings, RobustSettings
-from fedsim.learning.tuner import Tuner
+from fedsim.algorithms.dbt.robust import inner_z_gradient, outer_pull, penalty_slope, worker_pull
+from fedsim.algorithms.dbt.settings import RobustSettings, Rules
+from fedsim.algorithms.dbt.tuner import Tuner
 
 NORMS = ("l1", "l2", "linf")
 EACH_NORM = pytest.mark.parametrize("norm", NORMS)
@@ -128,7 +128,7 @@ def test_the_bracket_of_9_equals_its_slow_twin(option: Any, norm: Any) -> None:
 @EACH_NORM
 def test_an_outer_step_with_each_norm(norm: Any) -> None:
     """(19) pulls p towards z, (21) z towards all p, each with the slope of the whole message."""
-    tuner = Tuner(ToyOracle(2), toy_settings(z_rate=0.1, robust={"psi": 0.2, "norm": norm}), 2)
+    tuner = Tuner(GivenBench(ToyOracle(2), 2), toy_settings(z_rate=0.1, robust={"psi": 0.2, "norm": norm}))
     oracle = tuner._oracle
     assert isinstance(oracle, ToyOracle)
     oracle.L[:] = 1.0  # constant losses: no gradient but the pull
@@ -156,7 +156,7 @@ def test_the_penalty_ties_workers_together(norm: Any) -> None:
             optimizer={"kind": "sgd", "learning_rate": 0.02},
             robust=None if psi is None else {"psi": psi, "norm": norm},
         )
-        tuner = Tuner(ToyOracle(3, own=1.0), settings, 3)
+        tuner = Tuner(GivenBench(ToyOracle(3, own=1.0), 3), settings)
         drive = Drive(tuner, 3)
         for _ in range(300):
             drive.step([0, 1, 2])
@@ -166,6 +166,6 @@ def test_the_penalty_ties_workers_together(norm: Any) -> None:
 
 
 def test_l1_is_the_default_and_an_unknown_norm_is_refused() -> None:
-    assert LearningSettings.model_validate({"robust": {}}).robust == RobustSettings(norm="l1")
+    assert Rules.model_validate({"robust": {}}).robust == RobustSettings(norm="l1")
     with pytest.raises(ValueError, match="'l1', 'l2' or 'linf'"):
         RobustSettings(norm="l3")  # type: ignore[arg-type]

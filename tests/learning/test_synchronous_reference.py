@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from learning_cases import Drive, ToyOracle, toy_settings
+from learning_cases import Drive, GivenBench, ToyOracle, toy_settings
 from synchronous_reference import Array, Reference, project_row
 
-from fedsim.learning.quadratic import Quadratic
-from fedsim.learning.tuner import Tuner
+from fedsim.algorithms.dbt.tuner import Tuner
+from fedsim.problems.quadratic import Quadratic
 from fedsim.streams import Streams
 
 STEPS, EVERY, ROUNDS = 60, 6, 5
@@ -55,7 +55,7 @@ def test_p10_toy_equals_the_reference(norm: str, epsilon: float, psi: float) -> 
         polyhedron={"norm": norm, "epsilon": epsilon},
         robust={"psi": psi} if psi else None,
     )
-    tuner = Tuner(oracle, settings, 3)
+    tuner = Tuner(GivenBench(oracle, 3), settings)
     drive, slow = Drive(tuner, 3), toy_reference(oracle, norm, epsilon, psi)
     for t in range(STEPS):
         drive.step([0, 1, 2], ROUNDS if t % EVERY == 0 else 0)
@@ -84,7 +84,7 @@ def test_p10_quadratic_equals_the_reference() -> None:
         grad_f, grad_g, np.copy, zero.copy(), zero.copy(), zero[0].copy(),
         0.05, 0.05, 0.5, 0.1, 0.05, 1.0, "l1", 0.05,
     )  # fmt: skip
-    tuner = Tuner(oracle, toy_settings(multipliers={"rate": 0.5, "c1": 0.1}), 3)
+    tuner = Tuner(GivenBench(oracle, 3), toy_settings(multipliers={"rate": 0.5, "c1": 0.1}))
     drive = Drive(tuner, 3)
     for step in range(STEPS):
         drive.step([0, 1, 2], ROUNDS if step % EVERY == 0 else 0)

@@ -7,42 +7,43 @@ import pytest
 import torch
 
 from fedsim import simulation
+from fedsim.algorithms.dbt.distributed import Distributed
 from fedsim.scenario.files import parse
 
-OUTER = "learning.aggregation = { outer = { kind = "
+OUTER = "algorithm.aggregation = { outer = { kind = "
 WRONG = {
     # f against the rows of a step: all workers' (3), the active set's (2), the inner loop's
-    OUTER + "'trimmed_mean', f = 2 } }": "learning.aggregation.outer: 'trimmed_mean' needs at least 5 rows "
+    OUTER + "'trimmed_mean', f = 2 } }": "algorithm.aggregation.outer: 'trimmed_mean' needs at least 5 rows "
     "in a step, got 3",
-    OUTER + "'trimmed_mean', f = 1 }, rows = 'active' }": "learning.aggregation.outer: 'trimmed_mean' needs "
+    OUTER + "'trimmed_mean', f = 1 }, rows = 'active' }": "algorithm.aggregation.outer: 'trimmed_mean' needs "
     "at least 3 rows in a step, got 2",
-    OUTER + "'krum', f = 1 } }": "learning.aggregation.outer: 'krum' needs at least 5 rows in a step, got 3",
-    "learning.aggregation = { inner = { kind = 'median', f = 2 } }": "learning.aggregation.inner: 'median' "
+    OUTER + "'krum', f = 1 } }": "algorithm.aggregation.outer: 'krum' needs at least 5 rows in a step, got 3",
+    "algorithm.aggregation = { inner = { kind = 'median', f = 2 } }": "algorithm.aggregation.inner: 'median' "
     "needs at least 5 rows in a step, got 3",
     OUTER + "'median', f = 1 }, before = [{ kind = 'bucketing', size = 2 }] }": ""
-    "learning.aggregation.outer: 'median' needs at least 3 rows in a step, got 2, made of 3",
+    "algorithm.aggregation.outer: 'median' needs at least 3 rows in a step, got 2, made of 3",
     OUTER + "'mean' }, before = [{ kind = 'nearest_neighbour_mixing', f = 2 }] }": ""
-    "learning.aggregation.before: 'nearest_neighbour_mixing' cannot work on the 3 rows of a step",
+    "algorithm.aggregation.before: 'nearest_neighbour_mixing' cannot work on the 3 rows of a step",
     # filters: known rows, and what they ask of the number of workers
     OUTER + "'median', f = 1 }, rows = 'active', filter = { kind = 'basgd', buffers = 2 } }": ""
-    "learning.aggregation.outer: 'median' needs at least 3 rows in a step, got 2",
+    "algorithm.aggregation.outer: 'median' needs at least 3 rows in a step, got 2",
     OUTER + "'mean' }, rows = 'active', filter = { kind = 'basgd', buffers = 4 } }": ""
-    "learning.aggregation.filter.buffers: found 4, expected at most 3, the number of workers",
+    "algorithm.aggregation.filter.buffers: found 4, expected at most 3, the number of workers",
     OUTER + "'mean' }, rows = 'active', filter = { kind = 'kardam', f = 1 } }": ""
-    "learning.aggregation.filter.f: 1 liars need more than 3 workers, found 3",
+    "algorithm.aggregation.filter.f: 1 liars need more than 3 workers, found 3",
     OUTER + "'mean' }, filter = { kind = 'basgd', buffers = 2 } }": ""
-    'learning.aggregation: filter: needs outer, and rows = "active"',
-    "learning.aggregation = { inner = { kind = 'mean' }, rows = 'active', filter = { kind = 'basgd', "
-    "buffers = 2 } }": 'learning.aggregation: filter: needs outer, and rows = "active"',
-    "learning.aggregation = {}": "learning.aggregation: expected an aggregator in outer, in inner, or in "
+    'algorithm.aggregation: filter: needs outer, and rows = "active"',
+    "algorithm.aggregation = { inner = { kind = 'mean' }, rows = 'active', filter = { kind = 'basgd', "
+    "buffers = 2 } }": 'algorithm.aggregation: filter: needs outer, and rows = "active"',
+    "algorithm.aggregation = {}": "algorithm.aggregation: expected an aggregator in outer, in inner, or in "
     "both",
     # signs
     OUTER
-    + "'dp_rsa', step = 0.1 } }": "learning.aggregation.outer: 'dp_rsa' sends signs, from which no cuts "
-    "can be made; expected cuts = false",
-    "learning.aggregation = { inner = { kind = 'dp_rsa', step = 0.1 } }": "learning.aggregation: inner: "
+    + "'dp_rsa', step = 0.1 } }": "algorithm.aggregation.outer: 'dp_rsa' sends signs, from which no cuts "
+    "can be made; expected algorithm.cuts = false",
+    "algorithm.aggregation = { inner = { kind = 'dp_rsa', step = 0.1 } }": "algorithm.aggregation: inner: "
     "'dp_rsa' is for the outer step alone",
-    OUTER + "'dp_rsa', step = 0.1 }, before = [{ kind = 'simplex_projection' }] }": "learning.aggregation: "
+    OUTER + "'dp_rsa', step = 0.1 }, before = [{ kind = 'simplex_projection' }] }": "algorithm.aggregation: "
     "before: 'simplex_projection' works on messages, but with outer = 'dp_rsa' workers send signs",
     # who and when
     "attacks = [{ kind = 'zero' }]": "attacks.0: expected `workers` (their numbers) or `fraction` (a part of "
@@ -68,7 +69,7 @@ WRONG = {
     "distributions, but in problem 'quadratic' p is none",
     "attacks = [{ kind = 'flipped_labels', workers = [0] }]": "attacks.0: 'flipped_labels' attacks texts, "
     "but problem 'quadratic' has none",
-    "learning.robust = { norm = 'l3' }": "learning.robust.norm: found 'l3', expected 'l1', 'l2' or 'linf'",
+    "algorithm.robust = { norm = 'l3' }": "algorithm.robust.norm: found 'l3', expected 'l1', 'l2' or 'linf'",
 }
 
 
@@ -82,18 +83,22 @@ def test_a_wrong_attack_or_rule_is_one_sentence(command, small, tmp_path, overri
 TWO = {
     # What is wrong only together with another setting.
     ("algorithm = { kind = 'cendbt' }", "attacks = [{ kind = 'zero', workers = [0] }]"): "attacks.0: 'zero' "
-    "attacks what workers send, but in the centralised form they send nothing",
+    "attacks what workers send, but under 'cendbt' they send nothing",
     ("algorithm = { kind = 'cendbt' }", "attacks = [{ kind = 'rushing', workers = [0] }]"): "attacks.0: "
-    "'rushing' attacks what workers send, but in the centralised form they send nothing",
-    ("cuts = false", OUTER + "'dp_rsa', step = 0.1 } }", "learning.robust.psi = 0.1"): ""
-    "learning.robust.project_messages: found true, expected false: 'dp_rsa' sends signs, which are no "
+    "'rushing' attacks what workers send, but under 'cendbt' they send nothing",
+    ("algorithm.cuts = false", OUTER + "'dp_rsa', step = 0.1 } }", "algorithm.robust.psi = 0.1"): ""
+    "algorithm.robust.project_messages: found true, expected false: 'dp_rsa' sends signs, which are no "
     "distributions",
-    ("cuts.participation = 'active'", "learning.aggregation = { inner = { kind = 'median', f = 1 } }"): ""
-    "learning.aggregation.inner: 'median' needs at least 3 rows in a step, got 2",
-    ("algorithm = { kind = 'fedbdpl', participants = 2 }", OUTER + "'median', f = 1 }, rows = 'active' }"): ""
-    "learning.aggregation.outer: 'median' needs at least 3 rows in a step, got 2",
-    ("algorithm = { kind = 'fedbdpl' }", OUTER + "'median' } }"): "learning.aggregation.rows: found 'held', "
-    'expected "active": fedbdpl combines the messages of a step',
+    (
+        "algorithm.cuts.participation = 'active'",
+        "algorithm.aggregation = { inner = { kind = 'median', f = 1 } }",
+    ): "algorithm.aggregation.inner: 'median' needs at least 3 rows in a step, got 2",
+    ("algorithm = { kind = 'fedbdpl', participants = 2 }", OUTER + "'median', f = 1 } }"): ""
+    "algorithm.aggregation.outer: 'median' needs at least 3 rows in a step, got 2",
+    (
+        "algorithm = { kind = 'fedbdpl' }",
+        OUTER + "'median' }, rows = 'held' }",
+    ): "algorithm.aggregation.rows: unknown key (known: outer, before, outer_rate, filter)",
 }
 
 
@@ -108,11 +113,11 @@ def test_settings_that_do_not_go_together_are_one_sentence(command, small, tmp_p
 RIGHT = [
     (OUTER + "'trimmed_mean', f = 1 }, inner = { kind = 'median', f = 1 } }",),
     (OUTER + "'median', f = 1 }, rows = 'active', filter = { kind = 'basgd', buffers = 3 } }",),
-    ("cuts = false", OUTER + "'dp_rsa', step = 0.1 }, rows = 'active' }",
-     "learning.robust.project_messages = false"),
+    ("algorithm.cuts = false", OUTER + "'dp_rsa', step = 0.1 }, rows = 'active' }",
+     "algorithm.robust.project_messages = false"),
     # A rule that is never applied asks for no rows.
-    ("cuts = false", "learning.aggregation = { inner = { kind = 'median', f = 2 } }"),
-    ("algorithm = { kind = 'cendbt' }", OUTER + "'trimmed_mean', f = 2 } }"),
+    ("problem = { kind = 'icl', task = { kind = 'calibrated', name = 'sst2' }, use_fragment = false }",
+     "algorithm = { unset = ['cuts'] }", "budget = { server_steps = 1 }"),
     ("attacks = [{ kind = 'zero', workers = [0] }, { kind = 'zero', fraction = 0.0 }]",),
     ("attacks = [{ kind = 'honest', fraction = 1.0 }]",),
 ]  # fmt: skip
@@ -130,18 +135,19 @@ KINDS = {
     "attacks = [{ kind = 'rushin', workers = [0] }]": "attacks.0: unknown kind 'rushin'; did you mean "
     "'rushing'? (known: ",
     OUTER
-    + "'medain' } }": "learning.aggregation.outer: unknown kind 'medain'; did you mean 'median'? (known: ",
-    "learning.aggregation = { inner = { kind = 'trimed_mean' } }": "learning.aggregation.inner: unknown kind "
+    + "'medain' } }": "algorithm.aggregation.outer: unknown kind 'medain'; did you mean 'median'? (known: ",
+    "algorithm.aggregation = { inner = { kind = 'trimed_mean' } }": "algorithm.aggregation.inner: unknown kind "
     "'trimed_mean'; did you mean 'trimmed_mean'? (known: ",
-    OUTER + "'mean' }, before = [{ kind = 'buckting' }] }": "learning.aggregation.before.0: unknown kind "
+    OUTER + "'mean' }, before = [{ kind = 'buckting' }] }": "algorithm.aggregation.before.0: unknown kind "
     "'buckting'; did you mean 'bucketing'? (known: ",
-    OUTER + "'mean' }, filter = { kind = 'kardan' } }": "learning.aggregation.filter: unknown kind 'kardan'; "
+    OUTER
+    + "'mean' }, filter = { kind = 'kardan' } }": "algorithm.aggregation.filter: unknown kind 'kardan'; "
     "did you mean 'kardam'? (known: ",
     "attacks = [{ kind = 'zero', worker = [0] }]": "attacks.0.worker: unknown key; did you mean 'workers'?",
-    OUTER + "'krum', ff = 1 } }": "learning.aggregation.outer.ff: unknown key; did you mean 'f'?",
-    OUTER + "'mean' }, before = [{ kind = 'bucketing', sise = 2 }] }": "learning.aggregation.before.0.sise: "
+    OUTER + "'krum', ff = 1 } }": "algorithm.aggregation.outer.ff: unknown key; did you mean 'f'?",
+    OUTER + "'mean' }, before = [{ kind = 'bucketing', sise = 2 }] }": "algorithm.aggregation.before.0.sise: "
     "unknown key; did you mean 'size'?",
-    OUTER + "'mean' }, filter = { kind = 'kardam', decai = 1 } }": "learning.aggregation.filter.decai: "
+    OUTER + "'mean' }, filter = { kind = 'kardam', decai = 1 } }": "algorithm.aggregation.filter.decai: "
     "unknown key; did you mean 'decay'?",
 }
 
@@ -158,19 +164,22 @@ def test_messages_are_not_attacked_where_nothing_tunes_p(command, small):
     text = small.read_text().replace(
         'kind = "quadratic"\ndimension = 3', 'kind = "icl"\nuse_fragment = false'
     )
+    text = text.replace("[algorithm.cuts]\nevery = 4\nrounds = 2\n", "")
     small.write_text(text + "[problem.task]\nkind = 'calibrated'\nname = 'sst2'\n")
     assert command("check", small).code == 0
     answer = command("check", small, "--set", "attacks = [{ kind = 'zero', workers = [0] }]")
     sentence = "attacks.0: 'zero' attacks the p that workers send, but here nothing tunes p"
     assert answer == (2, "", f"fedsim: {small}: {sentence}\n")
-    # Nor are there cuts: workers may send signs.
-    assert command("check", small, "--set", OUTER + "'dp_rsa', step = 0.1 } }").code == 0
+    # Nor is there anything to combine.
+    answer = command("check", small, "--set", OUTER + "'median' } }")
+    sentence = "algorithm.aggregation: has no effect: the problem tunes no words, which these are about"
+    assert answer.err.startswith(f"fedsim: {small}: {sentence}; leave it out")
 
 
 def test_fallbacks_are_in_the_tables_and_in_what_the_command_line_says(command, small):
     """Worker 2 never answers and is evicted: two rows are too few from then on."""
     overrides = (
-        OUTER + "'median', f = 1 } }", "cuts = false", "server.evict_after_s = 5.0", "algorithm.tau = 2",
+        OUTER + "'median', f = 1 } }", "algorithm.cuts = false", "server.evict_after_s = 5.0", "algorithm.tau = 2",
         "workers = [{ count = 2 }, { count = 1, compute = { kind = 'constant', value_s = 1000.0 } }]",
     )  # fmt: skip
     words = [word for override in overrides for word in ("--set", override)]
@@ -193,20 +202,24 @@ ASYNDBT = {"kind": "asyndbt", "wait_for": 4, "tau": 5}
 RULES = {"outer": {"kind": "trimmed_mean", "f": 1}, "inner": {"kind": "median"}}
 
 
-def ten(algorithm=ASYNDBT, attacks=(), **learning):
+def ten(algorithm=ASYNDBT, attacks=(), **rules):
     """Return a scenario of ten workers on a sampled problem."""
     return parse(
         {
             "name": "ten",
-            "algorithm": algorithm,
+            "algorithm": {
+                **algorithm,
+                "optimizer": {"kind": "adam", "learning_rate": 0.05},
+                "z_rate": 0.05,
+                "cuts": {"every": 4, "rounds": 2},
+                **rules,
+            },
             "problem": {
                 "kind": "icl",
                 "task": {"kind": "synthetic", "parameters": PARAMETERS} | TASK,
                 "n_samples": 4,
                 "batch": 5,
             },
-            "learning": {"optimizer": {"kind": "adam", "learning_rate": 0.05}, "z_rate": 0.05, **learning},
-            "cuts": {"every": 4, "rounds": 2},
             "workers": [{"count": 10, "upload": {"kind": "lognormal", "median_s": 0.03, "sigma": 1.0}}],
             "llm": {"kind": "independent", "latency": {"kind": "exponential", "mean_s": 0.1}},
             "budget": {"server_steps": 12},
@@ -218,14 +231,14 @@ def ten(algorithm=ASYNDBT, attacks=(), **learning):
 
 @pytest.mark.parametrize("fraction", [0.2, 1.0])
 @pytest.mark.parametrize(
-    "learning",
+    "rules",
     [{}, {"robust": {"psi": 0.1}}, {"aggregation": RULES}, {"aggregation": {**RULES, "rows": "active"}}],
     ids=["sums", "robust", "rules", "rules of active rows"],
 )
 @pytest.mark.parametrize("algorithm", [ASYNDBT, {"kind": "sdbt"}], ids=["asyndbt", "sdbt"])
-def test_with_an_attack_switched_to_honest_the_run_is_the_clean_one(algorithm, learning, fraction):
-    clean = simulation.run(ten(algorithm, **learning))
-    honest = simulation.run(ten(algorithm, [{"kind": "honest", "fraction": fraction}], **learning))
+def test_with_an_attack_switched_to_honest_the_run_is_the_clean_one(algorithm, rules, fraction):
+    clean = simulation.run(ten(algorithm, **rules))
+    honest = simulation.run(ten(algorithm, [{"kind": "honest", "fraction": fraction}], **rules))
     pd.testing.assert_frame_equal(honest.steps, clean.steps, check_exact=True)
     pd.testing.assert_frame_equal(honest.workers, clean.workers, check_exact=True)
     assert clean.steps.loss.nunique() > 3
@@ -235,13 +248,13 @@ def test_with_an_attack_switched_to_honest_the_run_is_the_clean_one(algorithm, l
 def first_messages(monkeypatch):
     """Run a scenario for a step; return what the server then holds of each worker."""
     tuners = []
-    original = simulation._tuner
+    original = Distributed.open
 
     def watched(*arguments):
         tuners.append(original(*arguments))
         return tuners[-1]
 
-    monkeypatch.setattr(simulation, "_tuner", watched)
+    monkeypatch.setattr(Distributed, "open", watched)
 
     def run(scenario):
         budget = scenario.budget.model_copy(update={"server_steps": 1})

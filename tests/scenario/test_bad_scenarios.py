@@ -8,14 +8,14 @@ import pytest
 
 # An override of the small scenario, and what must be said of it after "fedsim: FILE: ".
 WRONG = {
-    "cut = {}": "cut: unknown key; did you mean 'cuts'?",
+    "algorithm.cut = {}": "algorithm.cut: unknown key; did you mean 'cuts'?",
     "budget.epoch = 3": "budget.epoch: unknown key; did you mean 'epochs'?",
     "workers = [{ count = 1, lane = 2 }]": "workers.0.lane: unknown key; did you mean 'lanes'?",
     "llm.latency.valeu_s = 1": "llm.latency.valeu_s: unknown key; did you mean 'value_s'?",
     "llm.latency = { kind = 'exponential', men_s = 1 }": "llm.latency.men_s: unknown key; did you mean "
     "'mean_s'?",
     "llm.latency.qqq = 1": "llm.latency.qqq: unknown key (known: kind, value_s)",
-    "learning.robust = { psy = 1 }": "learning.robust.psy: unknown key; did you mean 'psi'?",
+    "algorithm.robust = { psy = 1 }": "algorithm.robust.psy: unknown key; did you mean 'psi'?",
     "algorithm.kind = 'asyndtb'": "algorithm: unknown kind 'asyndtb'; did you mean 'asyndbt'? "
     "(known: asyndbt, sdbt, cendbt, fedbdpl)",
     "workers = [{ count = 1, compute = { value_s = 1 } }]": "workers.0.compute: expected a table with kind = "
@@ -49,16 +49,16 @@ WRONG = {
     "llm.latency = { kind = 'mixture', components = [{ weight = 1, delay = { kind = 'constat' } }] }": ""
     "llm.latency.components.0.delay: unknown kind 'constat'; did you mean 'constant'? (known: constant, "
     "uniform, exponential, shifted_exponential, lognormal, gamma, weibull, pareto, mixture, empirical)",
-    "cuts = true": "cuts: found true, expected a table",
-    "cuts = [1, 2]": "cuts: found [1, 2], expected a table",
+    "algorithm.cuts = true": "algorithm.cuts: found true, expected a table",
+    "algorithm.cuts = [1, 2]": "algorithm.cuts: found [1, 2], expected a table",
     "seed = -1": "seed: found -1, expected at least 0",
     "name = 'a b'": "name: found 'a b', expected letters, digits, '.', '_' and '-', "
     "the first a letter or digit",
     "name = 3": "name: found 3, expected a text in quotes",
     "record.spans = 1": "record.spans: found 1, expected true or false",
-    "learning.polyhedron.norm = 'l2'": "learning.polyhedron.norm: found 'l2', expected 'l1' or 'squared_l2'",
-    "learning.polyhedron.norm = ['a long list of words', 'that would fill the screen', 'and more']": ""
-    "learning.polyhedron.norm: found ['a long list of words', 'that would ..., expected 'l1' or 'squared_l2'",
+    "algorithm.polyhedron.norm = 'l2'": "algorithm.polyhedron.norm: found 'l2', expected 'l1' or 'squared_l2'",
+    "algorithm.polyhedron.norm = ['a long list of words', 'that would fill the screen', 'and more']": ""
+    "algorithm.polyhedron.norm: found ['a long list of words', 'that would ..., expected 'l1' or 'squared_l2'",
     "budget = 3": "budget: found 3, expected a table",
 }
 

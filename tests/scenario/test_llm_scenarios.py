@@ -66,7 +66,7 @@ def test_they_load_round_trip_and_run(file, tmp_path):
 
 def test_a_run_asks_for_what_the_timing_half_charged(tmp_path):
     file = FOLDER / "movie_reviews.toml"
-    settings = [*overrides(file, tmp_path), *FAKE, "cuts=false", "algorithm.kind=sdbt"]
+    settings = [*overrides(file, tmp_path), *FAKE, "algorithm.cuts=false", "algorithm.kind=sdbt"]
     scenario = load_scenario(file, "asyndbt", settings)
     found = run(scenario)
     # Every call of a job, and 4 test queries of 3 workers' own prompts at the start and at the end.
@@ -77,7 +77,7 @@ def test_a_run_asks_for_what_the_timing_half_charged(tmp_path):
 def test_the_correction_is_charged(tmp_path):
     file = FOLDER / "movie_reviews.toml"
     corrected = "problem.model={kind='fake_model:FakeModel', correction='content_free'}"
-    scenario = load_scenario(file, "cendbt", [*overrides(file, tmp_path), corrected, "cuts=false"])
+    scenario = load_scenario(file, "cendbt", [*overrides(file, tmp_path), corrected, "algorithm.cuts=false"])
     found = run(scenario)
     # Two epochs of 2 prompts with 3 workers' queries and one "N/A" each; 2 x (4 + 1) for measurements.
     assert found.summary["llm_calls"] == 2 * 2 * (3 + 1)

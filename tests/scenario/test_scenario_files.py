@@ -55,7 +55,7 @@ def test_it_loads_and_round_trips(file, tmp_path):
 def test_it_runs_shortened(scenario, tmp_path):
     outcome = sweep.run_one(scenario, tmp_path)
     assert outcome.failure == ""
-    computing = 1 if scenario.algorithm.centralised else scenario.n_workers
+    computing = scenario.n_machines
     if scenario.budget.horizon_s is None:
         assert 2 * computing <= outcome.summary["worker_updates"] < 3 * computing
     assert [check for check in verify(outcome.folder) if check.violation] == []
@@ -96,7 +96,7 @@ def test_the_endpoints_slow_down_as_their_medians_say():
 
 
 def test_bandwidth_takes_the_seconds_that_the_file_says():
-    summary = times("bandwidth", "", "algorithm.kind=sdbt", "budget.epochs=3", "cuts=false")
+    summary = times("bandwidth", "", "algorithm.kind=sdbt", "budget.epochs=3", "algorithm.cuts=false")
     # Three uploads of 800 bytes at 0.02 Mbit/s, and two downloads: the first job needs none.
     assert summary["seconds_by_activity"]["uploading"] == pytest.approx(3 * 800 * 8 / 0.02e6)
     assert summary["seconds_by_activity"]["downloading"] == pytest.approx(2 * 800 * 8 / 0.1e6)

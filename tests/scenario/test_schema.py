@@ -49,7 +49,7 @@ def test_every_scenario_file_is_valid(validator, root):
 
 
 def test_a_resolved_scenario_is_valid(validator, small):
-    for overrides in ([], ["cuts=false"]):
+    for overrides in ([], ["algorithm.cuts=false"]):
         validator.validate(tomllib.loads(dump(load_scenario(small, overrides=overrides))))
 
 

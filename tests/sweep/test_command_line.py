@@ -96,7 +96,7 @@ def test_variants_and_files_come_in_their_order_and_once(command, small, tmp_pat
 
 FAILURES = {
     "diverged": (
-        ["learning.optimizer={ kind = 'sgd', learning_rate = 1e6 }", "budget={ server_steps = 300 }"],
+        ["algorithm.optimizer={ kind = 'sgd', learning_rate = 1e6 }", "budget={ server_steps = 300 }"],
         "fedsim: small: the loss passed 1e+15 at step 3; try a smaller learning rate\n",
     ),
     "deserted": (  # a call alone takes 0.5 s
@@ -128,7 +128,7 @@ def test_a_failed_run_is_told_each_time_and_keeps_what_it_had(command, small, ho
 def test_a_loss_that_is_no_number_any_more_is_kept_as_null(command, small):
     words = [
         "--set",
-        "learning.optimizer={ kind = 'sgd', learning_rate = 1e200 }",
+        "algorithm.optimizer={ kind = 'sgd', learning_rate = 1e200 }",
         "--set",
         "evaluation.every_steps=1",
     ]

@@ -138,5 +138,5 @@ def test_settings_are_read_back_from_json(command, small, flow):
     command("run", small, *BOTH[2:])
     (run,) = flow.search_runs([flow.get_experiment_by_name("small").experiment_id])
     settings = {key: json.loads(value) for key, value in run.data.params.items()}
-    assert settings["cuts.every"] == 4
+    assert settings["algorithm.cuts.every"] == 4
     assert sys.modules["mlflow"]

@@ -201,7 +201,7 @@ def test_one_tidy_table(small, tmp_path):
     overrides = (
         ["seed=3"],
         [],
-        ["cuts=false"],
+        ["algorithm.cuts=false"],
         ["llm.latency.value_s=2"],
         ["llm.latency={kind='exponential', mean_s=1}"],
     )
@@ -211,7 +211,12 @@ def test_one_tidy_table(small, tmp_path):
     assert len(runs) == 5
     assert list(runs.seed) == [0, 0, 0, 0, 3]
     assert not runs.columns.duplicated().any()
-    varied = {"cuts (setting)", "cuts.every", "cuts.rounds", "cuts.participation"}
+    varied = {
+        "cuts (setting)",
+        "algorithm.cuts.every",
+        "algorithm.cuts.rounds",
+        "algorithm.cuts.participation",
+    }
     varied |= {"llm.latency.kind", "llm.latency.value_s", "llm.latency.mean_s"}
     assert varied <= set(runs.columns)
     assert not {"budget.server_steps", "workers.0.count", "name"} & set(runs.columns)
@@ -325,7 +330,7 @@ def several(small, tmp_path) -> Path:
     for overrides in (
         ["seed=3"],
         ["record.spans=true"],
-        ["record.spans=true", "workers.0.count=5", "cuts=false"],
+        ["record.spans=true", "workers.0.count=5", "algorithm.cuts=false"],
         [f"problem={{ kind = 'icl', n_samples = 2, {task} }}"],
     ):
         sweep.run_one(load_scenario(small, overrides=overrides), tmp_path / "several")
@@ -346,7 +351,7 @@ def test_columns_are_the_settings_that_vary(several):
         "problem.kind",
         "workers.0.count",
         "cuts",
-        "cuts.every",
+        "algorithm.cuts.every",
         "record.spans",
         "problem.n_samples",
     } < varied

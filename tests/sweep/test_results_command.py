@@ -22,7 +22,7 @@ def swept(tmp_path_factory) -> Path:
     file = out / "small.toml"
     file.write_text(SMALL)
     for wait_for in (1, 2):
-        for cuts in ("cuts.every=5", "cuts=false"):
+        for cuts in ("algorithm.cuts.every=5", "algorithm.cuts=false"):
             scenario = load_scenario(file, overrides=[f"algorithm.wait_for={wait_for}", cuts])
             sweep.run_one(scenario, out / "results")
     return out / "results"
@@ -34,16 +34,24 @@ def test_a_table_tells_what_varies_and_the_headlines(command, swept):
     heading, *rows, count = answer.out.splitlines()
     columns = heading.split()
     assert columns[:4] == ["scenario", "variant", "seed", "algorithm.wait_for"]
-    assert {*columns[4:9]} == {"cuts.every", "cuts.rounds", "cuts.participation", "cuts", "(setting)"}
+    assert {*columns[4:9]} == {
+        "algorithm.cuts.every",
+        "algorithm.cuts.rounds",
+        "algorithm.cuts.participation",
+        "cuts",
+        "(setting)",
+    }
     assert columns[9:] == ["ended", "simulated_time_s", "llm_calls", "loss"]
     assert len(rows) == 4
     assert count == "4 rows"
 
 
 def test_a_query_keeps_rows_and_backticks_hold_dots(command, swept):
-    words = ("--columns", "seed,algorithm.wait_for,cuts.every", "--format", "csv")
-    answer = command("results", swept, "--query", "`algorithm.wait_for` > 1 and `cuts.every` == 5", *words)
-    assert answer == (0, "seed,algorithm.wait_for,cuts.every\n0,2,5.0\n", "")
+    words = ("--columns", "seed,algorithm.wait_for,algorithm.cuts.every", "--format", "csv")
+    answer = command(
+        "results", swept, "--query", "`algorithm.wait_for` > 1 and `algorithm.cuts.every` == 5", *words
+    )
+    assert answer == (0, "seed,algorithm.wait_for,algorithm.cuts.every\n0,2,5.0\n", "")
     assert command("results", swept, "--query", "ended == 'stalled'", *words).out.count("\n") == 1
 
 
@@ -108,8 +116,8 @@ def test_columns_of_mixed_types_become_texts_in_parquet():
 
 
 def test_latex_and_other_tables(command, swept):
-    latex = command("results", swept, "--columns", "cuts.every,ended", "--format", "latex").out
-    assert r"cuts.every & ended \\" in latex
+    latex = command("results", swept, "--columns", "algorithm.cuts.every,ended", "--format", "latex").out
+    assert r"algorithm.cuts.every & ended \\" in latex
     assert latex.count(r"budget \\") == 4
     steps = pd.read_csv(io.StringIO(command("results", swept, "--table", "steps", "--format", "csv").out))
     pd.testing.assert_frame_equal(

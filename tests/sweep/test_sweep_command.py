@@ -22,7 +22,7 @@ from fedsim.scenario import load_scenario, parse
 from fedsim.sweep import forecast
 from fedsim.sweep.tally import Sentences
 
-GRID = '[sweep]\nreplicates = 2\n[sweep.grid]\n"cuts.every" = [3, 4]\n'
+GRID = '[sweep]\nreplicates = 2\n[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n'
 
 
 @pytest.fixture
@@ -46,10 +46,15 @@ def test_it_runs_everything_once_and_says_where(command, swept):
     assert answer == (0, "4 runs: 4 done\nresults: results/small\n", "")
     runs = fedsim.load_results("results")
     assert (
-        list(zip(runs["cuts.every"], runs.seed, strict=True)).sort()
+        list(zip(runs["algorithm.cuts.every"], runs.seed, strict=True)).sort()
         == [(3, 0), (3, 1), (4, 0), (4, 1)].sort()
     )
-    assert sorted(zip(runs["cuts.every"], runs.seed, strict=True)) == [(3, 0), (3, 1), (4, 0), (4, 1)]
+    assert sorted(zip(runs["algorithm.cuts.every"], runs.seed, strict=True)) == [
+        (3, 0),
+        (3, 1),
+        (4, 0),
+        (4, 1),
+    ]
     assert command("sweep", swept, "--jobs", 1).out == (
         "4 runs: 0 done, 4 found finished\nresults: results/small\n"
     )
@@ -61,18 +66,18 @@ def test_it_runs_everything_once_and_says_where(command, swept):
 def test_two_sweeps_that_share_runs_share_results(command, swept):
     command("sweep", swept, "--jobs", 1)
     other = swept.with_name("other.toml")
-    other.write_text('extends = "small.toml"\n[sweep.grid]\n"cuts.every" = [4, 5]\n')
+    other.write_text('extends = "small.toml"\n[sweep.grid]\n"algorithm.cuts.every" = [4, 5]\n')
     assert command("sweep", other, "--jobs", 1).out.startswith("2 runs: 1 done, 1 found finished")
-    assert command("run", swept.with_name("small.toml"), "--set", "cuts.every=5").code == 2
+    assert command("run", swept.with_name("small.toml"), "--set", "algorithm.cuts.every=5").code == 2
     plain = swept.with_name("plain.toml")
     plain.write_text(swept.read_text().replace(GRID, ""))
-    assert "(kept)" in command("run", plain, "--set", "cuts.every=5").out
+    assert "(kept)" in command("run", plain, "--set", "algorithm.cuts.every=5").out
 
 
 def test_run_refuses_and_check_checks_all_points(command, swept, tmp_path):
     said = f"fedsim: {swept}: states a sweep; `fedsim sweep {swept}` runs it\n"
     assert command("run", swept) == (2, "", said)
-    assert command("check", swept) == (0, "small: a sweep of 4 runs over cuts.every: fine\n", "")
+    assert command("check", swept) == (0, "small: a sweep of 4 runs over algorithm.cuts.every: fine\n", "")
     assert not (tmp_path / "results").exists()
 
 
@@ -107,7 +112,7 @@ def test_a_dry_run_writes_nothing_and_tells_what_is_coming(command, swept, tmp_p
     answer = command("sweep", swept, "--dry-run", "--jobs", 2)
     assert (answer.code, answer.err) == (0, "")
     heading, *rows, total, calls, needed = [line.split() for line in answer.out.splitlines()]
-    assert heading == ["cuts.every", "seed", "LLM", "calls"]
+    assert heading == ["algorithm.cuts.every", "seed", "LLM", "calls"]
     # 12 steps of 2 workers, a call each. Cuts after steps 0, 3, 6, 9, or 0, 4, 8: the third worker ends its
     # job, then come 2 rounds of 3 workers. 24 + 4 (1 + 6) = 52, and 24 + 3 (1 + 6) = 45.
     assert rows == [
@@ -136,11 +141,11 @@ ICL = f"problem={{ kind = 'icl', n_samples = 2, task = {TASK} }}"
         # 0, 4 and 8, each with 2 rounds of 3 workers: 36 + 18 jobs.
         (["algorithm.kind=sdbt"], (36 + 18) * 40),
         # No cuts from step 4 on: after step 0 alone.
-        (["algorithm.kind=sdbt", "cuts.stop_after=4"], (36 + 6) * 40),
+        (["algorithm.kind=sdbt", "algorithm.cuts.stop_after=4"], (36 + 6) * 40),
         # 7 updates are reached in the third step of three workers: a cut after step 0 alone.
         (["algorithm.kind=sdbt", "budget={ worker_updates = 7 }"], (9 + 6) * 40),
         # One machine with the data of three workers.
-        (["algorithm={ kind = 'cendbt' }", "cuts=false"], 12 * 120),
+        (["algorithm={ kind = 'cendbt' }", "algorithm.cuts=false"], 12 * 120),
     ],
 )
 def test_llm_calls_by_hand_and_as_they_come(small, overrides, calls):

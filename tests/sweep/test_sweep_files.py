@@ -42,20 +42,20 @@ def rows(plan: Plan) -> list[tuple]:
 
 
 def test_a_grid_is_all_combinations_the_last_key_fastest(small):
-    plan = plan_of(small, '[sweep.grid]\n"cuts.every" = [3, 4]\n"algorithm.wait_for" = [1, 2, 3]\n')
-    assert plan.keys == ["cuts.every", "algorithm.wait_for"]
+    plan = plan_of(small, '[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n"algorithm.wait_for" = [1, 2, 3]\n')
+    assert plan.keys == ["algorithm.cuts.every", "algorithm.wait_for"]
     assert [settings for _, settings, _ in rows(plan)] == [(3, 1), (3, 2), (3, 3), (4, 1), (4, 2), (4, 3)]
     assert plan.count() == 6
     first = next(plan.runs()).scenario
-    assert first == load_scenario(small, overrides=["cuts.every=3", "algorithm.wait_for=1"])
+    assert first == load_scenario(small, overrides=["algorithm.cuts.every=3", "algorithm.wait_for=1"])
 
 
 def test_everything_is_combined_with_everything_variants_first_replicates_last(small):
     plan = plan_of(
         small,
         TWO_VARIANTS
-        + '[sweep]\nreplicates = 2\n[sweep.grid]\n"cuts.every" = [3, 4]\n'
-        + '[sweep.zip]\n"cuts.rounds" = [1, 2]\n"algorithm.tau" = [5, 6]\n'
+        + '[sweep]\nreplicates = 2\n[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n'
+        + '[sweep.zip]\n"algorithm.cuts.rounds" = [1, 2]\n"algorithm.tau" = [5, 6]\n'
         + '[[sweep.list]]\n"algorithm.wait_for" = 1\n[[sweep.list]]\n"algorithm.wait_for" = 3\n'
         + '[sweep.random]\nsamples = 1\n[sweep.random.keys]\n"llm.latency.value_s" = { choices = [0.25] }\n',
     )
@@ -73,7 +73,7 @@ def test_everything_is_combined_with_everything_variants_first_replicates_last(s
 
 
 def test_keys_may_be_nested_tables_and_places_in_lists(small):
-    quoted = plan_of(small, '[sweep.grid]\n"workers.0.count" = [3, 4]\n"cuts.every" = [2]\n')
+    quoted = plan_of(small, '[sweep.grid]\n"workers.0.count" = [3, 4]\n"algorithm.cuts.every" = [2]\n')
     nested = small.with_name("nested.toml")
     nested.write_text(
         'extends = "small.toml"\nname = "small"\n[sweep.grid]\nworkers.0.count = [3, 4]\ncuts.every = [2]\n'
@@ -87,30 +87,34 @@ def test_a_value_may_be_a_whole_part(small):
     plan = plan_of(small, f"[[sweep.list]]\nllm.latency = {latency}\n[[sweep.list]]\ncuts = false\n")
     first, second = [one.scenario for one in plan.runs()]
     assert first == load_scenario(small, overrides=[f"llm.latency={latency}"])
-    assert second == load_scenario(small, overrides=["cuts=false"])
+    assert second == load_scenario(small, overrides=["algorithm.cuts=false"])
 
 
 def test_a_point_may_name_its_variant_and_then_variants_are_no_axis(small):
-    plan = plan_of(small, TWO_VARIANTS + '[sweep.zip]\nvariant = ["a", "b", "a"]\n"cuts.every" = [2, 3, 4]\n')
+    plan = plan_of(
+        small, TWO_VARIANTS + '[sweep.zip]\nvariant = ["a", "b", "a"]\n"algorithm.cuts.every" = [2, 3, 4]\n'
+    )
     assert [row[:2] for row in rows(plan)] == [("a", (2,)), ("b", (3,)), ("a", (4,))]
     assert [one.scenario.budget.server_steps for one in plan.runs()] == [6, 5, 6]
     assert [row[:2] for row in rows(read_plan(small, only=["a"]))] == [("a", (2,)), ("a", (4,))]
 
 
 def test_only_keeps_variants(small):
-    plan = plan_of(small, TWO_VARIANTS + '[sweep.grid]\n"cuts.every" = [2, 3]\n', only=("a",))
+    plan = plan_of(small, TWO_VARIANTS + '[sweep.grid]\n"algorithm.cuts.every" = [2, 3]\n', only=("a",))
     assert [row[0] for row in rows(plan)] == ["a", "a"]
 
 
 def test_equal_runs_are_run_once(small):
-    points = "".join(f"[[sweep.list]]\n{setting}\n" for setting in ("seed = 0", "seed = 1", "cuts.every = 4"))
+    points = "".join(
+        f"[[sweep.list]]\n{setting}\n" for setting in ("seed = 0", "seed = 1", "algorithm.cuts.every = 4")
+    )
     plan = plan_of(small, f"[sweep]\nreplicates = 2\n{points}")
     # Seeds 0, 1; then 1, 2; then what the file says already.
     assert [row[2] for row in rows(plan)] == [0, 1, 2]
 
 
 def test_paired_points_share_seeds_and_others_have_their_own(small):
-    text = '[sweep]\nreplicates = 3\npaired = {}\n[sweep.grid]\n"cuts.every" = [2, 3]\n'
+    text = '[sweep]\nreplicates = 3\npaired = {}\n[sweep.grid]\n"algorithm.cuts.every" = [2, 3]\n'
     paired = plan_of(small, text.format("true"), "seed=7")
     assert [row[2] for row in rows(paired)] == [7, 8, 9, 7, 8, 9]
     own = read_plan(small, ["seed=7", "sweep.paired=false"])
@@ -155,11 +159,14 @@ def test_another_seed_is_another_scenario_with_other_attackers(small):
 
 def test_overrides_go_over_points_and_over_the_sweep_itself(small):
     plan = plan_of(
-        small, '[sweep.grid]\n"cuts.every" = [3, 4]\n', "sweep.replicates=2", "budget.server_steps=7"
+        small,
+        '[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n',
+        "sweep.replicates=2",
+        "budget.server_steps=7",
     )
     assert plan.count() == 4
     assert {one.scenario.budget.server_steps for one in plan.runs()} == {7}
-    assert read_plan(small, ["cuts.every=9"]).count() == 1
+    assert read_plan(small, ["algorithm.cuts.every=9"]).count() == 1
 
 
 def test_a_file_without_one_may_get_a_sweep_from_the_command(small):
@@ -169,10 +176,12 @@ def test_a_file_without_one_may_get_a_sweep_from_the_command(small):
 
 
 def test_a_sweep_is_inherited_whole_or_not_at_all(small):
-    small.write_text(small.read_text() + '[sweep]\nreplicates = 3\n[sweep.grid]\n"cuts.every" = [3, 4]\n')
+    small.write_text(
+        small.read_text() + '[sweep]\nreplicates = 3\n[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n'
+    )
     heir, own = small.with_name("heir.toml"), small.with_name("own.toml")
     heir.write_text('extends = "small.toml"\n[algorithm]\nwait_for = 1\n')
-    own.write_text('extends = "small.toml"\n[sweep.grid]\n"cuts.rounds" = [3]\n')
+    own.write_text('extends = "small.toml"\n[sweep.grid]\n"algorithm.cuts.rounds" = [3]\n')
     assert read_plan(heir).count() == 6
     assert {one.scenario.algorithm.wait_for for one in read_plan(heir).runs()} == {1}
     assert [row[1:] for row in rows(read_plan(own))] == [((3,), 0)]
@@ -200,7 +209,7 @@ def test_files_that_a_sweep_names_lie_beside_it(small):
 
 def test_who_loads_the_scenario_of_a_sweep_gets_the_scenario(small):
     before = load_variants(small)
-    small.write_text(small.read_text() + '[sweep.grid]\n"cuts.every" = [3, 4]\n')
+    small.write_text(small.read_text() + '[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n')
     assert load_variants(small) == before
 
 
@@ -213,22 +222,25 @@ BAD = {
     "unknown table": ("[sweep.gird]\na = [1]", "{file}: sweep.gird: unknown key; did you mean 'grid'?"),
     "no table": ("[variants.x]\nsweep = 3\n[sweep]", "{file}, point variant = 'x': sweep: unknown key"),
     "replicates": ("[sweep]\nreplicates = 0", "{file}: sweep.replicates: found 0, expected at least 1"),
-    "no list": ('[sweep.grid]\n"cuts.every" = 3', "{file}: sweep.grid: cuts.every: found 3, expected a list"),
+    "no list": (
+        '[sweep.grid]\n"algorithm.cuts.every" = 3',
+        "{file}: sweep.grid: algorithm.cuts.every: found 3, expected a list",
+    ),
     "empty list": (
-        '[sweep.zip]\n"cuts.every" = []',
-        "{file}: sweep.zip: cuts.every: found [], expected a list",
+        '[sweep.zip]\n"algorithm.cuts.every" = []',
+        "{file}: sweep.zip: algorithm.cuts.every: found [], expected a list",
     ),
     "unequal lists": (
-        '[sweep.zip]\n"cuts.every" = [1, 2]\n"cuts.rounds" = [1]',
-        "{file}: sweep: zip: expected lists of equal length, found 2 for cuts.every, 1 for cuts.rounds",
+        '[sweep.zip]\n"algorithm.cuts.every" = [1, 2]\n"algorithm.cuts.rounds" = [1]',
+        "{file}: sweep: zip: expected lists of equal length, found 2 for algorithm.cuts.every, 1 for algorithm.cuts.rounds",
     ),
     "twice": (
-        '[sweep.grid]\n"cuts.every" = [1]\n[[sweep.list]]\ncuts.every = 2',
-        "{file}: sweep: found cuts.every in grid and in list, expected it in one of them",
+        '[sweep.grid]\n"algorithm.cuts.every" = [1]\n[[sweep.list]]\ncuts.every = 2',
+        "{file}: sweep: found algorithm.cuts.every in grid and in list, expected it in one of them",
     ),
     "misspelt setting": (
-        '[sweep.grid]\n"cuts.evry" = [1, 2]',
-        "{file}, point cuts.evry = 1: cuts.evry: unknown key; did you mean 'every'?",
+        '[sweep.grid]\n"algorithm.cuts.evry" = [1, 2]',
+        "{file}, point algorithm.cuts.evry = 1: algorithm.cuts.evry: unknown key; did you mean 'every'?",
     ),
     "impossible point": (
         '[sweep.grid]\n"workers.0.count" = [3, 2]\n"algorithm.wait_for" = [2, 3]',
@@ -239,8 +251,8 @@ BAD = {
         "{file}, point workers.1.count = 3: workers.1.count: expected a place from 0 to 0 in the list, got",
     ),
     "an empty step": (
-        '[sweep.grid]\n"cuts..every" = [3]',
-        "{file}, point cuts..every = 3: cuts..every: found",
+        '[sweep.grid]\n"algorithm.cuts..every" = [3]',
+        "{file}, point algorithm.cuts..every = 3: algorithm.cuts..every: found",
     ),
     "no such variant": (
         TWO_VARIANTS + '[sweep.grid]\nvariant = ["a", "bb"]',
@@ -257,7 +269,7 @@ BAD = {
     ),
     **{
         f"range {number}": (
-            f'[sweep.random]\nsamples = 3\n[sweep.random.keys]\n"cuts.every" = {draw}',
+            f'[sweep.random]\nsamples = 3\n[sweep.random.keys]\n"algorithm.cuts.every" = {draw}',
             f"{{file}}: sweep.random.keys.cuts.every{sentence}",
         )
         for number, (draw, sentence) in enumerate(
@@ -297,10 +309,10 @@ def test_sweep_must_be_a_table(command, small):
 def test_editors_are_told_of_it():
     schema = jsonschema.Draft202012Validator(json_schema())
     for table, right in (
-        ({"grid": {"cuts.every": [1], "workers": {"0": {"count": [2]}}}, "replicates": 2}, True),
+        ({"grid": {"algorithm.cuts.every": [1], "workers": {"0": {"count": [2]}}}, "replicates": 2}, True),
         ({"random": {"samples": 2, "keys": {"a": {"low": 1, "high": 2}}}}, True),
         ({"list": [{"cuts": False}], "paired": False}, True),
-        ({"grid": {"cuts.every": 3}}, False),
+        ({"grid": {"algorithm.cuts.every": 3}}, False),
         ({"replicates": 0}, False),
         ({"gird": {}}, False),
         ({"random": {"samples": 2, "method": "sobol", "keys": {}}}, False),
@@ -362,7 +374,8 @@ def test_a_plan_is_made_as_it_is_asked_for(small):
     """A hundred thousand runs are not held in memory: the first comes before the others are made."""
     values = list(range(1, 1001))
     plan = Plan(
-        read_plan(small, ["sweep.replicates=100"]).file, Sweep(grid={"cuts.every": values}, replicates=100)
+        read_plan(small, ["sweep.replicates=100"]).file,
+        Sweep(grid={"algorithm.cuts.every": values}, replicates=100),
     )
     runs = plan.runs()
     assert [next(runs).scenario.seed for _ in range(101)] == [*range(100), 0]

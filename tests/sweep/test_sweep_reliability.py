@@ -119,7 +119,7 @@ def test_kill_9_of_a_worker_of_the_pool_goes_unnoticed(slow, tmp_path):
 
 def test_a_run_that_kills_its_process_is_noted_and_harms_no_other(small, tmp_path):
     fatal = load_scenario(small, overrides=[latency("Suicide")])
-    harmless = sweep.replicates([load_scenario(small, overrides=["cuts.every=3"])], 8)
+    harmless = sweep.replicates([load_scenario(small, overrides=["algorithm.cuts.every=3"])], 8)
     scenarios = [*harmless[:2], fatal, *harmless[2:]]
     outcomes = list(sweep.run_all(scenarios, tmp_path, 2, timing_only=True, keep_going=True))
     failures = {outcome.scenario: outcome.failure for outcome in outcomes if outcome.failure}

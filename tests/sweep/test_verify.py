@@ -246,12 +246,12 @@ def test_a_folder_that_lacks_something_is_damaged(plant, sentence, folder):
     [
         ["algorithm.kind=cendbt"],
         ["algorithm.kind=sdbt"],
-        ["cuts.participation=active"],
+        ["algorithm.cuts.participation=active"],
         ["workers.0.stops_at_s=5"],
         ["workers.0.stops_at_s=5", "server.evict_after_s=4"],
         ["budget={ horizon_s = 7.5 }"],
         ["budget={ horizon_s = 0.001 }"],
-        ["cuts=false", "algorithm.tau=1"],
+        ["algorithm.cuts=false", "algorithm.tau=1"],
     ],
     ids=str,
 )

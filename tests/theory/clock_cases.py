@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from fedsim.learning.algorithms.asyndbt import Asyndbt
-from fedsim.learning.quadratic import Quadratic
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
 from fedsim.scenario.model import Budget
 from fedsim.simulation import Run, run

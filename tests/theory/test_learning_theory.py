@@ -17,16 +17,16 @@ def measured(updates: int, seed: int = 0, every_steps: int = 50, **changes: Any)
     table: dict[str, Any] = {
         "name": "quadratic",
         "seed": seed,
-        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 5},
         "problem": problem,
-        "learning": {
+        "algorithm": {
+            **({"kind": "asyndbt", "wait_for": 2, "tau": 5} | changes.pop("algorithm", {})),
             "z_rate": 0.005,
             "optimizer": {"kind": "sgd", "learning_rate": 0.005},
             "multipliers": {"rate": 0.1, "c1": changes.pop("c1", 1.0)},
             "polyhedron": {"epsilon": changes.pop("epsilon", 0.05)},
             "inner": {"p_rate": 0.2, "z_rate": 0.1, "rho_rate": 0.2},
+            "cuts": {"every": changes.pop("every", 10), "rounds": changes.pop("rounds", 20)},
         },
-        "cuts": {"every": changes.pop("every", 10), "rounds": changes.pop("rounds", 20)},
         "workers": [{"count": 3, "upload": {"kind": "lognormal", "median_s": 0.03, "sigma": 1.0}}],
         "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.1}},
         "budget": {"worker_updates": updates},

@@ -16,18 +16,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedsim.algorithms.base import Bench
+from fedsim.algorithms.dbt.settings import Rules
+from fedsim.algorithms.dbt.tuner import Tuner
 from fedsim.attack import Assigned
 from fedsim.learning.attacks.base import MessageAttack
 from fedsim.learning.attacks.gaussian import Gaussian
 from fedsim.learning.attacks.sign_flip import SignFlip
 from fedsim.learning.attacks.worst_word import WorstWord
-from fedsim.learning.door import Door
-from fedsim.learning.intake import Intake
-from fedsim.learning.merge import Merge
-from fedsim.learning.pending import PendingJob
-from fedsim.learning.rounds import Rounds
-from fedsim.learning.settings import LearningSettings
-from fedsim.messages import JobKind, Snapshot, Ticket
+from fedsim.learning.batching import Job
+from fedsim.messages import Snapshot, Ticket
+from fedsim.problems.quadratic import Quadratic
 from fedsim.streams import Streams
 
 R, PROBLEMS, M, N, ROUNDS = 10, 3, 3, 5, 400
@@ -40,7 +39,7 @@ AT_LEAST, AT_MOST, CLEAN_AT_MOST = 0.5, 0.2, 0.1
 which knows nothing, costs 0.8 to 1.3 here."""
 
 
-def rule(name: str, liars: int) -> LearningSettings:
+def rule(name: str, liars: int) -> Rules:
     """Return the settings of a column; the trimmed mean is told the number of liars."""
     table: dict[str, Any] = {"inner": INNER}
     if name in ("R2", "R3", "R4"):
@@ -49,7 +48,7 @@ def rule(name: str, liars: int) -> LearningSettings:
         table["aggregation"] = {"inner": {"kind": "trimmed_mean", "f": liars}}
     elif name in ("median", "mean"):
         table["aggregation"] = {"inner": {"kind": name}}
-    return LearningSettings.model_validate(table)
+    return Rules.model_validate(table)
 
 
 def attack(name: str, liars: tuple[int, ...]) -> MessageAttack:
@@ -70,6 +69,7 @@ class Words:
         common -= common.min(1, keepdims=True)
         self.C = torch.from_numpy(common + 0.6 * rng.random((R, PROBLEMS * M, N)))
         self.start_p = torch.full((PROBLEMS * M, N), 1 / N, dtype=torch.float64)
+        self.start_q = torch.ones(1, 1, dtype=torch.float64)
 
     def lower(self, workers: list[int], *_: Any) -> Tensor:
         return self.C[workers]
@@ -80,16 +80,24 @@ class Words:
         return ((mean * z).sum(1) - mean.amin(1)).view(PROBLEMS, M).sum(1).tolist()
 
 
-def consensus(settings: LearningSettings, attacks: Sequence[Assigned], oracle: Any) -> Tensor:
+def consensus(settings: Rules, attacks: Sequence[Assigned], oracle: Any) -> Tensor:
     """Return z after all rounds, messages coming in at the door."""
-    intake = Intake(Door(attacks, Streams(0)), settings.robust, on_simplex=True)
-    rounds = Rounds(oracle, settings, True, intake, Merge(settings.aggregation))
+    bench = Bench(Quadratic(), R, Streams(0), attacks)
+    bench.oracle = lambda **_: oracle  # type: ignore[method-assign]
+    tuner = Tuner(bench, settings)
     p = oracle.start_p.expand(R, -1, -1)
-    loop = rounds.begin(range(R), p.clone(), p.clone(), oracle.start_p, torch.zeros(R, 1))
+    jobs = {worker: Job(worker, 0, "inner", None) for worker in range(R)}
+    rounds = tuner._rounds.run(
+        range(R), p.clone(), p.clone(), oracle.start_p, torch.zeros(R, 1), ROUNDS, lambda: jobs
+    )
+    loop = next(rounds)
     for job in range(ROUNDS):
         snapshot = Snapshot(0, loop)
-        tickets = [Ticket(worker, job, JobKind.INNER, snapshot, 0.0, 0.0) for worker in range(R)]
-        loop = rounds.finish(tickets, {worker: PendingJob(worker, job, None) for worker in range(R)})
+        jobs = {worker: Job(worker, job, "inner", None) for worker in range(R)}
+        try:
+            loop = rounds.send([Ticket(worker, job, "inner", snapshot, 0.0, 0.0) for worker in range(R)])
+        except StopIteration as end:
+            loop = end.value
     return loop.z
 
 

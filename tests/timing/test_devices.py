@@ -61,10 +61,8 @@ def test_a_trace_is_read_from_its_file_with_what_is_said_beside(tmp_path) -> Non
     file = tmp_path / "phones.toml"
     file.write_text(
         """
-        algorithm = { kind = "cendbt" }
+        algorithm = { kind = "cendbt", machine = "workers", cuts = false }
         problem = { kind = "quadratic", bytes_up = 1_000_000, calls = 0 }
-        llm = { kind = "independent", latency = { kind = "constant", value_s = 0.0 } }
-        cuts = false
         budget = { server_steps = 2 }
         [[workers]]
         count = 2

@@ -7,15 +7,15 @@ import gc
 import pytest
 from timing_cases import chain, interlude, seconds, simulate, stretches, workers
 
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.settings import Cuts
 from fedsim.errors import StalledError
-from fedsim.learning.algorithms.asyndbt import Asyndbt
-from fedsim.learning.quadratic import Quadratic
 from fedsim.messages import JobCost
+from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import Budget, CutPlan
+from fedsim.scenario.model import Budget
 from fedsim.simulation import raise_if_failed, run
 from fedsim.timing.delays.constant import Constant
-from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.settings import ServerSettings
 
 CALLS = JobCost(calls=10, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=0)
@@ -271,11 +271,13 @@ def test_the_garbage_collector_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch
 def losing_everybody(participation: str) -> Scenario:
     return Scenario(
         name="losing",
-        algorithm=Asyndbt(wait_for=2, tau=5),
-        cuts=CutPlan(every=1, rounds=3, participation=participation),  # type: ignore[arg-type]  # one of two
+        algorithm=Asyndbt(
+            wait_for=2,
+            tau=5,
+            cuts=Cuts(every=1, rounds=3, participation=participation),  # type: ignore[arg-type]  # one of two
+        ),
         problem=Quadratic(dimension=2, calls=0),
         workers=(workers(Constant(value_s=1.0), count=2, stops_at_s=6.5), workers(1.5)),
-        llm=Independent(latency=Constant(value_s=0.0)),
         server=ServerSettings(evict_after_s=4.0),
         budget=Budget(server_steps=8),
     )

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from timing_cases import Books, chain, interlude, seconds, simulate, stretches, workers
 
-from fedsim.learning.algorithms.asyndbt import Asyndbt
-from fedsim.learning.quadratic import Quadratic
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.settings import Cuts
 from fedsim.messages import JobCost
+from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import Budget, CutPlan, Record
+from fedsim.scenario.model import Budget, Record
 from fedsim.simulation import run
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
@@ -262,8 +263,7 @@ def test_an_outage_of_the_servers_link_stops_everybody() -> None:
 
 SCENARIO = Scenario(
     name="small",
-    algorithm=Asyndbt(wait_for=2, tau=4),
-    cuts=CutPlan(every=10, rounds=2),
+    algorithm=Asyndbt(wait_for=2, tau=4, cuts=Cuts(every=10, rounds=2)),
     problem=Quadratic(dimension=3, calls=4, bytes_up=30_000, bytes_down=20_000),
     workers=(WorkerGroup(count=3, compute=Exponential(mean_s=0.5)),),
     llm=Independent(latency=Exponential(mean_s=0.2)),

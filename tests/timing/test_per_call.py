@@ -456,9 +456,8 @@ def test_pauses_with_jitter_have_addresses_of_their_own() -> None:
 def timing(llm: dict[str, Any]) -> Scenario:
     table: dict[str, Any] = {
         "name": "equal",
-        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 5},
+        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 5, "cuts": {"every": 5, "rounds": 2}},
         "problem": {"kind": "quadratic", "dimension": 4, "calls": 17},
-        "cuts": {"every": 5, "rounds": 2},
         "workers": [
             {"count": 2, "lanes": 3, "compute": {"kind": "exponential", "mean_s": 0.5}},
             {"count": 2, "lanes": 1, "slow_down": 2.7, "transient": {"probability": 0.3, "factor": 3.1}},

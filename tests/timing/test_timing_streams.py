@@ -6,16 +6,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from fedsim.learning.settings import RobustSettings
 from timing_cases import simulate, workers
 
-from fedsim.learning.algorithms.asyndbt import Asyndbt
-from fedsim.learning.algorithms.cendbt import Cendbt
-from fedsim.learning.algorithms.sdbt import Sdbt
-from fedsim.learning.quadratic import Quadratic
-from fedsim.learning.settings import LearningSettings, RobustSettings
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.cendbt import Cendbt
+from fedsim.algorithms.dbt.sdbt import Sdbt
+from fedsim.algorithms.dbt.settings import Cuts, RobustSettings
 from fedsim.messages import JobCost
+from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import Budget, CutPlan, Evaluation, Record
+from fedsim.scenario.model import Budget, Evaluation, Record
 from fedsim.schedule import Steps
 from fedsim.simulation import run, timeline
 from fedsim.streams import Stream, Streams
@@ -31,10 +32,10 @@ RANDOM_LEGS: dict[str, Any] = {
     "transient": Transient(probability=0.3, factor=4.0),
 }
 GROUP = WorkerGroup(count=3, lanes=2, compute=Exponential(mean_s=0.5), **RANDOM_LEGS)
+ALGORITHM = Asyndbt(wait_for=2, tau=4, cuts=Cuts(every=10, rounds=2))
 SCENARIO = Scenario(
     name="small",
-    algorithm=Asyndbt(wait_for=2, tau=4),
-    cuts=CutPlan(every=10, rounds=2),
+    algorithm=ALGORITHM,
     problem=Quadratic(dimension=3, calls=4, bytes_up=30, bytes_down=20),
     workers=(GROUP,),
     llm=Independent(latency=Exponential(mean_s=0.2)),
@@ -88,9 +89,9 @@ def test_the_seed_matters() -> None:
         changed(record=Record(spans=True)),
         changed(evaluation=Evaluation(every_steps=1)),
         changed(problem=Quadratic(dimension=3, calls=4, bytes_up=30, bytes_down=20, heterogeneity=9.0)),
-        changed(learning=LearningSettings(z_rate=0.3)),
+        changed(algorithm=ALGORITHM.model_copy(update={"z_rate": 0.3})),
     ],
-    ids=["spans", "evaluation", "problem", "learning"],
+    ids=["spans", "evaluation", "problem", "algorithm"],
 )
 def test_what_is_learned_and_recorded_does_not_change_times(other: Scenario) -> None:
     here, there = run(SCENARIO).steps, run(other).steps
@@ -145,7 +146,9 @@ def test_the_draws_of_one_purpose_do_not_move_another(monkeypatch: pytest.Monkey
 
 
 def test_the_synchronous_form_is_s_equal_r() -> None:
-    by_name, by_number = run(changed(algorithm=Sdbt())), run(changed(algorithm=Asyndbt(wait_for=3, tau=99)))
+    by_name, by_number = (
+        run(changed(algorithm=algorithm)) for algorithm in (Sdbt(), Asyndbt(wait_for=3, tau=99))
+    )
     pd.testing.assert_frame_equal(by_name.steps, by_number.steps, check_exact=True)
     assert set(by_name.steps.active[1:]) == {3}
 
@@ -154,7 +157,7 @@ def test_one_worker_keeps_the_clock_of_the_centralised_form() -> None:
     """But for the network, which the centralised client does not use."""
     beside = workers(1.0, lanes=2, transient=GROUP.transient)
     alone = changed(workers=(beside,), problem=Quadratic(dimension=3, calls=4), algorithm=Asyndbt(wait_for=1))
-    central = alone.model_copy(update={"algorithm": Cendbt()})
+    central = alone.model_copy(update={"algorithm": Cendbt(machine="workers")})
     pd.testing.assert_frame_equal(run(alone).steps[CLOCK], run(central).steps[CLOCK], check_exact=True)
 
 
@@ -167,12 +170,12 @@ def test_what_the_clock_needs_to_know_of_a_scenario() -> None:
     assert (plan.every, plan.rounds, plan.leaves_bytes) == (10, 2, 30)
     assert [work.cost for work in found.schedule.work.values()] == [cost, cost]
     assert (found.horizon_s, found.max_steps, found.max_updates) == (90.0, None, 21)
-    assert found.groups == [GROUP]
+    assert found.groups == (GROUP,)
 
 
 def test_a_robust_outer_step_sends_z_as_well() -> None:
-    robust = LearningSettings(robust=RobustSettings(outer="R1"))
-    found = timeline(changed(learning=robust))
+    robust = RobustSettings(outer="R1")
+    found = timeline(changed(algorithm=ALGORITHM.model_copy(update={"robust": robust})))
     schedule = found.schedule
     assert schedule.interlude is not None
     assert schedule.work[schedule.regular].cost.bytes_down == 40
@@ -181,7 +184,9 @@ def test_a_robust_outer_step_sends_z_as_well() -> None:
 
 def test_the_centralised_client_pools_the_calls_and_sends_nothing() -> None:
     slow = WorkerGroup(name="slow", count=2, compute=Constant(value_s=9.0))
-    found = timeline(changed(algorithm=Cendbt(), workers=(GROUP, slow), budget=Budget(epochs=7)))
+    found = timeline(
+        changed(algorithm=Cendbt(machine=GROUP.name), workers=(GROUP, slow), budget=Budget(epochs=7))
+    )
     assert found.schedule.work[found.schedule.regular].cost == JobCost(
         calls=20, tokens_in=0, tokens_out=0, bytes_up=0, bytes_down=0
     )

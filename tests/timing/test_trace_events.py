@@ -29,8 +29,8 @@ from fedsim.trace_events.tables import numbered, read
 # step 2 from 2.5 to 3, its ticket one step stale. The second step ends the run.
 BY_HAND = """
 name = "hand"
-cuts = false
 [algorithm]
+cuts = false
 kind = "asyndbt"
 wait_for = 1
 tau = 9
@@ -75,7 +75,7 @@ compute = { kind = "exponential", mean_s = 2.0 }
 [llm]
 kind = "independent"
 latency = { kind = "exponential", mean_s = 0.5 }
-[cuts]
+[algorithm.cuts]
 every = 4
 rounds = 2
 [budget]
@@ -90,7 +90,7 @@ CASES: dict[str, list[str]] = {
     "a slow server": ["server.step_s=3.0", "algorithm.wait_for=1", "algorithm.tau=20"],
     "synchronous": ["algorithm.wait_for=5"],
     "cut off in a step": ["server.step_s=0.2", "budget={horizon_s=17.3}"],
-    "cuts of the active": ["cuts.participation=active"],
+    "cuts of the active": ["algorithm.cuts.participation=active"],
     "nothing takes time but the calls": [
         "workers=[{count=3, compute={kind='constant', value_s=0.0}}]",
         "llm.latency={kind='constant', value_s=0.5}",
@@ -205,7 +205,7 @@ def test_a_ticket_that_no_step_used_still_waits(tmp_path) -> None:
 
 def test_tickets_of_the_barrier_go_to_the_update(tmp_path) -> None:
     """An update after step 1, S = 1: worker 1's ticket comes at 2.25 at its barrier, which began at 2."""
-    overrides = ["cuts={every=1, rounds=1}", "server.step_s=0.0", "budget.server_steps=2"]
+    overrides = ["algorithm.cuts={every=1, rounds=1}", "server.step_s=0.0", "budget.server_steps=2"]
     found = traced(run(scenario(BY_HAND, tmp_path, overrides), timing_only=True))
     # The inner round: 2.25 to 4.5, worker 0 at 4.25. Both begin anew at 4.5, worker 0 makes step 2 at 6.5.
     assert [event for event in found if event.get("pid") == 100 and event["ph"] in "Xf"] == [
@@ -224,7 +224,7 @@ def test_tickets_of_the_barrier_go_to_the_update(tmp_path) -> None:
 
 def test_an_inner_round_that_the_end_cuts_off_waits_for_nothing(tmp_path) -> None:
     """As above: worker 0 has done its inner round at 4.25, and the run ends before worker 1 has."""
-    overrides = ["cuts={every=1, rounds=1}", "server.step_s=0.0", "budget={horizon_s=4.4}"]
+    overrides = ["algorithm.cuts={every=1, rounds=1}", "server.step_s=0.0", "budget={horizon_s=4.4}"]
     found = traced(run(scenario(BY_HAND, tmp_path, overrides), timing_only=True))
     assert [event for event in found if event["name"] == QUEUE] == [count(QUEUE, 0, waiting=0)]
 

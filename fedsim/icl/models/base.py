@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fedsim.icl.tasks.base import TaskData
-    from fedsim.learning.oracle import Questions
+    from fedsim.problems.base import Questions
 
 Split = Literal["train", "validation", "test", "triggered"]
 """Which queries: "triggered" are test queries with a backdoor's trigger."""

@@ -9,7 +9,7 @@ from torch.nn import functional
 from fedsim.icl.models.base import FOR_ALL, Prompts
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Triggered
 from fedsim.icl.tasks.gaussian import Latent
-from fedsim.learning.oracle import Questions
+from fedsim.problems.base import Questions
 
 
 class LinearAttention:

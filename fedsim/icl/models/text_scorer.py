@@ -17,7 +17,7 @@ from fedsim.icl.tasks.base import TaskData, Texts
 
 if TYPE_CHECKING:
     from fedsim.icl.models.language import LanguageModel
-    from fedsim.learning.oracle import Questions
+    from fedsim.problems.base import Questions
 
 CALLS_AT_ONCE = 2**14
 """Calls handed to the model together: far more than any endpoint answers at once; bounds the memory."""

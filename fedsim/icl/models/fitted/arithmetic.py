@@ -17,7 +17,7 @@ from fedsim.icl.models.fitted.parameters import FittedParameters, address
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
     from fedsim.icl.tasks.base import Longs, TaskData, Text, Texts
-    from fedsim.learning.oracle import Questions
+    from fedsim.problems.base import Questions
 
 
 def logits(

@@ -21,13 +21,13 @@ from fedsim.icl.models.fitted.answers import Asked, query_labels, query_rows
 from fedsim.icl.models.fitted.arithmetic import FittedScorer
 from fedsim.icl.models.fitted.estimation import FOLDS, Ridges, estimate
 from fedsim.icl.models.fitted.parameters import FittedParameters
-from fedsim.icl.oracle import IclOracle
+from fedsim.problems.icl.oracle import IclOracle
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
     from fedsim.icl.models.base import Scorer
-    from fedsim.icl.problem import IclProblem
     from fedsim.icl.tasks.base import TaskData, Texts
+    from fedsim.problems.icl.problem import IclProblem
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 FIT_SEED = 1_000

@@ -31,13 +31,13 @@ import tomli_w
 import torch
 from scipy.optimize import brentq, least_squares
 
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.calibrated import targets
 from fedsim.icl.tasks.calibrated.part import FOLDER, NAMES, Calibrated, parameters, published
 from fedsim.icl.tasks.calibrated.recipe import train
 from fedsim.icl.tasks.calibrated.targets import Estimate
 from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 FIT_SEED, CHECK_SEED, RUN_SEED = 1_000, 2_000, 3_000

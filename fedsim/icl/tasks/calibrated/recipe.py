@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fedsim.learning.optimizers.adam import Adam
-from fedsim.learning.oracle import Oracle
 from fedsim.learning.simplex import project
+from fedsim.problems.base import Oracle
 
 LEARNING_RATE = 2e-3
 UPDATES = 500

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from fedsim.icl.measure import prompts
 from fedsim.icl.models.linear_attention import LinearAttention, demonstration_steps
-from fedsim.icl.oracle import IclOracle
-from fedsim.icl.problem import IclProblem
 from fedsim.icl.tasks.base import Floats
 from fedsim.icl.tasks.calibrated.recipe import train
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.problems.icl.measure import prompts
+from fedsim.problems.icl.oracle import IclOracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.attack import Assigned, Attack
+from fedsim.icl.attacks.base import DataAttack
 from fedsim.learning.attacks.base import MessageAttack
-from fedsim.learning.oracle import Oracle, Problem, Questions, RealisationRule
 from fedsim.messages import JobCost
+from fedsim.problems.base import Oracle, Problem, Questions, RealisationRule
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Quadratic(Problem):
         return True
 
     def check_attack(self, attack: Attack) -> None:
+        if isinstance(attack, DataAttack):
+            raise ValueError(f"{attack.kind!r} attacks texts, but problem 'quadratic' has none")
         if isinstance(attack, MessageAttack) and attack.needs_distributions:
             raise ValueError(f"{attack.kind!r} sends distributions, but in problem 'quadratic' p is none")
 

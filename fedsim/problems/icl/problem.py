@@ -15,8 +15,8 @@ from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.pools import Pool
 from fedsim.icl.tasks import AnyTask
 from fedsim.learning.attacks.worst_word import WorstWord
-from fedsim.learning.oracle import Oracle, Problem
 from fedsim.messages import JobCost
+from fedsim.problems.base import Oracle, Problem
 
 if TYPE_CHECKING:
     from fedsim.streams import Streams
@@ -120,6 +120,10 @@ class IclProblem(Problem):
     def tunes_p(self) -> bool:
         return self.use_fragment
 
+    @property
+    def tunes_q(self) -> bool:
+        return self.use_demonstrations
+
     def check_attack(self, attack: Attack) -> None:
         if isinstance(attack, DataAttack):
             attack.check(self.task)
@@ -144,6 +148,6 @@ class IclProblem(Problem):
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
     ) -> Oracle:
-        from fedsim.icl.oracle import IclOracle
+        from fedsim.problems.icl.oracle import IclOracle
 
         return IclOracle(self, streams, n_workers, pooled, attacks)

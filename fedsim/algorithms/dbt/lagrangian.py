@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fedsim.learning.polyhedron import NewCuts, Polyhedron, without
-from fedsim.learning.settings import PolyhedronSettings
+from fedsim.algorithms.dbt.polyhedron import NewCuts, Polyhedron, without
+from fedsim.algorithms.dbt.settings import PolyhedronSettings
 
 
 class Multipliers(NamedTuple):

@@ -1,7 +1,8 @@
-"""What the learning half asks of a problem: gradients at workers, and a measurement.
+"""What an algorithm may ask of a problem: gradients at workers, and a measurement.
 
-Letters as in the AsynDBT paper: `P` holds the lower-level variables p (word distributions, M x N a worker),
-`Q` the upper-level ones q (demonstration distributions, U x V a worker), `z` the consensus copy of p.
+Letters as in the AsynDBT paper: `P` holds the lower-level variables p (word distributions, M x N for each
+worker), `Q` the upper-level ones q (demonstration distributions, U x V for each worker), `z` the consensus copy
+of p.
 """
 
 from __future__ import annotations
@@ -96,7 +97,12 @@ class Problem(Part):
     @property
     @abstractmethod
     def tunes_p(self) -> bool:
-        """Whether there is a lower level at all; without one no polyhedron update is ever due."""
+        """Whether there are words to tune: a lower level, which workers agree on."""
+
+    @property
+    def tunes_q(self) -> bool:
+        """Whether there are demonstrations to tune: an upper level, private to each worker."""
+        return True
 
     def check_attack(self, attack: Attack) -> None:
         """Say, before anything runs, that an attack is impossible here.

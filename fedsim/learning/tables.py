@@ -1,18 +1,22 @@
-"""What workers hold and how they step it: (19) and (20), for any number of workers at once."""
+"""What workers hold and how they step it, for any number of workers at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fedsim.learning import simplex
-from fedsim.learning.chunks import chunks
-from fedsim.learning.oracle import Oracle
-from fedsim.learning.pending import PendingJob
-from fedsim.learning.robust import worker_pull
-from fedsim.learning.settings import LearningSettings
+from fedsim.learning.batching import Job
+from fedsim.learning.optimizers.base import Optimizer
+
+if TYPE_CHECKING:
+    from fedsim.problems.base import Oracle
+
+Pull = Callable[[Tensor, Tensor, Tensor], None]
+"""Adds to the gradients by p, given (workers, p, gradient)."""
 
 
 def projector(on_simplex: bool):  # type: ignore[no-untyped-def]  # mypy cannot see that both are one type
@@ -27,28 +31,16 @@ class WorkerTables:
     the step itself costs its active set.
     """
 
-    def __init__(self, oracle: Oracle, settings: LearningSettings, n_workers: int) -> None:
+    def __init__(self, oracle: Oracle, optimizer: Optimizer, n_workers: int) -> None:
         self.P = oracle.start_p.expand(n_workers, *oracle.start_p.shape).clone()
         self.Q = oracle.start_q.expand(n_workers, *oracle.start_q.shape).clone()
         self._oracle = oracle
-        self._optimizer = settings.optimizer
-        self._robust = settings.robust if settings.robust and settings.robust.outer == "R1" else None
+        self._optimizer = optimizer
         self._project = projector(oracle.on_simplex)
-        n_moments = settings.optimizer.n_moments
+        n_moments = optimizer.n_moments
         self._p_moments = tuple(torch.zeros_like(self.P) for _ in range(n_moments))
         self._q_moments = tuple(torch.zeros_like(self.Q) for _ in range(n_moments))
         self._count = torch.zeros(n_workers)
-
-    def step(self, jobs: list[PendingJob]) -> None:
-        """Evaluate outer jobs: every worker among them takes its step (19) and (20)."""
-        # Jobs in flight across a change of cuts pull along the cuts that they read.
-        groups: dict[int, list[PendingJob]] = {}
-        for job in jobs:
-            if not job.skipped:
-                groups.setdefault(id(job.content.polyhedron), []).append(job)
-        for group in groups.values():
-            for part in chunks(len(group), self.P[0].numel()):
-                self._step_chunk(group[part])
 
     def forget(self, worker: int) -> None:
         """Put a worker back to the start: p, q and the optimizer's memory."""
@@ -59,16 +51,16 @@ class WorkerTables:
 
     def descend(
         self,
-        jobs: list[PendingJob],
+        jobs: list[Job],
         numbers: list[int],
-        pull: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+        pull: Pull | None = None,
     ) -> None:
         """Take one step of p and q along the gradients of f_v.
 
         Args:
             jobs: of distinct workers, one at least.
             numbers: where each job's draws stand, in place of its own number.
-            pull: adds to the gradients by p, given (workers, p, gradient); none: nothing is added.
+            pull: adds to the gradients by p; none: nothing is added.
         """
         workers = [job.worker for job in jobs]
         rows = torch.tensor(workers)
@@ -79,18 +71,6 @@ class WorkerTables:
         self._count[rows] += 1
         self.P[rows] = self._project(P - self._optimized(rows, p_gradient, self._p_moments))
         self.Q[rows] = self._project(Q - self._optimized(rows, q_gradient, self._q_moments))
-
-    def _step_chunk(self, jobs: list[PendingJob]) -> None:
-        def pull(rows: Tensor, P: Tensor, gradient: Tensor) -> None:
-            polyhedron = jobs[0].content.polyhedron
-            if polyhedron.columns:
-                multipliers = torch.stack([job.content.multipliers.now for job in jobs])
-                gradient += polyhedron.pull(rows, multipliers)
-            if self._robust is not None:
-                z = torch.stack([job.content.z for job in jobs])
-                gradient += worker_pull(P, z, self._robust)
-
-        self.descend(jobs, [job.job for job in jobs], pull)
 
     def _optimized(self, rows: Tensor, gradient: Tensor, moments: tuple[Tensor, ...]) -> Tensor:
         own = tuple(table[rows] for table in moments)

@@ -8,19 +8,18 @@ import torch
 
 from fedsim.attack import Assigned, Attack
 from fedsim.errors import InputError
-from fedsim.icl import measure
 from fedsim.icl.attacks import DataAttack
 from fedsim.icl.models.text_scorer import texts_of
-from fedsim.icl.oracle import IclOracle
-from fedsim.icl.problem import IclProblem
+from fedsim.problems.icl import measure
+from fedsim.problems.icl.oracle import IclOracle
+from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fedsim.icl.models.base import Prompts, Split
-    from fedsim.learning.algorithms import Algorithm
-    from fedsim.learning.oracle import Problem, Questions
+    from fedsim.problems.base import Problem, Questions
 
 FIRST_JOB = 0
 """Number of the job that every worker starts with, at the uniform start."""
@@ -32,11 +31,11 @@ class Scenario(Protocol):
     @property
     def problem(self) -> Problem: ...
     @property
-    def algorithm(self) -> Algorithm: ...
-    @property
     def seed(self) -> int: ...
     @property
     def n_workers(self) -> int: ...
+    @property
+    def n_machines(self) -> int: ...
     @property
     def attacks(self) -> tuple[Attack, ...]: ...
 
@@ -57,7 +56,7 @@ def exact_prompt(
 
     Args:
         scenario: a scenario whose task gives texts.
-        worker: whose call; the centralised form has worker 0 alone.
+        worker: whose call; where one machine holds all data, there is worker 0 alone.
         query: place among the queries that the call's prompt is completed with.
         split: "train": a call of the worker's first job, with sampled words and demonstrations; "validation"
             and "test": a call of the first measurement, before the first step.
@@ -73,13 +72,12 @@ def exact_prompt(
         raise InputError(
             f'{kind!r} sends no text; expected problem.kind = "icl" and problem.task.kind = "text"'
         )
-    centralised, clients = scenario.algorithm.centralised, scenario.n_workers
-    n_workers, pooled = (1, clients) if centralised else (clients, 1)
-    _check("worker", worker, n_workers)
+    holders, n_machines = scenario.n_workers, scenario.n_machines
+    _check("worker", worker, n_machines)
     streams = Streams(scenario.seed if seed is None else seed)
     on_data = [each for each in scenario.attacks if isinstance(each, DataAttack) and not each.asks_model]
-    attacks = [Assigned(attack, attack.members(clients, streams.seed)) for attack in on_data]
-    oracle = IclOracle(problem, streams, n_workers, pooled, attacks)
+    attacks = [Assigned(attack, attack.members(holders, streams.seed)) for attack in on_data]
+    oracle = IclOracle(problem, streams, n_machines, holders // n_machines, attacks)
     P, Q = oracle.start_p[None], oracle.start_q[None]
     with torch.no_grad():
         if split == "train":

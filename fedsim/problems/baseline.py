@@ -13,11 +13,11 @@ from fedsim.icl.baselines import AnyBaseline
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.language import LanguageModel
 from fedsim.icl.phases import Phases, over_time, with_tests
-from fedsim.icl.problem import Tokens
 from fedsim.icl.tasks import AnyTask
 from fedsim.icl.tasks.base import Queries
-from fedsim.learning.oracle import Oracle, Problem, Questions, RealisationRule
 from fedsim.messages import JobCost
+from fedsim.problems.base import Oracle, Problem, Questions, RealisationRule
+from fedsim.problems.icl.problem import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +62,10 @@ class BaselineProblem(Problem):
     def tunes_p(self) -> bool:
         return False
 
+    @property
+    def tunes_q(self) -> bool:
+        return False
+
     def check_attack(self, attack: Attack) -> None:
         if isinstance(attack, DataAttack):
             attack.check(self.task)
@@ -85,7 +89,7 @@ class BaselineProblem(Problem):
 
 
 class BaselineOracle:
-    """A baseline with its data in place; see `fedsim.learning.oracle.Oracle`. There is nothing to tune."""
+    """A baseline with its data in place; see `fedsim.problems.base.Oracle`. There is nothing to tune."""
 
     on_simplex = True
 

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedsim.learning.algorithms.base import Algorithm
+from fedsim.algorithms.dbt.distributed import Distributed
+from fedsim.schedule import Steps
 
 
-class Asyndbt(Algorithm):
+class Asyndbt(Distributed):
     """AsynDBT: the server steps as soon as S workers have reported and nobody is too stale.
 
     Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026), Algorithm 1.
@@ -21,9 +22,5 @@ class Asyndbt(Algorithm):
     tau: int = Field(5, ge=1)
     """Staleness bound: a ticket is at most tau - 1 steps old when used; with 1, every step waits for all."""
 
-    @property
-    def centralised(self) -> bool:
-        return False
-
-    def step_rule(self, n_workers: int) -> tuple[int, int]:
-        return self.wait_for, self.tau
+    def steps(self, n_workers: int) -> Steps:
+        return Steps(self.wait_for, self.tau)

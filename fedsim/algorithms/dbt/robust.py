@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fedsim.algorithms.dbt.settings import PenaltyNorm, RobustSettings
 from fedsim.learning.penalty import subgradient
-from fedsim.learning.settings import PenaltyNorm, RobustSettings
 
 
 def penalty_slope(difference: Tensor, norm: PenaltyNorm) -> Tensor:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedsim.algorithms.dbt.settings import PolyhedronSettings
 from fedsim.learning.chunks import chunks
-from fedsim.learning.settings import PolyhedronSettings
 
 TIE = 1e-12
 """Differences below this are rounding: the l1 norm then has the subgradient 0 and not its sign."""

@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from fedsim.attack import Assigned
-from fedsim.icl import measure
 from fedsim.icl.attacks import Access
 from fedsim.icl.loss import cross_entropy
 from fedsim.icl.models.base import Attached, Prompts
 from fedsim.icl.phases import over_time, stacked, with_tests
 from fedsim.learning.categorical import draw
 from fedsim.learning.policy_gradient import gradient
+from fedsim.problems.icl import measure
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
-    from fedsim.icl.problem import IclProblem
-    from fedsim.learning.oracle import RealisationRule
+    from fedsim.problems.base import RealisationRule
+    from fedsim.problems.icl.problem import IclProblem
 
 JOBS_AT_ONCE = 32
 """Jobs computed together: enough to spread the cost of a call, few enough to bound the temporaries."""
 
 
 class IclOracle:
-    """Sampled gradients and measurements of an `IclProblem`; see `fedsim.learning.oracle.Oracle`.
+    """Sampled gradients and measurements of an `IclProblem`; see `fedsim.problems.base.Oracle`.
 
     A job draws from one address the uniforms of its demonstrations, then those of its words: neither the
     number of words nor an ablation changes the demonstrations drawn.

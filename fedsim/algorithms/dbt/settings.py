@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedsim.catalog import Strict
+from fedsim.catalog import OrFalse, Strict
+from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.aggregators import AnyAggregator
-from fedsim.learning.filters import AnyFilter
-from fedsim.learning.optimizers import AnyOptimizer
-from fedsim.learning.optimizers.adam import Adam
-from fedsim.learning.oracle import RealisationRule
-from fedsim.learning.preaggregators import AnyPreaggregator
+from fedsim.learning.optimizers import Optimized
+from fedsim.problems.base import RealisationRule
+
+
+class Cuts(Strict):
+    """When the polyhedron is updated, and who takes part."""
+
+    every: int = Field(50, ge=1)
+    """A barrier after step t (from 0) whenever t is a multiple of this."""
+    rounds: int = Field(5, ge=1)
+    """K, inner rounds in each update."""
+    stop_after: int | None = Field(None, ge=0)
+    """T_1: no update from this step on; none: never stops."""
+    participation: Literal["all", "active"] = "all"
+    """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
 
 
 class PolyhedronSettings(Strict):
@@ -63,71 +75,6 @@ class RobustSettings(Strict):
     """Project every received p on the simplex: a legitimate message is a distribution."""
 
 
-class AggregationSettings(Strict):
-    """How the server combines messages, in the place of the paper's sums; without this table it does not.
-
-    A rule A stands for ``z <- z + rate (A(rows, z) - z)``. In the outer step it takes the place of the psi
-    term of (21), beside the pull of the cuts; the rows are the workers' p. In the inner loop it takes the
-    place of (12) and its psi term in (9); the rows are ``p + rho / mu``, with which (12) is
-    ``mu n (z - mean)``. How workers follow z is set in `robust`: with R1, (19) carries psi.
-    """
-
-    outer: AnyAggregator | None = None
-    """In the outer step, and for the averages of Fed-BDPL. None: as `robust` says."""
-    inner: AnyAggregator | None = None
-    """In the inner loop. None: as `robust` says."""
-    before: tuple[AnyPreaggregator, ...] = ()
-    """What happens to the rows first, one after the other, at both places."""
-    rows: Literal["held", "active"] = "held"
-    """What the outer step combines: the last message of every worker, or those of the active set alone."""
-    outer_rate: float = Field(1.0, gt=0, le=1)
-    """How far z goes towards the combined value in a step."""
-    inner_rate: float = Field(1.0, gt=0, le=1)
-    filter: AnyFilter | None = None
-    """What an asynchronous server does to each message of the active set as it arrives; needs
-    ``rows = "active"``."""
-
-    @model_validator(mode="after")
-    def _check_places(self) -> AggregationSettings:
-        if self.outer is None and self.inner is None:
-            raise ValueError("expected an aggregator in outer, in inner, or in both")
-        if self.filter is not None and (self.rows != "active" or self.outer is None):
-            raise ValueError('filter: needs outer, and rows = "active"')
-        if self.inner is not None and self.inner.sends_signs:
-            raise ValueError(f"inner: {self.inner.kind!r} is for the outer step alone")
-        if self.outer is not None and self.outer.sends_signs and self.before:
-            raise ValueError(
-                f"before: {self.before[0].kind!r} works on messages, but with outer = {self.outer.kind!r} "
-                "workers send signs"
-            )
-        return self
-
-    def check_rows(self, place: Literal["outer", "inner"], m: int) -> None:
-        """Say that m rows a step cannot satisfy the rule at a place, pre-aggregation included.
-
-        Raises:
-            ValueError: they cannot.
-        """
-        rule = self.outer if place == "outer" else self.inner
-        if rule is None:
-            return
-        left = m
-        for stage in self.before:
-            if not stage.rows_left(left):
-                raise ValueError(
-                    f"learning.aggregation.before: {stage.kind!r} cannot work on the {left} rows of a step"
-                )
-            left = stage.rows_left(left)
-        if left < rule.least_rows:
-            made = "" if left == m else f", made of {m}"
-            raise ValueError(
-                f"learning.aggregation.{place}: {rule.kind!r} needs at least {rule.least_rows} rows in a "
-                f"step, got {left}{made}"
-            )
-        if refusal := rule.refusal(left):
-            raise ValueError(f"learning.aggregation.{place}: {refusal}")
-
-
 class InnerSettings(Strict):
     """Step sizes and penalty of the inner loop."""
 
@@ -159,18 +106,84 @@ class MultiplierSettings(Strict):
         return max(self.c1, 1 / (self.rate * (step + 1) ** 0.25))
 
 
-class LearningSettings(Strict):
-    """All settings of the update rules; the defaults are our recommended reading of the papers."""
+class DbtAggregation(Aggregation):
+    """How the server combines messages, in the place of the paper's sums; without this table it does not.
 
-    optimizer: AnyOptimizer = Adam(learning_rate=2e-3)
-    """How workers step their p and q in (19) and (20), before the projection. The paper's text says Adam with
-    1e-4, which in 500 updates leaves the distributions close to uniform."""
-    z_rate: float = Field(2e-3, ge=0)
-    """Step size of (21)."""
+    In the outer step a rule takes the place of the psi term of (21), beside the pull of the cuts; the rows
+    are the workers' p. In the inner loop it takes the place of (12) and its psi term in (9); the rows are
+    ``p + rho / mu``, with which (12) is ``mu n (z - mean)``. How workers follow z is set in `robust`: with
+    R1, (19) carries psi.
+    """
+
+    inner: AnyAggregator | None = None
+    """The rule of a round of the inner loop. Of this and `outer`, none means: as `robust` says."""
+    inner_rate: float = Field(1.0, gt=0, le=1)
+    """How far z goes towards the combined value in an inner round."""
+    rows: Literal["held", "active"] = "held"
+    """What the outer step combines: the last message of every worker, or those of the active set alone. A
+    filter needs ``"active"``."""
+
+    @model_validator(mode="after")
+    def _check_places(self) -> DbtAggregation:
+        if self.outer is None and self.inner is None:
+            raise ValueError("expected an aggregator in outer, in inner, or in both")
+        if self.filter is not None and (self.rows != "active" or self.outer is None):
+            raise ValueError('filter: needs outer, and rows = "active"')
+        if self.inner is not None and self.inner.sends_signs:
+            raise ValueError(f"inner: {self.inner.kind!r} is for the outer step alone")
+        self.check_signs()
+        return self
+
+    def idle(self) -> Mapping[str, str]:
+        without_outer = {} if self.outer else dict.fromkeys(("outer_rate", "rows"), "there is no outer rule")
+        return without_outer | ({} if self.inner else {"inner_rate": "there is no inner rule"})
+
+
+class CommonRules(Optimized):
+    """The update rules that the distributed forms and the centralised one share, beside (19) and (20).
+
+    The defaults are our recommended reading of the papers.
+    """
+
+    cuts: Annotated[Cuts | Literal[False], OrFalse()] = Cuts()
+    """When the polyhedron is updated; false: never."""
     multipliers: MultiplierSettings = MultiplierSettings()
     polyhedron: PolyhedronSettings = PolyhedronSettings()
     inner: InnerSettings = InnerSettings()
+
+    def idle(self) -> Mapping[str, str]:
+        off = "there are no cuts (cuts = false)"
+        return {} if self.cuts else dict.fromkeys(("multipliers", "polyhedron", "inner"), off)
+
+
+class Rules(CommonRules):
+    """All update rules of the distributed forms."""
+
+    z_rate: float = Field(2e-3, ge=0)
+    """Step size of (21)."""
     robust: RobustSettings | None = None
     """Regularised robust aggregation; none: R0 everywhere."""
-    aggregation: AggregationSettings | None = None
+    aggregation: DbtAggregation | None = None
     """Other rules to combine messages; none: the paper's."""
+
+    @property
+    def outer_rule(self) -> bool:
+        """Whether a rule of its own combines the messages of a step, in the place of the psi term."""
+        return self.aggregation is not None and self.aggregation.outer is not None
+
+    @property
+    def pulls_z(self) -> bool:
+        """Whether psi pulls z towards the messages in a step."""
+        return self.robust is not None and self.robust.outer == "R1" and not self.outer_rule
+
+    def idle(self) -> Mapping[str, str]:
+        found = dict(super().idle())
+        if not self.cuts:
+            off = "there are no cuts (cuts = false), and so no inner loop"
+            if self.robust is not None:
+                found["robust.inner"] = off
+            if self.aggregation is not None:
+                found |= dict.fromkeys(("aggregation.inner", "aggregation.inner_rate"), off)
+            if not self.pulls_z:
+                found["z_rate"] = "nothing moves z along a gradient: no cuts, no psi in the outer step"
+        return found

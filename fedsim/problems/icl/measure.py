@@ -14,8 +14,8 @@ from fedsim.learning.categorical import draw
 from fedsim.streams import Stream
 
 if TYPE_CHECKING:
-    from fedsim.icl.oracle import IclOracle
     from fedsim.icl.tasks.base import Triggered
+    from fedsim.problems.icl.oracle import IclOracle
 
 WORKERS_AT_ONCE = 64
 """Workers measured together: bounds the memory, whatever the number of workers."""

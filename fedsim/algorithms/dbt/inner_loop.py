@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fedsim.learning.robust import inner_z_gradient, worker_pull
-from fedsim.learning.settings import InnerSettings, RobustSettings
+from fedsim.algorithms.dbt.robust import inner_z_gradient, worker_pull
+from fedsim.algorithms.dbt.settings import InnerSettings, RobustSettings
+
+Combine = Callable[[Tensor, Tensor], Tensor]
+"""From the rows of a round, (n, M, N), and z to the new z before its projection."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class InnerLoop:
     rho: Tensor
     """(n, M, N)"""
     realised: Tensor
-    """What the lower level sees of the upper one, a row a participant."""
+    """What the lower level sees of the upper one, one row per participant."""
 
     def kept(self, workers: Collection[int]) -> InnerLoop:
         """Return the loop with only these of its workers, in its own order."""
@@ -61,12 +64,12 @@ def server_round(
     settings: InnerSettings,
     robust: RobustSettings | None,
     project: Callable[[Tensor], Tensor],
-    combine: Callable[[Tensor, Tensor], Tensor] | None = None,
+    combine: Combine | None = None,
 ) -> InnerLoop:
     """Take the workers' new p and return the loop after (9) and (10): first z with the new p, then rho.
 
-    With `combine`, from rows (n, M, N) and z to the new z before its projection, that takes the place of (9).
-    Its rows are ``p + rho / mu``, the points at which each worker's part of (12) is zero; p where mu is 0.
+    `combine` takes the place of (9). Its rows are ``p + rho / mu``, the points at which each worker's part of
+    (12) is zero; p where mu is 0.
     """
     if combine is not None:
         z = project(combine(p + loop.rho / settings.mu if settings.mu else p, loop.z))

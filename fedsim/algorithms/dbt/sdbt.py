@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fedsim.learning.algorithms.base import Algorithm
+from fedsim.algorithms.dbt.distributed import Distributed
+from fedsim.schedule import Steps
 
 
-class Sdbt(Algorithm):
+class Sdbt(Distributed):
     """SDBT: AsynDBT that waits for all workers in every step (S = R); the same code path, bit for bit.
 
     Source: by analogy with SDBO in Jiao et al., "Asynchronous Distributed Bilevel Optimization", ICLR 2023.
@@ -15,9 +16,5 @@ class Sdbt(Algorithm):
 
     kind: Literal["sdbt"] = "sdbt"
 
-    @property
-    def centralised(self) -> bool:
-        return False
-
-    def step_rule(self, n_workers: int) -> tuple[int, int]:
-        return n_workers, 1
+    def steps(self, n_workers: int) -> Steps:
+        return Steps(n_workers, 1)

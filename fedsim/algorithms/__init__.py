@@ -1,0 +1,23 @@
+"""The federated methods, one folder per family of methods: everything of a paper stands in its folder.
+
+An `Algorithm` (`base`) is a part of a scenario. Its fields are the settings that only this method reads.
+`schedule` tells the clock all that it must know: the step rule, the kinds of jobs and what each costs, and
+rounds behind a barrier. `open` returns the `Learner` that computes what the clock asks for. Nothing outside
+this folder knows a method by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fedsim.algorithms.averaging.fedbdpl import Fedbdpl
+from fedsim.algorithms.base import Algorithm
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.cendbt import Cendbt
+from fedsim.algorithms.dbt.sdbt import Sdbt
+from fedsim.catalog import Family
+
+ALGORITHMS = Family("algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl)
+AnyAlgorithm = Annotated[Algorithm, ALGORITHMS]
+
+__all__ = ["ALGORITHMS", "Algorithm", "AnyAlgorithm"]

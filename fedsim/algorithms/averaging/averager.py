@@ -1,0 +1,138 @@
+"""The learning half of federated averaging: workers start at the server's theta, and it averages them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedsim.algorithms.base import Bench
+from fedsim.learning.aggregation import Aggregation
+from fedsim.learning.aggregators.mean import Mean
+from fedsim.learning.batching import BatchingLearner, Job
+from fedsim.learning.chunks import chunks
+from fedsim.learning.door import Door
+from fedsim.learning.merge import Merge
+from fedsim.learning.optimizers.base import Optimizer
+from fedsim.learning.tables import WorkerTables, projector
+from fedsim.messages import Ticket
+
+
+class Average(NamedTuple):
+    """The content of a snapshot; never changed once made."""
+
+    z: Tensor
+    """theta, the server's word distributions, (M, N)."""
+
+
+class Averager(BatchingLearner):
+    """A job is E local steps from the theta that the worker read; a server step merges what was sent.
+
+    Step e of job j draws at address ``E j + e``. p starts at theta in every job; the optimizer's memory stays
+    with the worker, and so does q where demonstrations are chosen, which FedOne does not do: it is private,
+    and stepped along with p. ``problem.use_demonstrations = false`` is the paper's form. A job that a worker
+    skips makes no step: what it sends is theta as it read it.
+
+    The server's step is ``theta <- server(theta, outer_rate (A(rows, theta) - theta))``, projected on the
+    simplex, with A from the aggregation, or the mean: all workers hold equally many queries. Rows are what the
+    workers of this step sent. `server` is a sum unless a method says otherwise.
+
+    A message that was made from an older theta is moved by what theta has done since, so that it adds what its
+    worker did, as FedBuff's clients send their changes; rules to which workers send signs, and filters, see to
+    that themselves.
+
+    Source: Wang et al., "FedOne", ICML 2025 (Fed-BDPL); McMahan et al., AISTATS 2017, Algorithm 1; messages
+    of an older theta: Nguyen et al., AISTATS 2022, Algorithm 1.
+
+    Args:
+        bench: the problem, its data and who attacks.
+        optimizer: of the local steps.
+        local_steps: E.
+        aggregation: how messages are combined; none: by their mean.
+        server: from theta and its change, both (M, N), to theta after the step, before its projection.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        optimizer: Optimizer,
+        local_steps: int = 1,
+        aggregation: Aggregation | None = None,
+        server: Callable[[Tensor, Tensor], Tensor] = torch.add,
+    ) -> None:
+        super().__init__(bench.n_workers, lasting=("local",))
+        rules = aggregation or Aggregation(outer=Mean())
+        oracle = bench.oracle(judge=rules.filter)
+        filtering = bench.filtering(rules.filter, oracle)
+        self.tables = WorkerTables(oracle, optimizer, bench.n_workers)
+        self.received = self.tables.P.clone()
+        """What each worker last sent, as the server merged it, (R, M, N)."""
+        self._reported_q = self.tables.Q.clone()
+        self.state = Average(oracle.start_p.clone())
+        self.steps = 0
+        self._oracle = oracle
+        self._local_steps = local_steps
+        self._server = server
+        self._project = projector(oracle.on_simplex)
+        self._door = Door(bench.attacks, bench.streams, rules.outer)
+        self._merge = Merge(rules, filtering)
+        # A sign is no model, and a filter compares a message with what its worker had read.
+        self._moves_rows = self._door.encoder is None and filtering is None
+
+    def first(self) -> Average:
+        """Return the theta that every worker starts from."""
+        return self.state
+
+    def counts(self) -> dict[str, int]:
+        """Return how many messages were turned away and how often a rule could not be applied, so far."""
+        return {"rejected": self._door.rejected, **self._merge.counts()}
+
+    def take_step(self, tickets: list[Ticket]) -> Average:
+        """Merge the p of these tickets into theta."""
+        theta = self.state.z
+        admitted = self._receive(tickets)
+        change = self._merge.step(self.received, list(self.alive), admitted, theta, self.steps)
+        self.steps += 1
+        self.state = Average(self._project(self._server(theta, change)))
+        return self.state
+
+    def reset(self, worker: int) -> None:
+        """Put this worker back to the start: q and the optimizer's memory."""
+        self.tables.forget(worker)
+
+    def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
+        """Measure theta at these workers, with the q they held when they last reported.
+
+        See `Oracle.evaluate`.
+        """
+        theta = self.state.z
+        p = theta.expand(len(workers), *theta.shape)
+        q = self._reported_q[torch.tensor(workers)]
+        return self._oracle.evaluate(workers, p, q, theta, time_s)
+
+    def _receive(self, tickets: list[Ticket]) -> list[Ticket]:
+        """Take what these workers send into the server's table; return the tickets that came in."""
+        self.need(tickets)
+        if not tickets:
+            return []
+        rows = torch.tensor([ticket.worker for ticket in tickets])
+        messages, usable = self._door.take(tickets, self.tables.P[rows], lambda: self.received[:0])
+        if usable is not None:
+            tickets, rows = [tickets[place] for place in usable], rows[usable]
+        if self._moves_rows and tickets:
+            read = torch.stack([ticket.snapshot.content.z for ticket in tickets])
+            messages = messages + (self.state.z - read)  # exactly as it was sent where theta is the same
+        self.received[rows] = messages
+        self._reported_q[rows] = self.tables.Q[rows]
+        return tickets
+
+    def work(self, kind: str, jobs: list[Job]) -> None:
+        """Let every worker among these jobs start at its theta and make its local steps."""
+        for part in chunks(len(jobs), self.state.z.numel()):
+            group = jobs[part]
+            self.tables.P[[job.worker for job in group]] = torch.stack([job.content.z for job in group])
+            working = [job for job in group if not job.skipped]
+            for e in range(self._local_steps if working else 0):
+                self.tables.descend(working, [job.job * self._local_steps + e for job in working])

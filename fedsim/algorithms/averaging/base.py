@@ -1,0 +1,80 @@
+"""What methods of federated averaging share: rounds, local steps, and how messages are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from fedsim.algorithms.base import Algorithm, Setting, at_most
+from fedsim.attack import Attack
+from fedsim.learning.aggregation import Aggregation
+from fedsim.learning.optimizers import Optimized
+from fedsim.schedule import Rounds, Schedule, Steps, Work
+
+
+class AveragingRules(Aggregation):
+    """How the messages of a step are combined, in the place of their mean."""
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> AveragingRules:
+        if self.outer is None:
+            raise ValueError("outer: missing; this key is required")
+        self.check_signs()
+        return self
+
+
+class Averaging(Optimized, Algorithm):
+    """A job is some local steps from the server's theta; a step of the server averages what was sent.
+
+    `open` usually returns an `Averager`.
+    """
+
+    counters: ClassVar[tuple[str, ...]] = ("rejected", "fallbacks", "filtered", "filter_calls")
+    participants: int | None = Field(default=None, ge=1)
+    """K*, workers drawn for a round; none: all."""
+    local_steps: int = Field(default=1, ge=1)
+    """E, steps of a worker in a round, each with the calls of a whole estimate."""
+    aggregation: AveragingRules | None = None
+    """Another rule than the mean."""
+
+    def schedule(self, setting: Setting) -> Schedule:
+        cost, each = setting.problem.cost(), self.local_steps
+        rules = self.aggregation
+        signs = rules is not None and rules.outer is not None and rules.outer.sends_signs
+        local = cost._replace(
+            calls=cost.calls * each,
+            tokens_in=cost.tokens_in * each,
+            tokens_out=cost.tokens_out * each,
+            bytes_up=-(-cost.bytes_up // 32) if signs else cost.bytes_up,  # a sign is one bit of 32
+        )
+        return Schedule(self.rule(setting.n_workers), {"local": Work(local)}, "local")
+
+    def rule(self, n_workers: int) -> Steps | Rounds:
+        """Return when the server steps: after each round of the workers drawn for it."""
+        return Steps(n_workers, 1) if self.participants is None else Rounds(self.participants)
+
+    def check(self, setting: Setting) -> None:
+        at_most("participants", self.participants or 0, setting.n_workers)
+        self.check_rows(self.participants or setting.n_workers, setting)
+
+    def check_rows(self, wait_for: int, setting: Setting) -> None:
+        """Say that steps of so many messages do not suffice for the aggregation.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if self.aggregation is not None and setting.problem.tunes_p:
+            self.aggregation.check_steps(wait_for, setting.n_workers)
+
+    def check_attack(self, attack: Attack) -> None:
+        """Messages come in by a `Door`, so all attacks are possible."""
+
+    def unread(self, setting: Setting) -> Mapping[str, str]:
+        if setting.problem.tunes_p:
+            return {}
+        found = {"algorithm.aggregation": "the problem tunes no words, which workers would send"}
+        return (
+            found if setting.problem.tunes_q else found | {"algorithm.optimizer": "the problem tunes nothing"}
+        )

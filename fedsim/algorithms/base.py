@@ -1,0 +1,217 @@
+"""The interface of an algorithm: what it tells the clock, and what it computes when the clock asks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from fedsim.attack import Assigned, Attack
+from fedsim.catalog import Part
+from fedsim.learning.attacks.base import MessageAttack
+from fedsim.messages import Ticket
+from fedsim.problems.base import Oracle, Problem, Questions
+from fedsim.schedule import Schedule
+from fedsim.streams import Streams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedsim.learning.batching import Job
+    from fedsim.learning.filters.base import Filter, Filtering
+
+
+class Group(Protocol):
+    """What an algorithm may know of a group of workers; none of it is about time."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
+
+
+class Setting(Protocol):
+    """What an algorithm may know of the scenario it stands in, before anything runs."""
+
+    @property
+    def problem(self) -> Problem: ...
+
+    @property
+    def workers(self) -> Sequence[Group]: ...
+
+    @property
+    def n_workers(self) -> int:
+        """R: workers that hold data."""
+        ...
+
+
+class Learner(Protocol):
+    """An algorithm at work, in one run.
+
+    The clock decides when each of these is called, and passes on what they return without looking at it. A
+    ticket's numbers are needed when it comes back in `take_step` or in a round of an interlude; until then a
+    job that was handed out may wait, to be evaluated with others in one batch.
+    """
+
+    @property
+    def alive(self) -> Collection[int]:
+        """The workers that take part, in order of number."""
+        ...
+
+    def first(self) -> Any:
+        """Return the content that every worker starts from."""
+        ...
+
+    def hand_out(self, job: Job) -> None:
+        """A job has been handed out; everything that its result depends on is fixed now."""
+        ...
+
+    def take_step(self, tickets: list[Ticket]) -> Any:
+        """Take one server step with these tickets; return the new content."""
+        ...
+
+    def evict(self, worker: int) -> None:
+        """Go on without this worker, which may do its present job all the same."""
+        ...
+
+    def admit(self, worker: int) -> None:
+        """Go on with this worker, which was out. The job that nobody heard of is done now."""
+        ...
+
+    def forget(self, worker: int) -> None:
+        """This worker has lost its state, and with it the job that it may have been busy with."""
+        ...
+
+    def evaluate(self, workers: list[int], time_s: float) -> dict[str, float]:
+        """Measure these workers: at least ``loss`` and ``accuracy``. Costs no simulated time and no call."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the counters named in `Algorithm.counters`, since the start of the run."""
+        ...
+
+
+class InterludeLearner(Learner, Protocol):
+    """The learner of an algorithm whose schedule has an interlude."""
+
+    def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[Any, list[Ticket], Any]:
+        """Go through the rounds of an interlude.
+
+        Yields the content of each round and is sent the tickets of those who reported. Returns the content
+        that regular jobs go on with. It may return early. It is closed where nobody is left to report.
+
+        Args:
+            drained: tickets of regular jobs that came in at the barrier, outside any active set.
+            participants: who takes part.
+        """
+        ...
+
+
+class Bench:
+    """The workbench on which an algorithm opens its learner: the problem, its data, and who attacks.
+
+    Args:
+        problem: its settings.
+        n_workers: R, the number of workers that hold data.
+        streams: the randomness of the run.
+        attacks: all attacks of the run.
+    """
+
+    def __init__(
+        self, problem: Problem, n_workers: int, streams: Streams, attacks: Sequence[Assigned] = ()
+    ) -> None:
+        self.problem = problem
+        self.n_workers = n_workers
+        self.streams = streams
+        self.attacks = attacks
+        self.questions: Questions | None = None
+        """What a real model is asked, once the data are there; the run closes it."""
+
+    def oracle(self, *, pooled: bool = False, judge: Filter | None = None) -> Oracle:
+        """Draw the data and return what answers for them.
+
+        Args:
+            pooled: one machine holds the data of all workers.
+            judge: what judges messages; where it needs data of the server's own, they are those of one
+                worker more, number R, that takes no part.
+        """
+        spare = int(judge is not None and judge.needs_trusted)
+        n_machines, each = (1, self.n_workers) if pooled else (self.n_workers, 1)
+        oracle = self.problem.prepare(self.streams, n_machines + spare, each, self.attacks)
+        self.questions = oracle.questions
+        return oracle
+
+    def filtering(self, judge: Filter | None, oracle: Oracle) -> Filtering | None:
+        """Return what judges the messages of a run; none where nothing does."""
+        if judge is None:
+            return None
+        trusted = _trusted_gradient(oracle, self.n_workers) if judge.needs_trusted else None
+        return judge.open(self.n_workers, trusted, self.problem.cost().calls)
+
+
+def _trusted_gradient(oracle: Oracle, worker: int) -> Callable[[Tensor, int], Tensor]:
+    """Return the gradient by p on the data of a worker that takes no part: (d,), at a consensus (d,)."""
+
+    def gradient(z: Tensor, step: int) -> Tensor:
+        by_p, _ = oracle.upper([worker], [step], z.view_as(oracle.start_p)[None], oracle.start_q[None])
+        if oracle.on_simplex:  # a constant added to a word's gradient moves nothing
+            by_p = by_p - by_p.mean(-1, keepdim=True)
+        return by_p.flatten()
+
+    return gradient
+
+
+class Algorithm(Part):
+    """A federated method: everything of its paper.
+
+    Its fields are what it reads, and nothing else is: a key that the chosen method does not know is an error.
+    """
+
+    counters: ClassVar[tuple[str, ...]] = ()
+    """The cumulative columns that its learner counts."""
+
+    @abstractmethod
+    def schedule(self, setting: Setting) -> Schedule:
+        """Return all that the clock must know."""
+
+    @abstractmethod
+    def open(self, bench: Bench) -> Learner:
+        """Return the learner of one run. Torch runs without gradients, on one thread."""
+
+    def check(self, setting: Setting) -> None:
+        """Say, before anything runs, what cannot go together.
+
+        Raises:
+            ValueError: something cannot; the sentence names the setting, its value and what was expected.
+        """
+
+    def check_attack(self, attack: Attack) -> None:
+        """Say, before anything runs, that an attack is impossible under this algorithm.
+
+        Raises:
+            ValueError: it is. Attacks on messages are, unless an algorithm lets them in: see `Door`.
+        """
+        if isinstance(attack, MessageAttack) and attack.deviates:
+            raise ValueError(
+                f"{attack.kind!r} attacks messages, but {self.kind!r} does not say what workers send"
+            )
+
+    def unread(self, setting: Setting) -> Mapping[str, str]:
+        """Return the dotted places of the scenario that have no effect under this algorithm, with the reason.
+
+        Stating one of them is an error. Own settings that others switch off are said by `idle`.
+        """
+        return {}
+
+
+def at_most(setting: str, found: int, n_workers: int) -> None:
+    """Check a number of workers.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    if found > n_workers:
+        raise ValueError(
+            f"algorithm.{setting}: found {found}, expected at most {n_workers}, the number of workers"
+        )

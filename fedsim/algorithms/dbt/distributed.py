@@ -1,0 +1,133 @@
+"""What AsynDBT and its synchronous form share: everything but the step rule."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from fedsim.algorithms.base import Algorithm, Bench, Setting, at_most
+from fedsim.algorithms.dbt.settings import CommonRules, Rules
+from fedsim.attack import Attack
+from fedsim.schedule import Interlude, Schedule, Steps, Work
+
+if TYPE_CHECKING:
+    from fedsim.algorithms.dbt.tuner import Tuner
+
+COUNTERS = ("rejected", "fallbacks", "filtered", "filter_calls")
+"""Messages turned away, rounds in which a rule had too few rows, messages that a filter refused, and the
+filter's own LLM calls."""
+TUNES_NO_WORDS = ("cuts", "multipliers", "polyhedron", "inner", "z_rate", "robust", "aggregation")
+SIGN_SHARE = 32
+"""A sign is one bit of the 32 of a number."""
+
+
+class Distributed(Rules, Algorithm):
+    """Bilevel tuning by workers and a server that agree on z."""
+
+    counters: ClassVar[tuple[str, ...]] = COUNTERS
+
+    @abstractmethod
+    def steps(self, n_workers: int) -> Steps:
+        """Return the step rule for so many workers."""
+
+    def schedule(self, setting: Setting) -> Schedule:
+        """Return the step rule, with polyhedron updates as interludes.
+
+        A worker gets its pull of the cuts, and z as well where it compares p with it; an inner round sends z
+        down and p up.
+        """
+        cost = setting.problem.cost()
+        signs = self._sends_signs
+        compares = signs or (self.robust is not None and self.robust.outer == "R1")
+        outer = cost._replace(
+            bytes_up=-(-cost.bytes_up // SIGN_SHARE) if signs else cost.bytes_up,
+            bytes_down=cost.bytes_down * (2 if compares else 1),
+        )
+        return schedule(self.steps(setting.n_workers), self, setting, Work(outer), Work(cost, "cutting"))
+
+    def open(self, bench: Bench) -> Tuner:
+        from fedsim.algorithms.dbt.tuner import Tuner
+
+        return Tuner(bench, self)
+
+    def check(self, setting: Setting) -> None:
+        wait_for, _ = self.steps(setting.n_workers)
+        at_most("wait_for", wait_for, setting.n_workers)
+        rules, cuts = self.aggregation, self.cuts
+        if rules is None or not setting.problem.tunes_p:
+            return
+        rules.check_steps(wait_for if rules.rows == "active" else setting.n_workers, setting.n_workers)
+        if cuts and rules.inner is not None:
+            rows = setting.n_workers if cuts.participation == "all" else wait_for
+            rules.check_rows("inner", rules.inner, rows)
+        if self._sends_signs:
+            self._check_signs()
+
+    def _check_signs(self) -> None:
+        assert self.aggregation is not None
+        assert self.aggregation.outer is not None
+        kind = self.aggregation.outer.kind
+        if self.cuts:
+            raise ValueError(
+                f"algorithm.aggregation.outer: {kind!r} sends signs, from which no cuts can be made; "
+                "expected algorithm.cuts = false"
+            )
+        if self.robust is not None and self.robust.project_messages:
+            raise ValueError(
+                f"algorithm.robust.project_messages: found true, expected false: {kind!r} sends signs, which "
+                "are no distributions"
+            )
+
+    def check_attack(self, attack: Attack) -> None:
+        """Messages come in by a `Door`, so all attacks are possible."""
+
+    def unread(self, setting: Setting) -> Mapping[str, str]:
+        return without_words(setting, TUNES_NO_WORDS)
+
+    @property
+    def _sends_signs(self) -> bool:
+        rules = self.aggregation
+        return rules is not None and rules.outer is not None and rules.outer.sends_signs
+
+
+def schedule(
+    rule: Steps,
+    rules: Rules | CommonRules,
+    setting: Setting,
+    outer: Work,
+    inner: Work,
+    machine: int | None = None,
+) -> Schedule:
+    """Return the schedule of a form of bilevel tuning.
+
+    Args:
+        rule: its step rule.
+        rules: its update rules.
+        setting: the scenario.
+        outer: a gradient step of a worker, (19) and (20).
+        inner: a round (8) of the loop that estimates the lower solution.
+        machine: the group whose machine computes for all; none: every worker computes.
+    """
+    cuts = rules.cuts if setting.problem.tunes_p else False
+    interlude = cuts and Interlude(
+        "inner",
+        cuts.every,
+        cuts.rounds,
+        cuts.stop_after,
+        cuts.participation,
+        leaves_bytes=inner.cost.bytes_up,
+        counter="cut_updates",
+    )
+    return Schedule(rule, {"outer": outer, "inner": inner}, "outer", None, interlude or None, machine)
+
+
+def without_words(setting: Setting, keys: tuple[str, ...]) -> dict[str, str]:
+    """Return which of these keys of the algorithm do nothing because the problem tunes no words."""
+    problem = setting.problem
+    found: dict[str, str] = {}
+    if not problem.tunes_p:
+        found |= {f"algorithm.{key}": "the problem tunes no words, which these are about" for key in keys}
+        if not problem.tunes_q:
+            found["algorithm.optimizer"] = "the problem tunes nothing"
+    return found

@@ -1,0 +1,1 @@
+"""Prompt words and demonstrations for a black-box language model: settings, oracle, measurements."""
