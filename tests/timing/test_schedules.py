@@ -173,7 +173,10 @@ def test_an_interlude_that_asks_for_too_many_rounds() -> None:
 # Step 1 at 1 s; worker 0 stops at 2.5 s, in the second round: given up at 2 + 4 = 6 s. Nobody is left there,
 # and worker 1, which was not asked (2.25 s per job), goes on with what step 1 has made. Its ticket of 2.25 s
 # is step 2, made when the interlude is off.
-def test_an_interlude_that_loses_everybody_is_closed() -> None:
+def test_an_interlude_that_loses_everybody_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []  # else Python would close what nobody refers to
+    begin = Books.interlude
+    monkeypatch.setattr(Books, "interlude", lambda *told: kept.append(begin(*told)) or kept[-1])
     groups = [workers(1.0, stops_at_s=2.5), workers(2.25)]
     plan = interlude(every=100, rounds=3, participation="active")
     _, books = simulate(
@@ -261,3 +264,12 @@ def test_two_kinds_may_share_an_activity() -> None:
     ending = ending_of(schedule, Books(rounds_asked=1))
     assert seconds(ending, 0) == {"probing": 3}
     assert seconds(ending, 1) == {"waiting": 2, "probing": 1}
+
+
+def test_two_kinds_may_have_an_activity_each() -> None:
+    work = {ROUND: Work(FREE, "cutting"), REGULAR: Work(FREE, "probing")}
+    schedule = schedule_of(wait_for=1, interlude=interlude(every=100, rounds=1))._replace(work=work)
+    assert schedule.activities == ["cutting", "probing"]
+    ending = ending_of(schedule, Books(rounds_asked=1))
+    assert seconds(ending, 0) == {"probing": 2, "cutting": 1}
+    assert seconds(ending, 1) == {"waiting": 2, "cutting": 1}

@@ -168,6 +168,10 @@ BAD = [
         "t.csv, line 2, column 'own_token_s': expected a number above 0, got '0'",
     ),
     (
+        "device_id,mbps_up\na,1\n",  # half of what a trace of devices must have
+        f"t.csv: no column 'compute_scale' {OF_DEVICES}",
+    ),
+    (
         "device_id,compute_scale,mbps_down,own_token_s\na,1,2,3\n",
         f"t.csv: no column 'mbps_up' {OF_DEVICES}",
     ),
