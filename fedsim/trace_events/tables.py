@@ -80,8 +80,8 @@ def numbered(
     Raises:
         KeyError, ValueError: a machine or an activity is unknown.
     """
-    columns = [name.removeprefix("seconds_") for name in map(str, workers) if name.startswith("seconds_")]
-    labels = list(dict.fromkeys([*LABELS, *columns]))
+    booked = [column for column in map(str, workers) if column.startswith("seconds_")]
+    labels = list(dict.fromkeys([*LABELS, *(column.removeprefix("seconds_") for column in booked)]))
     # What the server does beside the clock's activities; of interludes that take no time there is no span.
     own = [label for label in spans.activity[spans.entity == "server"].unique() if label not in LABELS]
     interlude = labels.index(own[0] if own else labels[-1]) if len(labels) > len(LABELS) else -1

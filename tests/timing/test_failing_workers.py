@@ -503,6 +503,11 @@ INTERLUDES = st.none() | st.builds(
 )
 
 
+OPENINGS = st.none() | st.integers(0, 3).map(
+    lambda calls: JobCost(calls, tokens_in=5, tokens_out=2, bytes_up=2, bytes_down=8)
+)
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Any]:
     groups = draw(st.lists(GROUP, min_size=1, max_size=4))
@@ -523,6 +528,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "readmit": evict_after_s is not None and draw(st.booleans()),
         "interlude": draw(INTERLUDES),
         "cost": JobCost(calls=draw(st.integers(0, 2)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
+        "opening": draw(OPENINGS),
         "latency": draw(LEG),
         "leaves_bytes": 6,
         "max_steps": draw(st.integers(1, 20)),
@@ -566,10 +572,10 @@ def check_tickets(books: Books, setting: dict[str, Any]) -> None:
         assert len({ticket.worker for ticket in tickets}) == len(tickets)
         if not sampled:
             assert len(tickets) >= min(setting["wait_for"], report.members)
+    assert books.counted == [(row.worker_updates, row.drained, row.openings) for row in books.reports]
     for before, after in pairwise(books.reports):
         for counter in ("time_s", "drained", "interludes", "llm_calls", "bytes_up", "bytes_down"):
             assert getattr(after, counter) >= getattr(before, counter)
-        assert after.worker_updates == before.worker_updates + after.active + after.drained - before.drained
 
 
 def check_jobs(ending: Ending, books: Books) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import REGULAR, Books, by, interlude, simulate, workers
+from timing_cases import OPENING, REGULAR, Books, by, interlude, simulate, workers
 
 from fedsim.attack import Assigned
 from fedsim.messages import JobCost
@@ -64,6 +64,11 @@ def assigned(draw: st.DrawFn, n_workers: int) -> list[Assigned]:
     return [by(attack, *draw(st.sets(st.integers(0, n_workers - 1)))) for attack in attacks]
 
 
+OPENINGS = st.none() | st.integers(0, 3).map(
+    lambda calls: JobCost(calls, tokens_in=5, tokens_out=2, bytes_up=2, bytes_down=8)
+)
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Any]:
     groups = draw(st.lists(GROUPS, min_size=1, max_size=3))
@@ -77,6 +82,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
         "interlude": draw(INTERLUDES),
         "cost": JobCost(calls=draw(st.integers(0, 3)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
+        "opening": draw(OPENINGS),
         "latency": draw(DELAYS),
         "leaves_bytes": 6,
         "max_steps": draw(st.integers(1, 15)),
@@ -132,6 +138,7 @@ def check_steps(books: Books, setting: dict[str, Any]) -> None:
     for report, active, stale in zip(books.reports, books.active, books.staleness, strict=True):
         assert (report.active, report.staleness_max) == (len(active), max(stale))
         assert report.staleness_mean == pytest.approx(sum(stale) / len(stale))
+    assert books.counted == [(row.worker_updates, row.drained, row.openings) for row in books.reports]
     for before, after in pairwise(books.reports):
         assert after.step == before.step + 1
         for counter in (
@@ -144,18 +151,17 @@ def check_steps(books: Books, setting: dict[str, Any]) -> None:
             "bytes_down",
         ):
             assert getattr(after, counter) >= getattr(before, counter)
-        assert after.worker_updates == before.worker_updates + after.active + after.drained - before.drained
 
 
 def check_calls(books: Books, setting: dict[str, Any]) -> None:
     """Without late tickets, calls are those of the jobs taken that were not skipped."""
     if books.evicted or setting["interlude"]:
         return
-    honest = 0
+    costs, calls, bytes_up = {REGULAR: setting["cost"], OPENING: setting["opening"]}, 0, 0
     for report, tickets in zip(books.reports, books.tickets, strict=True):
-        honest += sum(not ticket.skipped for ticket in tickets)
-        assert report.llm_calls == honest * setting["cost"].calls
-        assert report.bytes_up == report.worker_updates * setting["cost"].bytes_up
+        calls += sum(costs[ticket.kind].calls for ticket in tickets if not ticket.skipped)
+        bytes_up += sum(costs[ticket.kind].bytes_up for ticket in tickets)
+        assert (report.llm_calls, report.bytes_up) == (calls, bytes_up)
 
 
 def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
@@ -188,7 +194,8 @@ def check_jobs(books: Books, setting: dict[str, Any]) -> None:
     for history in books.handed.values():
         versions = [version for _, version in history]
         assert versions == sorted(versions)
-        assert history[0] == (REGULAR, 0) or setting["participants"] is not None
+        first = OPENING if setting["opening"] else REGULAR
+        assert history[0] == (first, 0) or setting["participants"] is not None
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,14 +9,16 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import by, interlude, simulate, workers
+from timing_cases import FREE, OPENING, by, interlude, simulate, workers
 
+from fedsim.messages import JobCost
 from fedsim.schedule import Interlude
 from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks.base import TimingAttack
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.attacks.rushing import Rushing
 from fedsim.timing.attacks.slow_rolling import SlowRolling
+from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.worker import DRAWS_A_BLOCK
 
@@ -27,6 +29,7 @@ class Step(NamedTuple):
     time_s: float
     active: list[int]
     staleness: list[int]
+    openings: int = 0
 
 
 def drawn_s(seed: int, purpose: Stream = Stream.COMPUTE) -> Callable[[int, int], float]:
@@ -41,9 +44,19 @@ def drawn_s(seed: int, purpose: Stream = Stream.COMPUTE) -> Callable[[int, int],
 
 
 def plain(
-    n_workers: int, wait_for: int, tau: int, step_s: float, plan: Interlude | None, n_steps: int, seed: int
+    n_workers: int,
+    wait_for: int,
+    tau: int,
+    step_s: float,
+    plan: Interlude | None,
+    opening_s: float | None,
+    n_steps: int,
+    seed: int,
 ) -> list[Step]:
-    """Run Algorithm 1's clock: no two messages may come at one instant."""
+    """Run Algorithm 1's clock: no two messages may come at one instant.
+
+    Where there are opening jobs, a worker's first job is one and takes `opening_s` longer than another.
+    """
     length_s = drawn_s(seed)
     everybody = range(n_workers)
     jobs, versions, ages = [0] * n_workers, [0] * n_workers, [1] * n_workers
@@ -52,7 +65,8 @@ def plain(
     now_s, active = 0.0, []
 
     def start(worker: int, version: int) -> None:
-        heappush(under_way, (now_s + length_s(worker, jobs[worker]), worker))
+        more_s = opening_s if opening_s is not None and jobs[worker] == 0 else 0.0
+        heappush(under_way, (now_s + length_s(worker, jobs[worker]) + more_s, worker))
         jobs[worker] += 1
         versions[worker] = version
 
@@ -67,7 +81,8 @@ def plain(
             continue
         now_s += step_s
         index = len(steps)
-        steps.append(Step(now_s, active, [index - versions[member] for member in active]))
+        openings = sum(jobs[member] == 1 for member in active) if opening_s is not None else 0
+        steps.append(Step(now_s, active, [index - versions[member] for member in active], openings))
         ages = [age + 1 for age in ages]
         served, active = active, []
         if plan is not None and plan.due(index):
@@ -90,22 +105,35 @@ def plain(
     tau=st.integers(1, 6),
     step_s=st.sampled_from([0.0, 0.03, 0.6]),
     plan=st.none() | st.builds(interlude, every=st.integers(1, 7), rounds=st.integers(1, 3)),
+    opening=st.none() | st.sampled_from([FREE, FREE._replace(calls=2)]),
     seed=st.integers(0, 99),
 )
 def test_the_event_loop_agrees_with_its_plain_twin(
-    n_workers: int, wait_for: int, tau: int, step_s: float, plan: Interlude | None, seed: int
+    n_workers: int,
+    wait_for: int,
+    tau: int,
+    step_s: float,
+    plan: Interlude | None,
+    opening: JobCost | None,
+    seed: int,
 ) -> None:
     wait_for = min(wait_for, n_workers)
-    expected = plain(n_workers, wait_for, tau, step_s, plan, 25, seed)
+    opening_s = None if opening is None else 0.75 * opening.calls
+    expected = plain(n_workers, wait_for, tau, step_s, plan, opening_s, 25, seed)
     _, books = simulate(
-        [workers(DELAY, count=n_workers)],
+        [workers(DELAY, count=n_workers, lanes=1)],
         wait_for=wait_for,
         tau=tau,
         step_s=step_s,
         interlude=plan,
+        opening=opening,
+        latency=Constant(value_s=0.75),
         seed=seed,
         max_steps=25,
     )
+    assert [sum(ticket.kind == OPENING for ticket in step) for step in books.tickets] == [
+        step.openings for step in expected
+    ]
     assert books.active == [step.active for step in expected]
     assert books.staleness == [step.staleness for step in expected]
     assert books.times_s == pytest.approx([step.time_s for step in expected], rel=1e-12)

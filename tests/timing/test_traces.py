@@ -112,6 +112,15 @@ def test_order_of_columns_blanks_and_a_byte_order_mark_do_not_matter(written):
     assert trace.tokens_out.tolist() == [1, 4]
 
 
+def test_a_column_that_may_be_left_out(written):
+    trace = read_trace(written(f"{DEVICES.splitlines()[0]},own_token_s\na,1,2,3,0.5\nb,1,2,3,0.25\n"))
+    assert isinstance(trace, Devices)
+    assert trace.own_token_s is not None
+    assert trace.rows(np.array([1, 1, 0])).own_token_s.tolist() == [0.25, 0.25, 0.5]
+    without = read_as(written(DEVICES), Devices)
+    assert without.rows(np.array([0])).own_token_s is None
+
+
 def test_arrays_cannot_be_changed(written):
     trace = read_as(written(DEVICES), Devices)
     with pytest.raises(ValueError, match="read-only"):
@@ -119,6 +128,10 @@ def test_arrays_cannot_be_changed(written):
 
 
 HEAD = {kind: text.splitlines()[0] + "\n" for kind, text in TEXTS.items()}
+OF_DEVICES = (
+    "(a trace of devices has the columns device_id, compute_scale, mbps_down, mbps_up, "
+    "own_token_s (optional))"
+)
 OF_AVAILABILITY = "(a trace of availability has the columns device_id, t_on_s, t_off_s)"
 FORMATS_TOLD = (
     "(availability: device_id, t_on_s, t_off_s; devices: device_id, compute_scale, mbps_down, mbps_up, "
@@ -145,6 +158,22 @@ BAD = [
     (
         "ttft_s,end_to_end_s,tokens_in,tokens_out,time_s,error_code\n1,2,3,4,5,\n",
         f"t.csv: unknown column 'time_s' {OF_REQUESTS}",
+    ),
+    (
+        "device_id,compute_scale,mbps_down,mbps_up,own_tokens_s\na,1,2,3,4\n",
+        f"t.csv: unknown column 'own_tokens_s'; did you mean 'own_token_s'? {OF_DEVICES}",
+    ),
+    (
+        "device_id,compute_scale,mbps_down,mbps_up,own_token_s\na,1,2,3,0\n",
+        "t.csv, line 2, column 'own_token_s': expected a number above 0, got '0'",
+    ),
+    (
+        "device_id,mbps_up\na,1\n",  # half of what a trace of devices must have
+        f"t.csv: no column 'compute_scale' {OF_DEVICES}",
+    ),
+    (
+        "device_id,compute_scale,mbps_down,own_token_s\na,1,2,3\n",
+        f"t.csv: no column 'mbps_up' {OF_DEVICES}",
     ),
     (
         "device_id,t_on_s,t_of_s\na,1,2\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Literal
 
@@ -28,15 +29,17 @@ REGULAR, OPENING, ROUND = "regular", "opening", "round"
 class Books:
     """Stands for the learning half.
 
-    Fails when a worker has two jobs in flight or skips a job's number, and when a ticket says otherwise than
-    the hand-out whether its job was skipped.
+    Fails when a worker has two jobs in flight or skips a job's number, when a ticket says otherwise than the
+    hand-out whether its job was skipped, and when a job is no opening one but should be, or the other way
+    round: a worker's first job outside of interludes, and the first after it was taken in or lost its state.
 
     Args:
         finish_at: end the run with this step.
         rounds_asked: how many rounds each interlude asks for.
+        opens: whether there are opening jobs.
     """
 
-    def __init__(self, finish_at: int | None = None, rounds_asked: int = 0) -> None:
+    def __init__(self, finish_at: int | None = None, rounds_asked: int = 0, opens: bool = False) -> None:
         self.finished = False
         self.finish_at = finish_at
         self.rounds_asked = rounds_asked
@@ -61,9 +64,15 @@ class Books:
         """The kind of each job of a worker and the version it read."""
         self.read: dict[int, list[str]] = {}
         """The content that each job of a worker read."""
+        self.counted: list[tuple[int, int, int]] = []
+        """Regular jobs, those of them that were drained, and opening jobs taken by each step."""
         self.skipped: list[tuple[int, int]] = []
         """The jobs, as (worker, job), that were handed out to be reported without work."""
+        self._opens = opens
+        self._has_opened: set[int] = set()
         self._in_flight: dict[int, int] = {}
+        self._taken: Counter[str] = Counter()
+        self._drained = 0
 
     def first(self) -> str:
         return "first"
@@ -72,6 +81,10 @@ class Books:
         self, worker: int, job: int, kind: str, snapshot: Snapshot, start_s: float, skipped: bool
     ) -> None:
         assert worker not in self._in_flight
+        if kind != ROUND:
+            opens = self._opens and worker not in self._has_opened
+            assert kind == (OPENING if opens else REGULAR)
+            self._has_opened.add(worker)
         history = self.handed.setdefault(worker, [])
         assert job == len(history)
         history.append((kind, snapshot.version))
@@ -82,6 +95,7 @@ class Books:
 
     def take_step(self, tickets: list[Ticket], report: StepReport) -> str:
         self._take(tickets, REGULAR, OPENING)
+        self.counted.append((self._taken[REGULAR], self._drained, self._taken[OPENING]))
         self.reports.append(report)
         self.tickets.append(list(tickets))
         self.active.append([ticket.worker for ticket in tickets])
@@ -92,6 +106,7 @@ class Books:
 
     def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[str, list[Ticket], str]:
         self._take(drained, REGULAR, OPENING)
+        self._drained += sum(ticket.kind == REGULAR for ticket in drained)
         self.drained.append([ticket.worker for ticket in drained])
         self.participants.append(list(participants))
         for number in range(self.rounds_asked):
@@ -112,15 +127,18 @@ class Books:
 
     def admit(self, worker: int) -> None:
         assert worker not in self._in_flight
+        self._has_opened.discard(worker)
         self.admitted.append(worker)
 
     def forget(self, worker: int) -> None:
         self._in_flight.pop(worker, None)
+        self._has_opened.discard(worker)
         self.forgotten.append((worker, len(self.reports)))
 
     def _take(self, tickets: list[Ticket], *kinds: str) -> None:
         for ticket in tickets:
             assert ticket.kind in kinds
+            self._taken[ticket.kind] += 1
             assert self.handed[ticket.worker][ticket.job][0] == ticket.kind
             assert self._in_flight.pop(ticket.worker) == ticket.job
             assert ticket.skipped is ((ticket.worker, ticket.job) in self.skipped)
@@ -231,7 +249,7 @@ def simulate(
     """
     if rounds_asked is None:
         rounds_asked = interlude.rounds if interlude is not None else 0
-    books = Books(finish_at, rounds_asked)
+    books = Books(finish_at, rounds_asked, opening is not None)
     timeline = Timeline(
         groups=groups,
         service=Independent(latency=latency),
