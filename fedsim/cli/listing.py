@@ -12,10 +12,10 @@ from fedsim.errors import InputError
 
 def list_parts(family: Annotated[str | None, typer.Argument(help="One family only.")] = None) -> None:
     """List what exists: delays, algorithms, tasks, figures, ..."""
-    from analysis.figures import FIGURES
-    from analysis.tables import TABLES
     from fedsim.errors import nearest
     from fedsim.scenario.schema import FAMILIES
+    from fedsim_analysis.figures import FIGURES
+    from fedsim_analysis.tables import TABLES
 
     drawn: dict[str, dict[str, Any]] = {"figures": {**FIGURES}, "tables": {**TABLES}}
     known = [*FAMILIES, *drawn]

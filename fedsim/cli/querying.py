@@ -154,7 +154,7 @@ def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
 
 
 def _latex(rows: pd.DataFrame) -> str:
-    from analysis.tables.booktabs import of_frame
+    from fedsim_analysis.tables.booktabs import of_frame
 
     return of_frame(rows)
 

@@ -18,8 +18,8 @@ def figure(
     ] = None,
 ) -> None:
     """Draw a figure from results: PDF, PNG, and the table behind it as CSV."""
-    from analysis import figures
     from fedsim.results import load_results
+    from fedsim_analysis import figures
 
     if name in figures.FIGURES and (study := figures.FIGURES[name].study):
         raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
@@ -38,9 +38,9 @@ def table(
     """Print a table of simulated numbers beside the paper's."""
     import pandas as pd
 
-    from analysis import tables
     from fedsim import console
     from fedsim.results import load_results
+    from fedsim_analysis import tables
 
     runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
     rows, rendered = tables.make(name, runs)

@@ -402,7 +402,7 @@ def test_a_run_of_another_version_of_fedsim_is_no_finished_one(folder):
     [
         (None, "fedsim"),
         ("fedsim.__main__", "python -m fedsim"),
-        ("analysis.studies.speedup", "python -m analysis.studies.speedup"),
+        ("fedsim_analysis.studies.speedup", "python -m fedsim_analysis.studies.speedup"),
     ],
 )
 def test_the_command_can_be_given_again(spec, shown, monkeypatch):
