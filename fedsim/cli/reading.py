@@ -11,7 +11,10 @@ from fedsim.errors import InputError
 
 
 def figure(
-    name: Annotated[str, typer.Argument(help="Which figure; `fedsim list figures` tells them.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Which figure; `fedsim list figures` tells them, and MODULE:NAME is your own."),
+    ],
     results: Annotated[Path, typer.Argument(help="A folder of results.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="PDF to write; PNG and CSV beside.")
@@ -23,7 +26,7 @@ def figure(
 
     if name in figures.FIGURES and (study := figures.FIGURES[name].study):
         raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
-    written = figures.draw(name, lambda table: load_results(results, table), output or Path(f"{name}.pdf"))
+    written = figures.draw(name, lambda table: load_results(results, table), output or Path())
     for file in written:
         typer.echo(file)
 

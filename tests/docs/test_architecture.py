@@ -141,7 +141,9 @@ def test_pictures_and_tables_are_functions_of_tables():
         if file.parent.name in ("figures", "tables"):
             names = {name for name, _ in imports(ast.parse(file.read_text()))}
             ours = {name for name in names if name.split(".")[0] == "fedsim"}
-            assert {part_of(name) for name in ours} <= {"errors"}, file
+            # Their lists look up what installed packages offer; the pictures and tables themselves do not.
+            allowed = {"errors", "catalog"} if file.name == "__init__.py" else {"errors"}
+            assert {part_of(name) for name in ours} <= allowed, file
 
 
 @pytest.mark.parametrize("module", ["fedsim", "fedsim.cli", "fedsim.scenario", "fedsim.sweep"])

@@ -1,17 +1,27 @@
 """The figures: each module makes one picture, and the table behind it, from the tables of finished runs.
 
-A figure module has `NEEDS`, the tables it needs; `figure(**tables)`, the picture; and `table(**tables)`, the
-numbers in the picture. It is imported only when it is drawn, so that this list costs no matplotlib.
+A figure is a module with three names: `NEEDS`, the names of the tables it needs (of `fedsim.results.TABLES`);
+`figure(**tables)`, which returns the picture (a `matplotlib.figure.Figure`); and `table(**tables)`, which
+returns the numbers in the picture (a `pandas.DataFrame`). It is imported only when it is drawn, so that this
+list costs no matplotlib.
+
+A stranger's figure is such a module, or any other object with these three names. It is an entry point of the
+group ``fedsim.figures`` in an installed package, and `fedsim list` shows the first line of its docstring; or
+it is named by its place: ``fedsim figure mypackage.mymodule:thing results``, or ``mypackage.mymodule:`` for
+the module itself.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim.catalog import imported, offered
 from fedsim.errors import InputError, nearest
 from fedsim_analysis.style import PNG_DPI, look
 
@@ -103,14 +113,58 @@ FIGURES = {
     "staleness": Entry("fedsim_analysis.figures.staleness", "how stale the messages of server steps are"),
 }
 
+NAMES = ("NEEDS", "figure", "table")
+"""What a figure has."""
+
 SUFFIXES = (".pdf", ".png", ".csv")
+
+
+def summaries() -> dict[str, str]:
+    """Return what each figure shows in one line, also those that installed packages offer.
+
+    Raises:
+        InputError: one of those is broken.
+    """
+    ours = {name: entry.summary for name, entry in FIGURES.items()}
+    theirs = offered("figures", FIGURES, _checked)
+    return ours | {name: (inspect.getdoc(found) or "").partition("\n")[0] for name, found in theirs.items()}
+
+
+def find(name: str) -> Any:
+    """Return a figure: a module or an object with the three names.
+
+    Args:
+        name: of the list, of an installed figure, or a place.
+
+    Raises:
+        InputError: there is no such figure, or it is broken.
+    """
+    theirs = offered("figures", FIGURES, _checked, name)
+    if name in FIGURES:
+        return importlib.import_module(FIGURES[name].module)
+    if name in theirs:
+        return theirs[name]
+    if ":" in name:
+        return _checked(imported(name), name)
+    known = summaries()
+    raise InputError(f"unknown figure {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+
+
+def _checked(found: Any, place: str) -> Any:
+    missing = [name for name in NAMES if not hasattr(found, name)]
+    if missing:
+        what = "`NEEDS`, `figure(**tables)` and `table(**tables)`"
+        raise InputError(f"{place!r} has no {missing[0]!r}: a figure has {what}")
+    if isinstance(found.NEEDS, str):
+        raise InputError(f"NEEDS of {place!r} is {found.NEEDS!r}; expected names of tables, as in ('steps',)")
+    return found
 
 
 def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options: Any) -> list[Path]:
     """Draw a figure and write it as PDF and PNG, with the table behind it as CSV beside them.
 
     Args:
-        name: a name of `FIGURES`.
+        name: what `find` takes.
         load: gives the table of a name ("runs", "steps", "workers" or "spans").
         output: the path of the picture, with or without one of the three suffixes, or a folder that exists.
         options: further arguments of the figure, such as `window` of the timeline.
@@ -121,14 +175,11 @@ def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options
     Raises:
         InputError: the name is unknown, the tables lack what the figure needs, or the output is unwritable.
     """
-    if name not in FIGURES:
-        known = ", ".join(FIGURES)
-        raise InputError(f"unknown figure {name!r}{nearest(name, FIGURES)} (known: {known})")
-    module = importlib.import_module(FIGURES[name].module)
-    tables = {needed: load(needed) for needed in module.NEEDS}
-    picture = module.figure(**tables, **options)
-    numbers = module.table(**tables, **options)
-    stem = output / name if output.is_dir() else output
+    drawing = find(name)
+    tables = {needed: load(needed) for needed in drawing.NEEDS}
+    picture = drawing.figure(**tables, **options)
+    numbers = drawing.table(**tables, **options)
+    stem = output / re.split("[.:]", name.rstrip(":"))[-1] if output.is_dir() else output
     if stem.suffix in SUFFIXES:
         stem = stem.with_suffix("")
     try:
