@@ -41,7 +41,9 @@ def offered(
         InputError: one of them cannot be imported, is not what it should be, or has a name that is taken.
     """
     found: dict[str, T] = {}
-    for point in entry_points(group=f"fedsim.{family}", **({} if name is None else {"name": name})):
+    for point in entry_points(group=f"fedsim.{family}"):
+        if name not in (None, point.name):
+            continue
         try:
             if point.name in taken or point.name in found:
                 raise InputError(f"the name {point.name!r} is taken")
@@ -165,6 +167,8 @@ class Family:
     def _checked(self, found: Any, kind: str) -> type[Part]:
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise _bad(f"{kind!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise _bad(f"{kind!r} does not define {', '.join(missing)}")
         return found
 
     def validate(self, value: Any) -> Part:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fedsim.learning.averager import Averager
     from fedsim.learning.tuner import Tuner
 
-Progress = Callable[[StepReport, dict[str, float]], None]
-"""Called after every server step with the step and the last measurements."""
+Progress = Callable[[dict[str, Any]], None]
+"""Called after every server step with its row: counters, and measurements where the step was measured."""
 
 DIVERGED = 1e15
 """A loss beyond this is given up."""
@@ -38,7 +38,6 @@ class Recorder:
         self._scenario = scenario
         self._tuner = tuner
         self._progress = progress
-        self._last: dict[str, float] = {}
         self._best = math.inf
         self._since_best = 0
         self._malicious = frozenset() if scenario.algorithm.centralised else scenario.malicious
@@ -114,7 +113,7 @@ class Recorder:
         if measure and self._tuner is not None:
             self._measure(row)
         if self._progress is not None:
-            self._progress(report, self._last)
+            self._progress(dict(row))
 
     def _measure(self, row: dict[str, Any]) -> None:
         tuner, scenario = self._tuner, self._scenario
@@ -122,7 +121,7 @@ class Recorder:
         workers = self._watched(list(tuner.alive))[: scenario.evaluation.max_workers]
         if not workers:
             return
-        metrics = self._last = tuner.evaluate(workers, row["time_s"])
+        metrics = tuner.evaluate(workers, row["time_s"])
         row.update(metrics)
         if not abs(metrics["loss"]) < DIVERGED:
             self._stop("diverged")

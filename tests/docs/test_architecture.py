@@ -42,7 +42,8 @@ ALLOWED = {
     "verify": {"errors", "recorder", "results", "scenario", "simulation", "timing"},
     "trace_events": {"errors", "results", "timing", "whole_files"},
     "loggers": {"catalog", "errors"},
-    "sweep": {"errors", "icl", "recorder", "messages", "results", "scenario", "simulation", "timing"},
+    "sweep": {"errors", "icl", "loggers", "recorder", "messages", "results", "scenario", "simulation"}
+    | {"timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "timing"},
     "cli": {"errors", "icl", "scenario", "simulation", "sweep", "results", "verify", "console", "__init__"}
     | {"loggers", "timing", "trace_events", "whole_files"},
@@ -50,7 +51,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # For types alone: nothing is imported when the program runs.
-FOR_TYPES = {"tables": {"recorder"}, "results": {"simulation"}}
+FOR_TYPES = {"tables": {"recorder"}, "results": {"simulation"}, "loggers": {"scenario"}}
 # Other packages that a part must not know, not even for types.
 FOREIGN = {
     "timing": {"torch"},

@@ -55,9 +55,7 @@ def installed(monkeypatch):
     def offer(**values: str) -> None:
         group = "fedsim.delays"
         points = [EntryPoint(name, value, group) for name, value in values.items()]
-        monkeypatch.setattr(
-            catalog, "entry_points", lambda group, **chosen: points if group == "fedsim.delays" else []
-        )
+        monkeypatch.setattr(catalog, "entry_points", lambda group: points if group == "fedsim.delays" else [])
         DELAYS.__dict__.pop("installed", None)
 
     yield offer

@@ -155,7 +155,7 @@ def test_a_file_in_the_way_of_the_results(command, small, tmp_path):
 
 def test_an_unwritable_place_is_found_before_the_run(command, small, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK)
-    monkeypatch.setattr(sweep, "run", lambda *words, **more: pytest.fail("it ran"))
+    monkeypatch.setattr(sweep, "done", lambda *words, **more: pytest.fail("it ran"))
     answer = command("run", small, "--out", tmp_path / "new")
     assert answer.code == 2
     assert answer.err.endswith(f": {tmp_path} is not writable\n")
