@@ -1,4 +1,4 @@
-"""What a run keeps of itself: the learning half behind the seam, measured, with a row a step."""
+"""What a run keeps of itself: the learning half behind the seam, measured, with one row per step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIVERGED = 1e15
 
 
 class Recorder:
-    """The learning half behind the seam: passes calls on, measures, and keeps a row a step."""
+    """The learning half behind the seam: passes calls on, measures, and keeps one row per step."""
 
     counters = ("malicious_updates", "rejected", "fallbacks", "filtered", "filter_calls")
     """Cumulative columns beside the clock's: tickets of malicious workers in active sets, messages turned

@@ -104,7 +104,7 @@ def probability_of_improvement(
     resampling cannot tell what it has not seen.
 
     Args:
-        ours: one value a run; its index is the seed where runs are paired.
+        ours: one value per run; its index is the seed where runs are paired.
         theirs: the same of the other method; as many or not.
         pair: compare runs of one seed with each other; runs without a partner are left out.
 

@@ -64,7 +64,7 @@ def fit_lognormal(quantiles_s: Sequence[float], probabilities: Sequence[float]) 
 
 
 def latency_profile() -> pd.DataFrame:
-    """Return one row an endpoint, and a first row for the three steady ones pooled.
+    """Return one row per endpoint, and a first row for the three steady ones pooled.
 
     The pooled quantiles are geometric means over the steady endpoints: the fit to them is the fit to all nine
     points at once, and no endpoint counts more because it is slow. The residual in that row is about the

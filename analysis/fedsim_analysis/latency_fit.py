@@ -45,7 +45,7 @@ def table(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]
 
 
 def figure(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]]) -> Figure:
-    """Draw measured delays (up) against the quantiles of each law (across), a panel a law.
+    """Draw measured delays (up) against the quantiles of each law (across), one panel per law.
 
     Points on the line agree; the axes are logarithmic where the delays differ by more than ten times. The
     panels are in the order of `quantiles_s`.

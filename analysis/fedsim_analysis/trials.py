@@ -52,10 +52,10 @@ DEFAULT = "loss_consensus"
 
 
 def measured(trials: pd.DataFrame, keys: Sequence[str], measure: str) -> pd.DataFrame:
-    """Return a row a trial and measure: `keys`, `seed`, `measure`, `value`, and whether it is `drawn`.
+    """Return one row per trial and measure: `keys`, `seed`, `measure`, `value`, and whether it is `drawn`.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         keys: the columns that say at which place of the study a trial is.
         measure: the one that is drawn.
 
@@ -107,7 +107,7 @@ def damaged(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def estimates(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return a row a group of `keys`: `mean, mean_low, mean_high` of `value`, and how many `runs`.
+    """Return one row per group of `keys`: `mean, mean_low, mean_high` of `value`, and how many `runs`.
 
     The bounds are those of the 95 % interval over seeds. Where a run diverged, so that it has no value, all
     three are NaN: leaving it out would hide the worst; `runs_measured` have one.

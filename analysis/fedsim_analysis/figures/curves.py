@@ -1,8 +1,8 @@
 """Test accuracy and cross-entropy of the methods against server iterations and against simulated time.
 
-A row of panels a task; a line is the mean over the seeds and its band one standard deviation to both sides.
-The evaluations of a run are joined by straight lines; a run counts between its first and its last evaluation
-and nowhere else, and a line is drawn only where at least half of the method's runs count.
+One row of panels per task; a line is the mean over the seeds and its band one standard deviation to both
+sides. The evaluations of a run are joined by straight lines; a run counts between its first and its last
+evaluation and nowhere else, and a line is drawn only where at least half of the method's runs count.
 
 Source: Ma et al., Scientific Reports 16:9381, 2026, Figures 2 to 7.
 """
@@ -33,12 +33,12 @@ _TIME_POINTS = 201
 
 
 def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines: a row a task, metric, axis, method and place `x` on the axis.
+    """Return the lines: one row per task, metric, axis, method and place `x` on the axis.
 
     Args:
-        runs: one row a run; says which method a run belongs to.
-        steps: one row a server step, with `step`, `time_s`, `loss` and `accuracy` (a fraction), the last two
-            null where the model was not evaluated.
+        runs: one row per run; says which method a run belongs to.
+        steps: one row per server step, with `step`, `time_s`, `loss` and `accuracy` (a fraction), the last
+            two null where the model was not evaluated.
 
     Returns:
         `task, metric, axis, method, x, mean, deviation, runs`: `x` in steps or seconds, `runs` the number of
@@ -59,7 +59,7 @@ def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
-    """Draw the lines of `table`: four panels a task, each metric against iterations and against time."""
+    """Draw the lines of `table`: four panels per task, each metric against iterations and against time."""
     lines = table(runs, steps)
     tasks = style.in_order(lines["task"], style.TASKS)
     methods = style.in_order(lines["method"], style.METHODS)

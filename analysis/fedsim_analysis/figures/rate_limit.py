@@ -1,13 +1,13 @@
 """Time against the requests that an LLM service lets in a minute: where adding workers stops helping.
 
-A column of panels a method. Above: the simulated time until the budget is spent, against the limit, a line a
-number of workers; below that, where runs have a target, the time until it is first reached. The thin dotted
-lines are what the limit alone imposes, the calls that the server has counted over the limit: a bound, worked
-out from both and not fitted to anything. A service that lets a burst in when it starts can pass it by the
-seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates a minute against the number of
-workers, a line a limit, with the same bound. Lines that lie on each other are workers that do not help.
-Points are means over seeds, whiskers their 95 % intervals; where a run never reached its target, its point
-has no mean and is left out. A service without a limit stands at the right end.
+One column of panels per method. Above: the simulated time until the budget is spent, against the limit,
+one line per number of workers; below that, where runs have a target, the time until it is first reached. The
+thin dotted lines are what the limit alone imposes, the calls that the server has counted over the limit: a
+bound, worked out from both and not fitted to anything. A service that lets a burst in when it starts can pass
+it by the seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates a minute against the
+number of workers, one line per limit, with the same bound. Lines that lie on each other are workers that do
+not help. Points are means over seeds, whiskers their 95 % intervals; where a run never reached its target,
+its point has no mean and is left out. A service without a limit stands at the right end.
 
 Source: ours; the bound is the conservation law of a token bucket (Turner, "New directions in communications",
 IEEE Communications Magazine, 1986).
@@ -46,10 +46,10 @@ _BOUND_LOOK: dict[str, Any] = {"linestyle": (0, (1, 2)), "linewidth": 0.8, "zord
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a method, limit, number of workers and measure: the mean over seeds and its interval.
+    """Return one row per method, limit, number of workers and measure: the mean over seeds and its interval.
 
     Args:
-        runs: one row a run, with `llm.requests_per_minute` (null: no limit) and `n_workers`.
+        runs: one row per run, with `llm.requests_per_minute` (null: no limit) and `n_workers`.
 
     Returns:
         `method, requests_per_minute, n_workers, measure, mean, mean_low, mean_high, runs, runs_measured`.

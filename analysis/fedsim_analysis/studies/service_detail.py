@@ -151,7 +151,7 @@ def measure(case: Case, detail: Literal["per_call", "per_round"], seed: int = 0)
 
 
 def compared(found: Sequence[Case]) -> pd.DataFrame:
-    """Return a row a case: errors of `per_round` in %, what both say of queueing (% of a job), and speeds."""
+    """Return one row per case: errors of `per_round` in %, queueing in both (% of a job), and speeds."""
     rows = []
     for case in found:
         exact, ours = measure(case, "per_call"), measure(case, "per_round")
@@ -176,7 +176,7 @@ def compared(found: Sequence[Case]) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return the errors for people: a line a regime, ranges over the numbers of workers."""
+    """Return the errors for people: one line per regime, ranges over the numbers of workers."""
     titles = (
         *("regime", "calls a job", "error of a job's length (%)", "of the throughput (%)"),
         *("queueing, `per_call` (% of a job)", "`per_round`", "429 a call, `per_call`", "`per_round`"),

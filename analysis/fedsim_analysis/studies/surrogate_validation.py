@@ -138,11 +138,11 @@ def _of_runs(out: Path, answered: dict[str, str]) -> dict[str, pd.DataFrame]:
 
 
 def curves(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a seed: what the run with either model lost at the start and at the end, and how alike.
+    """Return one row per seed: what the run with either model lost at the start and the end, and how alike.
 
     Args:
-        runs: a row a run, with `run_id`, `seed` and `answered`.
-        steps: a row a server step, with `run_id`, `seed`, `answered`, `step` and `loss`.
+        runs: one row per run, with `run_id`, `seed` and `answered`.
+        steps: one row per server step, with `run_id`, `seed`, `answered`, `step` and `loss`.
 
     Returns:
         `seed, start_real, end_real, start_fitted, end_fitted, distance, spearman`: `distance` is the mean

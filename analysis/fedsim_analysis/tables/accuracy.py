@@ -23,10 +23,10 @@ KEYS = ["method", "in_paper", "model", "scenario"]
 
 
 def table(runs: pd.DataFrame, printed: Printed, wanted: Callable[[str], bool]) -> pd.DataFrame:
-    """Return a row a method, answering model and task.
+    """Return one row per method, answering model and task.
 
     Args:
-        runs: one row a run, with `accuracy` (a fraction) and the settings that say who answered.
+        runs: one row per run, with `accuracy` (a fraction) and the settings that say who answered.
         printed: the paper's table.
         wanted: whether a method, as the paper calls it, belongs to the table.
 

@@ -23,9 +23,9 @@ def table(runs: pd.DataFrame, residuals: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracies that the paper has too: of the fit, and of the runs.
 
     Args:
-        runs: one row a run, with `accuracy` (a fraction, on 200 test queries).
-        residuals: one row a fitted accuracy: `name` (the task), `target` (the method) and `fitted` (percent,
-            without the noise of a finite test set).
+        runs: one row per run, with `accuracy` (a fraction, on 200 test queries).
+        residuals: one row per fitted accuracy: `name` (the task), `target` (the method) and `fitted`
+            (percent, without the noise of a finite test set).
 
     Returns:
         `task, method, paper_percent, paper_deviation_percent, status, source, ours_percent, ours_percent_low,
@@ -56,7 +56,7 @@ def table(runs: pd.DataFrame, residuals: pd.DataFrame) -> pd.DataFrame:
 
 
 def render(rows: pd.DataFrame) -> Group:
-    """Return `table` for the terminal: our accuracy and its difference from the paper's, a column a task."""
+    """Return `table` for the terminal: our accuracy and how far it is from theirs, one column per task."""
     titles = {"fit": "Accuracies that the fit aimed at", "run": "Accuracies of the runs"}
     return Group(*(_rendered(rows[rows["source"] == source], title) for source, title in titles.items()))
 
