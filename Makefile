@@ -39,21 +39,21 @@ figure1: .venv/installed
 	$(BIN)/fedsim table calibration results/figure1 results/ablations
 
 sensitivity: .venv/installed
-	$(BIN)/python -m analysis.studies.sensitivity --jobs $(JOBS)
+	$(BIN)/python -m fedsim_analysis.studies.sensitivity --jobs $(JOBS)
 
 # What is finished is not run twice, so that an interrupted study goes on where it was.
 robustness: .venv/installed
-	$(BIN)/python -m analysis.studies.robustness --jobs $(JOBS) --replicates $(SEEDS) \
+	$(BIN)/python -m fedsim_analysis.studies.robustness --jobs $(JOBS) --replicates $(SEEDS) \
 	  --only robustness --only robustness_heatmap --only poison_mass --only timing_attack
 
 regularisation: .venv/installed
-	$(BIN)/python -m analysis.studies.robustness --jobs $(JOBS) --replicates $(SEEDS) --only regularisation
+	$(BIN)/python -m fedsim_analysis.studies.robustness --jobs $(JOBS) --replicates $(SEEDS) --only regularisation
 
 speedup: .venv/installed
-	$(BIN)/python -m analysis.studies.speedup --jobs $(JOBS) --replicates $(SEEDS)
+	$(BIN)/python -m fedsim_analysis.studies.speedup --jobs $(JOBS) --replicates $(SEEDS)
 
 systems: .venv/installed
-	$(BIN)/python -m analysis.studies.systems --jobs $(JOBS) --replicates $(SEEDS)
+	$(BIN)/python -m fedsim_analysis.studies.systems --jobs $(JOBS) --replicates $(SEEDS)
 
 # What is finished is not run twice, so that an interrupted sweep goes on where it was.
 SWEEPS := straggler poisoning pareto scaling staleness
@@ -91,7 +91,7 @@ llm-studies: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/fedsim run scenarios/llm/poison.toml --jobs $(JOBS) --out results/llm-poison
 
 validate: .venv/weights data/movie_reviews.jsonl
-	$(BIN)/python -m analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml --variant asyndbt
+	$(BIN)/python -m fedsim_analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml --variant asyndbt
 
 test: .venv/weights
 	$(BIN)/pytest -q -n $(JOBS) --ignore=tests/benchmarks

@@ -4,15 +4,16 @@ A *part* is a frozen pydantic model with a literal ``kind``; its fields are its 
 pure. A *family* is a readable list of parts (delays, algorithms, optimizers, ...). A stranger's part joins
 through a Python entry point of the group ``fedsim.<family>``, or is named in a scenario file as
 ``kind = "package.module:ClassName"``. Tables of a scenario that are no parts derive from `Strict` as well.
+Figures are no parts, and join in the same two ways.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any, Self, get_args
+from pkgutil import resolve_name
+from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -21,6 +22,55 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, co
 from fedsim.errors import InputError, nearest
 
 FAMILY_MARK = "x-fedsim-family"
+
+T = TypeVar("T")
+
+
+def offered(
+    family: str, taken: Container[str], check: Callable[[Any, str], T], name: str | None = None
+) -> dict[str, T]:
+    """Return what installed packages offer to a family, by the names of their entry points.
+
+    Args:
+        family: the group of the entry points is ``fedsim.<family>``.
+        taken: the names of what is built in.
+        check: returns what was found at a place, or raises an error that says what is wrong with it.
+        name: the only one that is asked for; the others are not imported.
+
+    Raises:
+        InputError: one of them cannot be imported, is not what it should be, or has a name that is taken.
+    """
+    found: dict[str, T] = {}
+    for point in entry_points(group=f"fedsim.{family}"):
+        if name not in (None, point.name):
+            continue
+        try:
+            if point.name in taken or point.name in found:
+                raise InputError(f"the name {point.name!r} is taken")
+            found[point.name] = check(point.load(), point.value)
+        except Exception as error:  # a stranger's module may fail in any way
+            package = point.dist.name if point.dist else point.module
+            why = _first_line(error)
+            raise InputError(
+                f"the installed package {package!r} offers a broken part (fedsim.{family}): {why}"
+            ) from error
+    return found
+
+
+def imported(place: str) -> Any:
+    """Return what lies at a place: ``package.module:name``, or ``package.module:``, the module itself.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
+    try:
+        return resolve_name(place)
+    except Exception as error:  # a stranger's module may fail in any way
+        raise InputError(f"cannot import {place!r}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class Strict(BaseModel):
@@ -115,18 +165,12 @@ class Family:
 
     @cached_property
     def installed(self) -> dict[str, type[Part]]:
-        """The parts that other distributions offer, by entry-point name.
+        """The parts that installed packages offer, by entry-point name.
 
         Raises:
-            InputError: one of them cannot be imported or is no part of this family.
+            InputError: one of them cannot be imported, is no part of this family, or has a taken name.
         """
-        group = f"fedsim.{self.name}"
-        try:
-            return {
-                point.name: self._checked(point.load(), point.value) for point in entry_points(group=group)
-            }
-        except Exception as error:  # a stranger's module may fail in any way
-            raise InputError(f"an installed package offers a broken part ({group}): {error}") from error
+        return offered(self.name, self.builtin, self._checked)
 
     def resolve(self, kind: str) -> type[Part]:
         """Return the class behind a kind.
@@ -139,22 +183,18 @@ class Family:
         if kind in self.installed:
             return self.installed[kind]
         if ":" in kind:
-            return self._imported(kind)
+            try:
+                return self._checked(imported(kind), kind)
+            except InputError as error:
+                raise _bad(str(error)) from error
         known = [*self.builtin, *self.installed]
         raise _bad(f"unknown kind {kind!r}{nearest(kind, known)} (known: {', '.join(known)})")
-
-    def _imported(self, kind: str) -> type[Part]:
-        module, _, name = kind.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except Exception as error:  # a stranger's module may fail in any way
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise _bad(f"cannot import {kind!r}: {why}") from error
-        return self._checked(found, kind)
 
     def _checked(self, found: Any, kind: str) -> type[Part]:
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise _bad(f"{kind!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise _bad(f"{kind!r} does not define {', '.join(missing)}")
         return found
 
     def validate(self, value: Any) -> Part:

@@ -22,7 +22,6 @@ from fedsim.recorder import Progress as OnStep
 from fedsim.scenario import Scenario
 from fedsim.sweep import Outcome
 from fedsim.sweep.tally import Tally
-from fedsim.timing.exchange import StepReport
 
 WIDTH = 160
 """Columns of a table that goes to a file: nothing is cut short there."""
@@ -56,12 +55,15 @@ def watch(scenario: Scenario) -> Iterator[OnStep]:
     updates = budget.updates(scenario.n_machines)
     total = budget.server_steps if updates is None else updates
     with bar(total, scenario.label) as (progress, task):
+        loss = ""
 
-        def on_step(report: StepReport, metrics: dict[str, float]) -> None:
-            done = report.step if updates is None else report.worker_updates
-            loss = f"loss {metrics['loss']:.4g}" if "loss" in metrics else ""
-            note = f"t {report.time_s:,.0f} s  step {report.step}  {loss}"
-            progress.update(task, completed=done, note=note)
+        def on_step(row: dict[str, Any]) -> None:
+            nonlocal loss
+            done = row["step"] if updates is None else row["worker_updates"]
+            loss = f"loss {row['loss']:.4g}" if "loss" in row else loss
+            progress.update(
+                task, completed=done, note=f"t {row['time_s']:,.0f} s  step {row['step']}  {loss}"
+            )
 
         yield on_step
 
@@ -93,7 +95,7 @@ def show_tally(tally: Tally) -> None:
 
 
 def show_outcomes(outcomes: list[Outcome]) -> None:
-    """Print one line a run."""
+    """Print one line per run."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("scenario", "variant", "seed", "ended"):
         table.add_column(column)

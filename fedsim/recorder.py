@@ -14,8 +14,8 @@ from fedsim.scenario import Scenario
 from fedsim.schedule import Schedule
 from fedsim.timing.exchange import NO_STEP, StepReport
 
-Progress = Callable[[StepReport, dict[str, float]], None]
-"""Called after every server step with the step and the last measurements."""
+Progress = Callable[[dict[str, Any]], None]
+"""Called after every server step with its row: counters, and measurements where the step was measured."""
 
 DIVERGED = 1e15
 """A loss beyond this is given up."""
@@ -44,7 +44,6 @@ class Recorder:
         self._learner = learner
         self._schedule = scenario.schedule
         self._progress = progress
-        self._last: dict[str, float] = {}
         self._best = math.inf
         self._since_best = 0
         self._malicious = scenario.malicious_machines
@@ -122,7 +121,7 @@ class Recorder:
         if measure and self._learner is not None:
             self._measure(row)
         if self._progress is not None:
-            self._progress(report, self._last)
+            self._progress(dict(row))
 
     def _measure(self, row: dict[str, Any]) -> None:
         learner, scenario = self._learner, self._scenario
@@ -130,7 +129,7 @@ class Recorder:
         workers = self._watched(list(learner.alive))[: scenario.evaluation.max_workers]
         if not workers:
             return
-        metrics = self._last = learner.evaluate(workers, row["time_s"])
+        metrics = learner.evaluate(workers, row["time_s"])
         row.update(metrics)
         if not abs(metrics["loss"]) < DIVERGED:
             self._stop("diverged")

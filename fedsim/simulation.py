@@ -61,7 +61,7 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
     Args:
         scenario: what to run.
         timing_only: run the clock alone; nothing is learned and nothing measured.
-        progress: called after every server step.
+        progress: called after every server step with its row of `steps`; also with step 0, before the first.
 
     A run that stalls or diverges comes back with what it had; `summary` says so under ``ended``.
     """

@@ -58,7 +58,7 @@ def fit_latency(
         raise InputError(f"{file}, column {column!r}: {error}") from error
     console.output().print(_comparison(fits, delays_s))
     if output is not None:
-        from analysis import latency_fit
+        from fedsim_analysis import latency_fit
 
         quantiles_s = {fit.name: fit.density.quantiles_s for fit in fits}
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)

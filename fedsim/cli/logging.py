@@ -17,7 +17,8 @@ Log = Annotated[
     typer.Option(
         "--log",
         metavar="KIND:PLACE",
-        help="Send measurements there as well: tensorboard:FOLDER, mlflow:FOLDER or mlflow:ADDRESS.",
+        help="Send measurements there as well: tensorboard:FOLDER, mlflow:FOLDER, mlflow:ADDRESS, or to your "
+        "own MODULE:CLASS:PLACE.",
     ),
 ]
 
@@ -29,29 +30,43 @@ class LogBook:
         texts: each ``KIND:PLACE``.
 
     Raises:
-        InputError: there is no such logger, or what it needs is not installed.
+        InputError: there is no such logger, what it needs is not installed, or it cannot be pickled.
     """
 
     def __init__(self, texts: list[str] | None) -> None:
         from fedsim.loggers import read_logger
+        from fedsim.loggers.live import packed
 
         self.complaints: list[str] = []
-        self._loggers: list[Logger] = [read_logger(text) for text in texts or []]
-        for logger in self._loggers:
+        self.loggers: dict[str, Logger] = {text: read_logger(text) for text in texts or []}
+        """Those that have not failed, by what was given."""
+        for text, logger in self.loggers.items():
             logger.check()
+            try:
+                packed({text: logger})
+            except Exception as error:  # a stranger's part may fail in any way
+                raise InputError(f"--log {text!r}: it cannot be sent to a run: {error}") from error
 
     def add(self, outcome: Outcome) -> None:
         """Log a run that has results, unless it was finished before and is there already."""
-        if not self._loggers or not outcome.summary:
+        from fedsim.loggers.live import complaint
+
+        for text, sentence in outcome.complaints.items():
+            self._leave_aside(text, sentence)
+        if not self.loggers or not outcome.summary:
             return
         run = _logged(outcome)
-        for logger in list(self._loggers):
+        for text, logger in list(self.loggers.items()):
             try:
                 if not (outcome.reused and logger.has(run)):
                     logger.log(run)
-            except InputError as error:
-                self._loggers.remove(logger)
-                self.complaints.append(f"{error}; nothing more was logged there")
+            except Exception as error:  # a stranger's part may fail in any way
+                self._leave_aside(text, complaint(text, error))
+
+    def _leave_aside(self, text: str, sentence: str) -> None:
+        """Several runs may have met the same trouble at the same time: it is said once."""
+        if self.loggers.pop(text, None) is not None:
+            self.complaints.append(sentence)
 
     def tell(self) -> bool:
         """Say what went wrong; whether anything did."""

@@ -41,7 +41,7 @@ def results(
         Path | None, typer.Option("-o", "--output", help="File to write; otherwise it is printed.")
     ] = None,
 ) -> None:
-    """Show results: a row a run, a column for each setting that varies and for each measurement.
+    """Show results: one row per run, a column for each setting that varies and for each measurement.
 
     Printed as a table, only what varies and the headline numbers are shown unless columns are named.
     """
@@ -154,7 +154,7 @@ def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
 
 
 def _latex(rows: pd.DataFrame) -> str:
-    from analysis.tables.booktabs import of_frame
+    from fedsim_analysis.tables.booktabs import of_frame
 
     return of_frame(rows)
 

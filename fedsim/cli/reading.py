@@ -11,19 +11,22 @@ from fedsim.errors import InputError
 
 
 def figure(
-    name: Annotated[str, typer.Argument(help="Which figure; `fedsim list figures` tells them.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Which figure; `fedsim list figures` tells them, and MODULE:NAME is your own."),
+    ],
     results: Annotated[Path, typer.Argument(help="A folder of results.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="PDF to write; PNG and CSV beside.")
     ] = None,
 ) -> None:
     """Draw a figure from results: PDF, PNG, and the table behind it as CSV."""
-    from analysis import figures
     from fedsim.results import load_results
+    from fedsim_analysis import figures
 
     if name in figures.FIGURES and (study := figures.FIGURES[name].study):
         raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
-    written = figures.draw(name, lambda table: load_results(results, table), output or Path(f"{name}.pdf"))
+    written = figures.draw(name, lambda table: load_results(results, table), output or Path())
     for file in written:
         typer.echo(file)
 
@@ -38,9 +41,9 @@ def table(
     """Print a table of simulated numbers beside the paper's."""
     import pandas as pd
 
-    from analysis import tables
     from fedsim import console
     from fedsim.results import load_results
+    from fedsim_analysis import tables
 
     runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
     rows, rendered = tables.make(name, runs)

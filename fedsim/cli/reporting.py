@@ -19,7 +19,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one page about results, for any browser: numbers, figures, timelines, and a plot to play with."""
-    from analysis.report import write
+    from fedsim_analysis.report import write
 
     file = write(results, output, run)
     typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB, opens in any browser without a network")

@@ -42,15 +42,15 @@ def run(
     outcomes = []
     if len(scenarios) == 1:
         with console.watch(scenarios[0]) as on_step:
-            outcomes.append(sweep.run_one(scenarios[0], out, timing_only, again, on_step))
+            outcomes.append(sweep.run_one(scenarios[0], out, timing_only, again, on_step, book.loggers))
+        book.add(outcomes[0])
     else:
-        running = sweep.run_all(scenarios, out, jobs, timing_only, again)
+        running = sweep.run_all(scenarios, out, jobs, timing_only, again, loggers=book.loggers)
         with closing(running), console.bar(len(scenarios), "runs") as (progress, task):
             for outcome in running:
                 outcomes.append(outcome)
                 progress.update(task, advance=1, note=outcome.scenario.name)
-    for outcome in outcomes:
-        book.add(outcome)
+                book.add(outcome)
     places = {scenario: place for place, scenario in enumerate(scenarios)}
     outcomes.sort(key=lambda outcome: places[outcome.scenario])
     if as_json:

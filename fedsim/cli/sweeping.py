@@ -86,6 +86,7 @@ def _run(
             executor=executor,
             keep_going=True,
             retry_failed=retry_failed,
+            loggers=book.loggers,
         )
         workers = workers_of(executor) if executor else jobs
         with closing(running), console.watch_sweep(total, workers) as tell:

@@ -1,8 +1,9 @@
-"""Loggers: other homes for what runs measure, one a file."""
+"""Loggers: other homes for what runs measure, one per file."""
 
 from __future__ import annotations
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from fedsim.catalog import Family
 from fedsim.errors import InputError, nearest
@@ -18,19 +19,28 @@ __all__ = ["LOGGERS", "Logged", "Logger", "read_logger"]
 def read_logger(text: str) -> Logger:
     """Read ``KIND:PLACE``, as in ``tensorboard:runs`` or ``mlflow:http://host:5000``.
 
+    A stranger's logger is named as ``MODULE:CLASS:PLACE``. A place may hold colons.
+
     Raises:
         InputError: it is something else.
     """
-    kind, colon, place = text.partition(":")
+    first, _, rest = text.partition(":")
     known = [name for name, _ in LOGGERS]
-    if not colon or not place:
-        raise InputError(f"--log {text!r}: expected KIND:PLACE, as in {known[0]}:FOLDER")
-    if kind not in known:
+    kind, place = first, rest
+    if first not in known and ":" in rest:
+        name, _, place = rest.partition(":")
+        kind = f"{first}:{name}"
+    if not place:
         raise InputError(
-            f"--log {text!r}: no logger {kind!r}{nearest(kind, known)} (known: {', '.join(known)})"
+            f"--log {text!r}: expected KIND:PLACE, as in {known[0]}:FOLDER, or MODULE:CLASS:PLACE"
         )
+    if ":" not in kind and kind not in known:
+        listed = f"known: {', '.join(known)}, or MODULE:CLASS:PLACE"
+        raise InputError(f"--log {text!r}: no logger {kind!r}{nearest(kind, known)} ({listed})")
     try:
-        found = LOGGERS.resolve(kind).model_validate({"kind": kind, "place": place})
+        found = LOGGERS.validate({"kind": kind, "place": place})
+    except PydanticCustomError as error:
+        raise InputError(f"--log {text!r}: {error}{nearest(first, known)}") from error
     except ValidationError as error:
         raise InputError(f"--log {text!r}: {error.errors()[0]['msg']}") from error
     assert isinstance(found, Logger)

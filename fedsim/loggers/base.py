@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fedsim.scenario import Scenario
 
 
 class Logged(NamedTuple):
@@ -24,7 +27,7 @@ class Logged(NamedTuple):
     summary: dict[str, Any]
     """The headline numbers."""
     steps: pd.DataFrame
-    """A row a server step, with `step`, `time_s` and the measurements."""
+    """One row per server step, with `step`, `time_s` and the measurements."""
 
     def measured(self) -> dict[str, pd.DataFrame]:
         """Return each measurement with its `step`, `time_s` and `value`, in the order of the steps.
@@ -38,7 +41,13 @@ class Logged(NamedTuple):
 
 
 class Logger(Part):
-    """A home for measurements, in which others' tools look at them."""
+    """A home for measurements, in which others' tools look at them.
+
+    `check`, `has` and `log` are called in the process of the command, `step` in the process of the run, on a
+    copy that was pickled and sent there for this run. The copy ends with the run and nothing of it comes
+    back, so that what `step` opens it also closes. Other runs may be under way at the same time. A logger
+    that raises an error is left aside, and runs go on without it.
+    """
 
     place: str
     """Where: a folder, or whatever else the kind says."""
@@ -59,9 +68,24 @@ class Logger(Part):
             InputError: the place cannot be read.
         """
 
+    def step(self, scenario: Scenario, row: Mapping[str, Any]) -> None:
+        """Note a server step that has just been taken; does nothing in a home for finished runs.
+
+        It is called for all steps of a run in their order, beginning with step 0, before the first one. A run
+        that was found finished takes no steps, and one whose process was killed is begun again.
+
+        Args:
+            scenario: of the run; `fedsim.results.run_id(scenario)` is its address.
+            row: as in the table `steps`: counters, and measurements if this step was measured. What is
+                measured when a run has ended is added to its last row later, for `log` alone.
+
+        Raises:
+            InputError: the place cannot be written to.
+        """
+
     @abstractmethod
     def log(self, run: Logged) -> None:
-        """Add a run.
+        """Add a finished run.
 
         Raises:
             InputError: the place cannot be written to.

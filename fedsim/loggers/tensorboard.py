@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Tensorboard(Logger):
-    """Event files, a folder a run: `tensorboard --logdir FOLDER` shows them.
+    """Event files, one folder per run: `tensorboard --logdir FOLDER` shows them.
 
     Measurements stand under their names with the server step; the time of an event is the simulated time, so
     that the axis "relative" is the simulated clock.

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
 from fedsim import results
+from fedsim.loggers import Logger
+from fedsim.loggers.live import packed
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
-from fedsim.simulation import run
 from fedsim.sweep.engines import Engine, LocalPool, workers_of
 from fedsim.sweep.many import Crew
 from fedsim.sweep.outcome import Desk, Outcome, Task, failure, folder_of
 from fedsim.sweep.seeds import with_seed
-from fedsim.sweep.work import Done, broken_by, order_of
+from fedsim.sweep.work import broken_by, done, order_of
 
 __all__ = ["Outcome", "failure", "folder_of", "replicates", "run_all", "run_one", "with_seed"]
 
@@ -37,10 +37,12 @@ def run_one(
     timing_only: bool = False,
     again: bool = False,
     progress: Progress | None = None,
+    loggers: Mapping[str, Logger] | None = None,
 ) -> Outcome:
     """Run a scenario and write its folder, or find it finished already.
 
-    A timing-only run has its own place: it is not the run that the scenario describes.
+    A timing-only run has its own place: it is not the run that the scenario describes. Of the `loggers`, each
+    under a name, copies are told of each step; the run once finished is the caller's to log.
 
     Raises:
         InputError: the scenario asks for something impossible, or `out` cannot be written to.
@@ -50,10 +52,7 @@ def run_one(
     if found := desk.found(scenario, folder):
         return found
     task = desk.task(scenario, folder)
-    started = time.perf_counter()
-    finished = run(scenario, timing_only=timing_only, progress=progress)
-    files = results.pack(finished, time.perf_counter() - started, command)
-    return desk.taken(task, Done(files, finished.summary), command)
+    return desk.taken(task, done(scenario, timing_only, command, packed(loggers or {}), progress), command)
 
 
 def run_all(
@@ -66,6 +65,7 @@ def run_all(
     executor: Executor | None = None,
     keep_going: bool = False,
     retry_failed: bool = False,
+    loggers: Mapping[str, Logger] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Run scenarios side by side and yield each outcome as it comes.
 
@@ -82,21 +82,23 @@ def run_all(
         keep_going: a run that breaks off is noted beside the run folders, and is not run the next time; the
             others go on. Otherwise its error ends the iteration.
         retry_failed: run even what such a note is there of.
+        loggers: as of `run_one`; a run is given those that are there when it is handed out.
 
     Raises:
         InputError: results cannot be written.
         RunError: a process died again and again, and `keep_going` is false.
     """
     desk, command = Desk(out, timing_only, again, keep_going, retry_failed), results.command_line()
+    loggers = {} if loggers is None else loggers
     if executor is None and jobs == 1:
         for task in desk.sorted(scenarios):
-            yield task if isinstance(task, Outcome) else _run_here(task, desk, command)
+            yield task if isinstance(task, Outcome) else _run_here(task, desk, command, loggers)
         return
     engine = LocalPool(jobs) if executor is None else Engine(executor, workers_of(executor))
     crew = Crew(
         engine,
         desk.sorted(scenarios),
-        lambda task: order_of(task.scenario, timing_only, command),
+        lambda task: order_of(task.scenario, timing_only, command, packed(loggers)),
         lambda task, answer: desk.taken(task, answer, command),
     )
     try:
@@ -107,10 +109,10 @@ def run_all(
             engine.stop()
 
 
-def _run_here(task: Task, desk: Desk, command: str) -> Outcome:
+def _run_here(task: Task, desk: Desk, command: str, loggers: Mapping[str, Logger]) -> Outcome:
     """Run a task in this process."""
     try:
-        return run_one(task.scenario, desk.out, desk.timing_only, desk.again)
+        return run_one(task.scenario, desk.out, desk.timing_only, desk.again, loggers=loggers)
     except results.UnwritableError:
         raise
     except Exception as error:

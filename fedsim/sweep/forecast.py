@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fedsim import results
 from fedsim.errors import RunError
@@ -13,7 +13,6 @@ from fedsim.icl.models.language import LanguageModel
 from fedsim.scenario import Scenario
 from fedsim.schedule import Steps
 from fedsim.simulation import run
-from fedsim.timing.exchange import StepReport
 
 TRIAL_S = 2.0
 """Real seconds that a trial may take."""
@@ -118,8 +117,8 @@ def trial(scenario: Scenario, timing_only: bool) -> Trial | None:
     began = time.perf_counter()
     marks: list[tuple[float, int]] = []
 
-    def on_step(report: StepReport, metrics: dict[str, float]) -> None:
-        marks.append((time.perf_counter() - began, report.worker_updates))
+    def on_step(row: dict[str, Any]) -> None:
+        marks.append((time.perf_counter() - began, row["worker_updates"]))
         if marks[-1][0] > TRIAL_S:
             raise _Enough
 

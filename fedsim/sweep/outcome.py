@@ -29,6 +29,8 @@ class Outcome:
     """Found, and not run now."""
     redone: str = ""
     """Half a sentence: what was wrong with the folder that lay there before."""
+    complaints: dict[str, str] = field(default_factory=dict)
+    """A sentence for each logger that failed at a step."""
 
 
 @dataclass
@@ -109,7 +111,10 @@ class Desk:
         if isinstance(answer, Done):
             results.write_files(folder, answer.files, replace=self.again or bool(task.redone))
             results.forget_failure(folder)
-            return Outcome(scenario, folder, answer.summary, failure(answer.summary), redone=task.redone)
+            failed = failure(answer.summary)
+            return Outcome(
+                scenario, folder, answer.summary, failed, redone=task.redone, complaints=answer.complaints
+            )
         if not self.keep_going:
             raise answer.error or RunError(_labelled(scenario, answer.reason))
         results.write_failure(folder, scenario, answer.reason, answer.trace, command)

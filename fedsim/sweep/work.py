@@ -8,12 +8,14 @@ from __future__ import annotations
 import pickle
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from fedsim.errors import FedsimError
+from fedsim.loggers.live import Live, Packed
+from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
 
 PACKAGE = "fedsim-icl"
@@ -29,6 +31,8 @@ class Order:
     command: str
     fedsim: str
     """The version that the results are for."""
+    loggers: Packed
+    """Who is told of each step."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Done:
 
     files: dict[str, bytes]
     summary: dict[str, Any]
+    complaints: dict[str, str] = field(default_factory=dict)
+    """Of loggers that failed."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,9 @@ def fedsim_version() -> str:
     return version(PACKAGE)
 
 
-def order_of(scenario: Scenario, timing_only: bool, command: str) -> Order:
+def order_of(scenario: Scenario, timing_only: bool, command: str, loggers: Packed) -> Order:
     """Return the order for a run."""
-    return Order(pickle.dumps(scenario), timing_only, command, fedsim_version())
+    return Order(pickle.dumps(scenario), timing_only, command, fedsim_version(), loggers)
 
 
 def work(order: Order) -> Done | Broken:
@@ -66,21 +72,31 @@ def work(order: Order) -> Done | Broken:
     if (ours := fedsim_version()) != order.fedsim:
         return Broken(f"a worker has fedsim {ours}, the sweep was started by fedsim {order.fedsim}")
     try:
-        return done(pickle.loads(order.scenario), order.timing_only, order.command)
+        return done(pickle.loads(order.scenario), order.timing_only, order.command, order.loggers)
     except FedsimError as error:
         return Broken(str(error), error=error)
     except Exception as error:  # a stranger's part may fail in any way
         return broken_by(error)
 
 
-def done(scenario: Scenario, timing_only: bool, command: str) -> Done:
+def done(
+    scenario: Scenario, timing_only: bool, command: str, loggers: Packed, progress: Progress | None = None
+) -> Done:
     """Run a scenario and return what it has found."""
     from fedsim import results
     from fedsim.simulation import run
 
+    live = Live(scenario, loggers)
+
+    def on_step(row: dict[str, Any]) -> None:
+        live.step(row)
+        if progress is not None:
+            progress(row)
+
     started = time.perf_counter()
-    finished = run(scenario, timing_only=timing_only)
-    return Done(results.pack(finished, time.perf_counter() - started, command), finished.summary)
+    finished = run(scenario, timing_only=timing_only, progress=on_step if loggers else progress)
+    files = results.pack(finished, time.perf_counter() - started, command)
+    return Done(files, finished.summary, live.complaints)
 
 
 def broken_by(error: Exception) -> Broken:

@@ -6,8 +6,8 @@ import math
 import pandas as pd
 import pytest
 
-from analysis import statistics, style
-from analysis.statistics import estimate, saving_percent
+from fedsim_analysis import statistics, style
+from fedsim_analysis.statistics import estimate, saving_percent
 
 
 def test_the_t_interval_of_one_two_three():

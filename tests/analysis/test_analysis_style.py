@@ -6,8 +6,8 @@ import sys
 import matplotlib as mpl
 import numpy as np
 
-from analysis import style
 from fedsim.timing.activities import Activity
+from fedsim_analysis import style
 
 
 def test_every_method_and_activity_has_its_own_colour():
@@ -56,5 +56,6 @@ def test_the_look_ends_with_its_block_and_overrides_the_users():
 
 
 def test_the_list_of_figures_costs_no_matplotlib():
-    code = "import sys, analysis.figures, analysis.tables.figure1; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, fedsim_analysis.figures, fedsim_analysis.tables.figure1"
+    code += "; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.colors import to_hex
 from tiny_tables import run
 
-from analysis import style
-from analysis.figures import curves
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import curves
 
 
 def two_runs(ends=(2, 2)):

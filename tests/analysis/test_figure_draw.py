@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from tiny_tables import study
 
-from analysis.figures import FIGURES, draw
 from fedsim.errors import InputError
 from fedsim.results import TABLES
+from fedsim_analysis.figures import FIGURES, draw
 
 
 def load(name):
@@ -85,4 +85,4 @@ def test_every_figure_of_the_list_has_the_three_public_names(name):
 def test_a_figure_of_a_study_says_who_draws_it(command, tmp_path):
     answer = command("figure", "surrogate_validation", tmp_path)
     assert answer.code == 2
-    assert "`python -m analysis.studies.surrogate_validation` draws it" in answer.err
+    assert "`python -m fedsim_analysis.studies.surrogate_validation` draws it" in answer.err

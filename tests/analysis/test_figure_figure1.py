@@ -7,9 +7,9 @@ import pytest
 from matplotlib.colors import to_hex
 from tiny_tables import assert_inside, run, study
 
-from analysis import style
-from analysis.figures import figure1
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import figure1
 
 
 def test_table_by_hand():

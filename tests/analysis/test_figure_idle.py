@@ -7,9 +7,9 @@ import pytest
 from matplotlib.colors import to_hex
 from tiny_tables import ACTIVITIES, assert_inside, run
 
-from analysis import style
-from analysis.figures import idle
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import idle
 
 SMALL_RUN = ("--timing-only", "--set", "budget.server_steps=5", "--out", "results")
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from tiny_tables import assert_inside, run
 
-from analysis import style
-from analysis.figures import pareto
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import pareto
 
 # method, setting: seconds, accuracy, calls
 POINTS = {

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from attacked_cases import only
 
-from analysis.figures import poison_mass
 from fedsim.errors import InputError
+from fedsim_analysis.figures import poison_mass
 
 
 def steps(attack="flipped_labels", task="sst2", seed=0, end_s=100.0, masses=(0.3, 0.1), share=0.3):

@@ -11,10 +11,10 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from tiny_tables import assert_inside
 
-from analysis import style
-from analysis.figures import queue
-from analysis.levels import Levels
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import queue
+from fedsim_analysis.levels import Levels
 
 CHANGES = [(0.0, 0, 1), (10.0, 2, 5), (10.0, 3, 5), (30.0, 1, 5), (40.0, 0, 2)]
 """Time, waiting, being answered: 0 for 10 s, 3 for 20 s, 1 for 10 s, 0 until the end at 50 s."""

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from tiny_tables import assert_inside, run
 
-from analysis.figures import rate_limit
 from fedsim.errors import InputError
+from fedsim_analysis.figures import rate_limit
 
 LIMIT = "llm.requests_per_minute"
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from attacked_cases import only, trial, trials
 
-from analysis.figures import regularisation
 from fedsim.errors import InputError
+from fedsim_analysis.figures import regularisation
 
 
 def attacked():

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from attacked_cases import only, trial, trials
 
-from analysis import style
-from analysis.figures import robustness
-from analysis.trials import columns
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import robustness
+from fedsim_analysis.trials import columns
 
 
 def attacked():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from attacked_cases import only, trial, trials
 
-from analysis.figures import robustness_heatmap
 from fedsim.errors import InputError
+from fedsim_analysis.figures import robustness_heatmap
 
 DAMAGE = {
     ("mean", "sign_flip"): 0.3,

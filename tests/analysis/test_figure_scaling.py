@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from tiny_tables import assert_inside, run
 
-from analysis import style
-from analysis.figures import scaling
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import scaling
 
 BLUE = style.METHODS["asyndbt"].colour
 

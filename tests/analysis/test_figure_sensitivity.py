@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from tiny_tables import run
 
-from analysis import style
-from analysis.figures import sensitivity
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import sensitivity
 
 
 def varied():

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from tiny_tables import run
 
-from analysis import style
-from analysis.figures import staleness
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import staleness
 
 # S: the staleness of four messages of each of two seeds
 AGES = {2: ((0, 1, 1, 3), (0, 0, 0, 1)), 5: ((0, 0, 0, 0), (0, 0, 1, 1))}

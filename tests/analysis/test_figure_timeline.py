@@ -5,9 +5,9 @@ import pytest
 from matplotlib.colors import to_hex
 from tiny_tables import assert_inside, run
 
-from analysis import style
-from analysis.figures import timeline
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import timeline
 
 
 def recorded(workers=2, jobs=3, variants=("asyndbt",), seeds=(0,)):

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from attacked_cases import only, trial, trials
 
-from analysis import style
-from analysis.figures import timing_attack
 from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.figures import timing_attack
 
 PLACES = {
     ("sign_flip", 2): 100,

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.collections import LineCollection
 from tiny_tables import assert_inside
 
-from analysis.figures import topology
-from analysis.graphs import places
 from fedsim.errors import InputError
+from fedsim_analysis.figures import topology
+from fedsim_analysis.graphs import places
 
 COLUMNS = ["run_id", "source", "target", "mbps", "n_bytes", "busy_s", "utilisation"]
 

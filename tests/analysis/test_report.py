@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from report_cases import HOSTILE, SCENARIO, SEEDS, SLOW_DOWNS, Page, results, runs
 
-from analysis import report, style
-from analysis.report import headline, material, origin, spans
-from analysis.report.differences import differences
-from analysis.report.explorer import explorer
-from analysis.report.looks import contrast, look, on_dark, variant_shades
-from analysis.report.places import in_places, telling
-from analysis.style import ACTIVITIES, DEFENCES, METHODS
 from fedsim import load_results, sweep
 from fedsim.results import find_runs, write_failure
 from fedsim.scenario import load_variants
+from fedsim_analysis import report, style
+from fedsim_analysis.report import headline, material, origin, spans
+from fedsim_analysis.report.differences import differences
+from fedsim_analysis.report.explorer import explorer
+from fedsim_analysis.report.looks import contrast, look, on_dark, variant_shades
+from fedsim_analysis.report.places import in_places, telling
+from fedsim_analysis.style import ACTIVITIES, DEFENCES, METHODS
 
 N_RUNS = 2 * len(SLOW_DOWNS) * len(SEEDS)
 
@@ -106,7 +106,7 @@ def test_figures_have_names_and_no_rules_for_the_whole_page(page):
 
 def test_a_figure_that_cannot_be_drawn_says_why(page):
     said = dict(zip(page.text("dt"), page.text("dd"), strict=True))
-    assert said["speedup"] == "drawn by its study alone: python -m analysis.studies.speedup"
+    assert said["speedup"] == "drawn by its study alone: python -m fedsim_analysis.studies.speedup"
     assert "several runs, with different settings" in said["curves"]
     assert said["topology"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from report_cases import HOSTILE, results
 
-from analysis import report
-from analysis.report import material
-from analysis.statistics import estimate
+from fedsim_analysis import report
+from fedsim_analysis.report import material
+from fedsim_analysis.statistics import estimate
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.documents import parts
-from analysis.studies import service_detail
-from analysis.studies.service_detail import TABLE, cases, compared, markdown, ranged, special_cases
+from fedsim_analysis.documents import parts
+from fedsim_analysis.studies import service_detail
+from fedsim_analysis.studies.service_detail import TABLE, cases, compared, markdown, ranged, special_cases
 
 DOCUMENT = Path(__file__).parents[2] / service_detail.DOCUMENT
 
@@ -22,7 +22,7 @@ def measured() -> pd.DataFrame:
 
 def test_the_table_in_the_document_is_what_is_measured() -> None:
     _, shown, _ = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
-    assert shown == markdown(measured()), "write it anew: python -m analysis.studies.service_detail"
+    assert shown == markdown(measured()), "write it anew: python -m fedsim_analysis.studies.service_detail"
 
 
 @pytest.mark.parametrize(

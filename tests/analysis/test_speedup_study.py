@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.studies import speedup as study
 from fedsim.results import find_runs
 from fedsim.scenario import load_variants
 from fedsim.simulation import run
+from fedsim_analysis.studies import speedup as study
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "speedup"
 FILES = [f"{name}.{suffix}" for name in ("speedup", "idle") for suffix in ("pdf", "png", "csv")]

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, norm, skewnorm
 
-from analysis import bootstrap
-from analysis.bootstrap import bootstrap_interval, interquartile_mean, probability_of_improvement
 from fedsim.errors import InputError
+from fedsim_analysis import bootstrap
+from fedsim_analysis.bootstrap import bootstrap_interval, interquartile_mean, probability_of_improvement
 
 
 def bounds(found):

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.statistics import estimate, paired_differences
 from fedsim.errors import InputError
+from fedsim_analysis.statistics import estimate, paired_differences
 
 
 def test_differences_by_hand():

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.statistics import estimate
-from analysis.survival import survival, time_to_target
 from fedsim.errors import InputError
+from fedsim_analysis.statistics import estimate
+from fedsim_analysis.survival import survival, time_to_target
 
 # Remission (weeks) of 21 leukaemia patients on 6-MP; censored: 0 below. Freireich et al.,
 # Blood 21, 1963; the numbers below are those of Klein and Moeschberger, "Survival analysis", 2nd ed. 2003,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.studies import robustness, sensitivity, speedup, systems
 from fedsim.errors import InputError
+from fedsim_analysis.studies import robustness, sensitivity, speedup, systems
 
 STUDIES = [robustness, sensitivity, speedup, systems]
 

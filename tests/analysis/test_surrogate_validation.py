@@ -11,13 +11,13 @@ import torch
 from matplotlib.colors import to_hex
 from tiny_tables import assert_inside
 
-from analysis import agreement
-from analysis.figures import surrogate_validation as drawing
-from analysis.studies import surrogate_validation as study
 from fedsim.errors import InputError
 from fedsim.icl.models.base import BlackBox
 from fedsim.icl.models.fitted.fit import Fit, HeldOut
 from fedsim.results import load_results
+from fedsim_analysis import agreement
+from fedsim_analysis.figures import surrogate_validation as drawing
+from fedsim_analysis.studies import surrogate_validation as study
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from tiny_tables import run
 
-from analysis import style, sweeps
 from fedsim.errors import InputError
+from fedsim_analysis import style, sweeps
 
 
 def runs(*rows):

@@ -65,7 +65,7 @@ def test_its_figure_can_be_drawn(name, tmp_path):
     n_seeds = 2 if name == "pareto" else 1
     runs = [scenario for scenario, _ in plan(name, f"sweep.replicates={n_seeds}", *overrides)]
     assert all(outcome.failure == "" for outcome in run_all(few(name, runs), tmp_path))
-    module = importlib.import_module(f"analysis.figures.{FIGURES.get(name, name)}")
+    module = importlib.import_module(f"fedsim_analysis.figures.{FIGURES.get(name, name)}")
     tables = {table: load_results(tmp_path, table) for table in module.NEEDS}
     assert len(module.table(**tables)) > 0
     assert module.figure(**tables).axes

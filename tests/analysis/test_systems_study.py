@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.studies import systems
+from fedsim_analysis.studies import systems
 
 COMMON = """
 [algorithm]

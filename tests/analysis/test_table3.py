@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from tiny_tables import run
 
-from analysis import tables
-from analysis.tables import accuracy, answering, booktabs, published, table3, table4
 from fedsim.errors import InputError
+from fedsim_analysis import tables
+from fedsim_analysis.tables import accuracy, answering, booktabs, published, table3, table4
 
 SMALL = {"problem.model.kind": "local", "problem.model.weights": "smollm2-135m-instruct"}
 SURROGATE = {"problem.model.kind": "surrogate"}

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from tiny_tables import run, study
 
-from analysis import tables
-from analysis.tables import calibration, figure1, published
 from fedsim.errors import InputError
+from fedsim_analysis import tables
+from fedsim_analysis.tables import calibration, figure1, published
 
 
 def printed(renderable) -> str:

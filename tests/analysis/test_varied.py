@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from analysis.frames import named
-from analysis.varied import with_settings
+from fedsim_analysis.frames import named
+from fedsim_analysis.varied import with_settings
 
 
 def settings(*rows):

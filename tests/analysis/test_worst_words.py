@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.studies import worst_words
-from analysis.studies.robustness import TASKS
+from fedsim_analysis.studies import worst_words
+from fedsim_analysis.studies.robustness import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-import analysis
 import fedsim
+import fedsim_analysis
 from fedsim.scenario import load_scenario
 from fedsim.verify import verify
 
@@ -101,7 +101,9 @@ def test_its_examples_hold(document, monkeypatch):
 def test_docstring_examples_hold():
     from test_architecture import modules
 
-    results = {module.__name__: doctest.testmod(module) for module in modules(fedsim) + modules(analysis)}
+    results = {
+        module.__name__: doctest.testmod(module) for module in modules(fedsim) + modules(fedsim_analysis)
+    }
     assert {name: found.failed for name, found in results.items() if found.failed} == {}
     assert sum(found.attempted for found in results.values()) > 3
 

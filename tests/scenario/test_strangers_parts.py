@@ -98,11 +98,11 @@ def test_an_installed_part(module, installed, small, tmp_path, command):
 def test_a_broken_installed_part_is_named(installed, module, command, small):
     installed(theirs=f"{module}:NoDelay")
     answer = command("list", "delays")
-    sentence = (
-        f"an installed package offers a broken part (fedsim.delays): '{module}:NoDelay' is not a subclass"
-    )
+    sentence = f"the installed package '{module}' offers a broken part (fedsim.delays): '{module}:NoDelay' is"
     assert answer.code == 2
-    assert answer.err.startswith(f"fedsim: {sentence} of fedsim.timing.delays.base.Delay")
+    assert answer.err.startswith(f"fedsim: {sentence} not a subclass of fedsim.timing.delays.base.Delay")
+    installed(constant=f"{module}:Named")
+    assert "(fedsim.delays): the name 'constant' is taken\n" in command("list", "delays").err
     installed(theirs="no_such_module:Part")
     assert "No module named 'no_such_module'" in command("run", small, "--set", "llm.latency.kind=theirs").err
     # Who does not use it is not disturbed by it.
@@ -122,7 +122,7 @@ def test_a_broken_installed_part_is_named(installed, module, command, small):
             "'fedsim.streams:Streams' is not a subclass of fedsim.timing.delays.base.Delay",
         ),
         ("fedsim.catalog:Part", "'fedsim.catalog:Part' is not a subclass of fedsim.timing.delays.base.Delay"),
-        (":", "cannot import ':': Empty module name"),
+        (":", "cannot import ':': invalid format: ':'"),
     ],
 )
 def test_a_wrong_place(command, small, kind, sentence):

@@ -67,7 +67,7 @@ def test_json_is_the_summary_and_nothing_else(command, small):
 def test_a_finished_run_is_kept_and_again_runs_it(command, small, monkeypatch):
     first = command("run", small, "--json").out
     with monkeypatch.context() as patched:
-        patched.setattr(sweep, "run", lambda *words, **more: pytest.fail("it ran"))
+        patched.setattr(sweep, "done", lambda *words, **more: pytest.fail("it ran"))
         assert "budget (kept)" in command("run", small).out
         assert command("run", small, "--json").out == first
         with pytest.raises(pytest.fail.Exception):

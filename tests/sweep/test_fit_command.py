@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import latency_fit
 from fedsim.errors import InputError
 from fedsim.scenario import load_scenario
+from fedsim_analysis import latency_fit
 
 HEADER = "ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n"
 LAWS = {"lognormal", "gamma", "shifted exponential", "body and stalls"}

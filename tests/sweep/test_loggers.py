@@ -114,7 +114,10 @@ def test_what_is_not_installed_is_a_sentence_before_anything_runs(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("tensorbord:x", "no logger 'tensorbord'; did you mean 'tensorboard'? (known: tensorboard, mlflow)"),
+        (
+            "tensorbord:x",
+            "no logger 'tensorbord'; did you mean 'tensorboard'? (known: tensorboard, mlflow, or ",
+        ),
         ("tensorboard", "expected KIND:PLACE, as in tensorboard:FOLDER"),
         ("mlflow:", "expected KIND:PLACE"),
     ],

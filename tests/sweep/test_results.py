@@ -155,7 +155,7 @@ def test_a_file_in_the_way_of_the_results(command, small, tmp_path):
 
 def test_an_unwritable_place_is_found_before_the_run(command, small, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK)
-    monkeypatch.setattr(sweep, "run", lambda *words, **more: pytest.fail("it ran"))
+    monkeypatch.setattr(sweep, "done", lambda *words, **more: pytest.fail("it ran"))
     answer = command("run", small, "--out", tmp_path / "new")
     assert answer.code == 2
     assert answer.err.endswith(f": {tmp_path} is not writable\n")
@@ -407,7 +407,7 @@ def test_a_run_of_another_version_of_fedsim_is_no_finished_one(folder):
     [
         (None, "fedsim"),
         ("fedsim.__main__", "python -m fedsim"),
-        ("analysis.studies.speedup", "python -m analysis.studies.speedup"),
+        ("fedsim_analysis.studies.speedup", "python -m fedsim_analysis.studies.speedup"),
     ],
 )
 def test_the_command_can_be_given_again(spec, shown, monkeypatch):

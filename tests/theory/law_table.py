@@ -7,7 +7,7 @@ from pathlib import Path
 
 from laws import Law
 
-from analysis.documents import parts
+from fedsim_analysis.documents import parts
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "timing-model.md"

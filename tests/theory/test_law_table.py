@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from law_table import DOCUMENT, TABLE, table
 
-from analysis.documents import parts
+from fedsim_analysis.documents import parts
 
 
 def test_the_table_of_laws_in_the_document_is_what_is_measured():

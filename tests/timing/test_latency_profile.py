@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from analysis import fit_latency_profile
-from analysis.fit_latency_profile import PROBABILITIES, PROFILE, STEADY, fit_lognormal, latency_profile
 from fedsim.timing.delays.lognormal import Lognormal
+from fedsim_analysis import fit_latency_profile
+from fedsim_analysis.fit_latency_profile import PROBABILITIES, PROFILE, STEADY, fit_lognormal, latency_profile
 
 Z_90, Z_99 = 1.2815515655446004, 2.3263478740408408  # from a table of the normal distribution
 

@@ -1,0 +1,207 @@
+"""The figures: each module makes one picture, and the table behind it, from the tables of finished runs.
+
+A figure is a module with three names: `NEEDS`, the names of the tables it needs (of `fedsim.results.TABLES`);
+`figure(**tables)`, which returns the picture (a `matplotlib.figure.Figure`); and `table(**tables)`, which
+returns the numbers in the picture (a `pandas.DataFrame`). It is imported only when it is drawn, so that this
+list costs no matplotlib.
+
+A stranger's figure is such a module, or any other object with these three names. It is an entry point of the
+group ``fedsim.figures`` in an installed package, and `fedsim list` shows the first line of its docstring; or
+it is named by its place: ``fedsim figure mypackage.mymodule:thing results``, or ``mypackage.mymodule:`` for
+the module itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedsim.catalog import imported, offered
+from fedsim.errors import InputError, nearest
+from fedsim_analysis.style import PNG_DPI, look
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure of the list: where it is made, and what it shows in one line."""
+
+    module: str
+    summary: str
+    study: str = ""
+    """The module that draws it, where the tables of results are not enough."""
+
+
+_ROBUSTNESS = "fedsim_analysis.studies.robustness"
+
+FIGURES = {
+    "figure1": Entry(
+        "fedsim_analysis.figures.figure1", "training time per task and method, by where it went"
+    ),
+    "curves": Entry(
+        "fedsim_analysis.figures.curves", "accuracy and cross-entropy against iterations and time"
+    ),
+    "timeline": Entry(
+        "fedsim_analysis.figures.timeline", "what server and workers did when, as a Gantt picture"
+    ),
+    "speedup": Entry(
+        "fedsim_analysis.figures.speedup",
+        "saving and time to target against straggler, S, tau and workers",
+        study="fedsim_analysis.studies.speedup",
+    ),
+    "idle": Entry("fedsim_analysis.figures.idle", "where each worker's time goes, as shares of the run"),
+    "sensitivity": Entry(
+        "fedsim_analysis.figures.sensitivity", "where AsynDBT saves time and where it loses"
+    ),
+    "surrogate_validation": Entry(
+        "fedsim_analysis.figures.surrogate_validation",
+        "a fitted surrogate beside the real model",
+        study="fedsim_analysis.studies.surrogate_validation",
+    ),
+    "robustness": Entry(
+        "fedsim_analysis.figures.robustness",
+        "honest workers' loss against the share of malicious ones",
+        study=_ROBUSTNESS,
+    ),
+    "robustness_heatmap": Entry(
+        "fedsim_analysis.figures.robustness_heatmap",
+        "attack against defence, and the worst of all attacks",
+        study=_ROBUSTNESS,
+    ),
+    "poison_mass": Entry(
+        "fedsim_analysis.figures.poison_mass",
+        "mass on poisoned demonstrations over simulated time",
+        study=_ROBUSTNESS,
+    ),
+    "timing_attack": Entry(
+        "fedsim_analysis.figures.timing_attack",
+        "places that rushing liars take, and the damage they do",
+        study=_ROBUSTNESS,
+    ),
+    "regularisation": Entry(
+        "fedsim_analysis.figures.regularisation",
+        "what the weight psi buys under attack, and its price",
+        study=_ROBUSTNESS,
+    ),
+    "rate_limit": Entry(
+        "fedsim_analysis.figures.rate_limit", "time against requests a minute, and where workers stop helping"
+    ),
+    "topology": Entry(
+        "fedsim_analysis.figures.topology", "the network as a graph, links coloured by utilisation"
+    ),
+    "queue": Entry("fedsim_analysis.figures.queue", "calls that wait at the LLM service, over time"),
+    "straggler_sweep": Entry(
+        "fedsim_analysis.figures.straggler_sweep",
+        "saving over SDBT against the stragglers' factor and number",
+    ),
+    "poisoning_sweep": Entry(
+        "fedsim_analysis.figures.poisoning_sweep",
+        "honest workers' loss against malicious fraction, attack by attack",
+    ),
+    "pareto": Entry(
+        "fedsim_analysis.figures.pareto", "time against accuracy and cost, and who is beaten by none"
+    ),
+    "scaling": Entry("fedsim_analysis.figures.scaling", "time to the target against the number of workers"),
+    "staleness": Entry("fedsim_analysis.figures.staleness", "how stale the messages of server steps are"),
+}
+
+NAMES = ("NEEDS", "figure", "table")
+"""What a figure has."""
+
+SUFFIXES = (".pdf", ".png", ".csv")
+
+
+def summaries() -> dict[str, str]:
+    """Return what each figure shows in one line, also those that installed packages offer.
+
+    Raises:
+        InputError: one of those is broken.
+    """
+    ours = {name: entry.summary for name, entry in FIGURES.items()}
+    theirs = offered("figures", FIGURES, _checked)
+    return ours | {name: (inspect.getdoc(found) or "").partition("\n")[0] for name, found in theirs.items()}
+
+
+def find(name: str) -> Any:
+    """Return a figure: a module or an object with the three names.
+
+    Args:
+        name: of the list, of an installed figure, or a place.
+
+    Raises:
+        InputError: there is no such figure, or it is broken.
+    """
+    theirs = offered("figures", FIGURES, _checked, name)
+    if name in FIGURES:
+        return importlib.import_module(FIGURES[name].module)
+    if name in theirs:
+        return theirs[name]
+    if ":" in name:
+        return _checked(imported(name), name)
+    known = summaries()
+    raise InputError(f"unknown figure {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+
+
+def _checked(found: Any, place: str) -> Any:
+    missing = [name for name in NAMES if not hasattr(found, name)]
+    if missing:
+        what = "`NEEDS`, `figure(**tables)` and `table(**tables)`"
+        raise InputError(f"{place!r} has no {missing[0]!r}: a figure has {what}")
+    if isinstance(found.NEEDS, str):
+        raise InputError(f"NEEDS of {place!r} is {found.NEEDS!r}; expected names of tables, as in ('steps',)")
+    return found
+
+
+def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options: Any) -> list[Path]:
+    """Draw a figure and write it as PDF and PNG, with the table behind it as CSV beside them.
+
+    Args:
+        name: what `find` takes.
+        load: gives the table of a name ("runs", "steps", "workers" or "spans").
+        output: the path of the picture, with or without one of the three suffixes, or a folder that exists.
+        options: further arguments of the figure, such as `window` of the timeline.
+
+    Returns:
+        The three paths. Either all of them are written anew or none is.
+
+    Raises:
+        InputError: the name is unknown, the tables lack what the figure needs, or the output is unwritable.
+    """
+    drawing = find(name)
+    tables = {needed: load(needed) for needed in drawing.NEEDS}
+    picture = drawing.figure(**tables, **options)
+    numbers = drawing.table(**tables, **options)
+    stem = output / re.split("[.:]", name.rstrip(":"))[-1] if output.is_dir() else output
+    if stem.suffix in SUFFIXES:
+        stem = stem.with_suffix("")
+    try:
+        return _write(stem, picture, numbers)
+    except OSError as error:
+        raise InputError(f"cannot write the figure to {stem}: {error.strerror or error}") from error
+
+
+def _write(stem: Path, picture: Figure, numbers: pd.DataFrame) -> list[Path]:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
+    partial = [path.with_name(f".{path.name}.partial") for path in paths]
+    pdf, png, csv = partial
+    try:
+        with look():
+            # Without its date and maker a file depends on its content alone.
+            picture.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None})
+            picture.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        numbers.to_csv(csv, index=False)
+        for written, path in zip(partial, paths, strict=True):
+            written.replace(path)
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)
+    return paths

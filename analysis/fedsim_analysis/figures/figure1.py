@@ -1,0 +1,132 @@
+"""Training time of the methods on each task, stacked by where the time went.
+
+A bar is the mean simulated time of a run over the seeds, its whisker the 95 % interval of that mean. The
+parts of a bar are the seconds of an average worker by activity. The number above a bar is its change against
+cenDBT: the mean of the savings of the single seeds, with the sign turned.
+
+Source: Ma et al., Scientific Reports 16:9381, 2026, Figure 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from fedsim.errors import InputError
+from fedsim_analysis import style
+from fedsim_analysis.frames import BASELINE, by_task_and_method, require
+from fedsim_analysis.statistics import estimate, saving_percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NEEDS: tuple[str, ...] = ("runs",)
+
+_ACTIVITIES = [name for name in style.ACTIVITIES if name != "stepping"]  # that one is the server's
+_GROUP_WIDTH = 0.84  # of the distance between two tasks
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per task and method: hours in all and by activity, and the saving over cenDBT (%).
+
+    Args:
+        runs: one row per run, with `simulated_time_s` and `seconds_<activity>`.
+
+    Raises:
+        InputError: a column is missing, two runs share a seed, or the activities of a run do not add up.
+    """
+    require(runs, "runs", ["simulated_time_s", *(f"seconds_{name}" for name in _ACTIVITIES)])
+    _check_sums(runs)
+    groups = by_task_and_method(runs)
+    rows = []
+    for (task, method), group in groups.items():
+        time_s = group["simulated_time_s"]
+        baseline = groups.get((task, BASELINE), group.iloc[:0])["simulated_time_s"]
+        rows.append(
+            {"task": task, "method": method, "seeds": len(group)}
+            | estimate(time_s / 3600).columns("time_h")
+            | {f"{name}_h": group[f"seconds_{name}"].mean() / 3600 for name in _ACTIVITIES}
+            | estimate(saving_percent(time_s, baseline)).columns("saving_percent")
+        )
+    return pd.DataFrame(rows)
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Draw the bars of `table`."""
+    rows = table(runs)
+    tasks = list(dict.fromkeys(rows["task"]))
+    methods = style.in_order(rows["method"], style.METHODS)
+    shown = [name for name in _ACTIVITIES if (rows[f"{name}_h"] > 0).any()]
+    with style.look():
+        picture = Figure(figsize=(style.PAGE_IN, 3.1), layout="constrained")
+        axes = picture.add_subplot()
+        width = _GROUP_WIDTH / len(methods)
+        for row in rows.to_dict("records"):
+            place = methods.index(row["method"]) - (len(methods) - 1) / 2
+            _bar(axes, row, tasks.index(row["task"]) + place * width, 0.9 * width, shown)
+        axes.set_xticks(range(len(tasks)), [style.task_name(task) for task in tasks])
+        # The bars of one or two tasks do not fill the page.
+        edge = 0.6 + max(0, 3 - len(tasks)) / 2
+        axes.set_xlim(-edge, len(tasks) - 1 + edge)
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylabel("Training time (simulated hours)")
+        axes.grid(axis="y")
+        axes.margins(y=0.1)
+        _legends(picture, methods, shown)
+    return picture
+
+
+def _check_sums(runs: pd.DataFrame) -> None:
+    parts_s = runs[[f"seconds_{name}" for name in _ACTIVITIES]].sum(axis=1)
+    wrong = ~np.isclose(parts_s, runs["simulated_time_s"], rtol=1e-3)
+    if wrong.any():
+        run = runs[wrong].iloc[0]
+        raise InputError(
+            f"run {run['run_id']}: its seconds by activity add up to {parts_s[wrong].iloc[0]:.6g} s, but it "
+            f"took {run['simulated_time_s']:.6g} s; `fedsim verify` says more"
+        )
+
+
+def _bar(axes: Axes, row: Mapping[Hashable, Any], x: float, width: float, shown: list[str]) -> None:
+    colour = style.method(row["method"]).colour
+    bottom_h = 0.0
+    for name in shown:
+        axes.bar(x, row[f"{name}_h"], width, bottom_h, label=name, **style.bar(name, colour))
+        bottom_h += row[f"{name}_h"]
+    top_h = bottom_h
+    if not math.isnan(row["time_h_low"]):
+        reach = [[row["time_h"] - row["time_h_low"]], [row["time_h_high"] - row["time_h"]]]
+        axes.errorbar(x, row["time_h"], reach, color="black", linewidth=0.7, capsize=1.6, capthick=0.7)
+        top_h = max(top_h, row["time_h_high"])
+    if row["method"] != BASELINE and not math.isnan(row["saving_percent"]):
+        axes.annotate(
+            _change(row["saving_percent"]),
+            (x, top_h),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6,
+            bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
+        )
+
+
+def _change(saving: float) -> str:
+    change = -round(saving)
+    sign = "\N{MINUS SIGN}" if change < 0 else "+" if change > 0 else ""
+    return f"{sign}{abs(change)} %"
+
+
+def _legends(picture: Figure, methods: list[str], shown: list[str]) -> None:
+    """Say what the colours mean (methods) and what their shades mean (activities)."""
+    looks = [style.method(name) for name in methods]
+    handles = [Patch(facecolor=look.colour, label=look.label) for look in looks]
+    parts = [Patch(**style.bar(name, "#555555"), label=style.activity(name).label) for name in shown]
+    picture.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    picture.legend(handles=parts, loc="outside lower center", ncols=len(parts))

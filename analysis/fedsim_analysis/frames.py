@@ -1,0 +1,57 @@
+"""Checks and groupings that all tables of runs need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from fedsim.errors import InputError
+from fedsim_analysis.style import METHODS, TASKS, in_order
+
+IDENTITY = ("scenario", "variant", "algorithm", "seed", "run_id")
+BASELINE = "cendbt"  # what the paper compares training times with
+
+
+def require(table: pd.DataFrame, name: str, columns: Iterable[str]) -> None:
+    """Check that a table has rows and the columns that are needed.
+
+    Raises:
+        InputError: it has none, or some column is missing.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"the table {name!r} of these results has no column {', '.join(map(repr, missing))}: "
+            "they come from another version of fedsim, or from another kind of study"
+        )
+    if table.empty:
+        raise InputError(f"the table {name!r} of these results is empty")
+
+
+def named(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with a column `method`: the variant, or the algorithm where no variant has a name."""
+    require(runs, "runs", IDENTITY)
+    return runs.assign(method=runs["variant"].where(runs["variant"] != "", runs["algorithm"]))
+
+
+def by_task_and_method(runs: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return the runs of every (task, method), indexed by seed, in the paper's order.
+
+    Raises:
+        InputError: two runs share task, method and seed, so that a mean would mix different settings.
+    """
+    runs = named(runs)
+    groups = {}
+    for task in in_order(runs["scenario"], TASKS):
+        of_task = runs[runs["scenario"] == task]
+        for method in in_order(of_task["method"], METHODS):
+            group = of_task[of_task["method"] == method].set_index("seed").sort_index()
+            twice = group.index[group.index.duplicated()]
+            if len(twice):
+                raise InputError(
+                    f"{task}, {method}, seed {twice[0]}: there are several runs, with different settings; "
+                    "a mean over seeds needs one run a seed, so give the folder of a single study"
+                )
+            groups[task, method] = group
+    return groups

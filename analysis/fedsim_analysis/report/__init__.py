@@ -1,0 +1,110 @@
+"""The report: one page about a folder of results that needs no network and no other file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import InputError
+from fedsim.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from fedsim_analysis.report.material import Material
+    from fedsim_analysis.report.pictures import Picture
+
+PARTS = Path(__file__).parent / "page"
+SCRIPTS = ("theme.js", "tables.js", "copy.js", "timeline.js", "means.js", "explorer.js")
+
+
+def write(results: Path, output: Path, run_id: str | None = None) -> Path:
+    """Write the report on a folder of results, whole or not at all, and return its path.
+
+    Args:
+        results: a run folder, or any folder above some.
+        output: the page, or a folder that exists and gets `report.html`.
+        run_id: the address of the run that the timeline shows first.
+
+    Raises:
+        ResultsError: nothing there, or a folder is damaged or of another format.
+        InputError: no such run, it kept no spans, the output cannot be written, or plotly is not installed.
+    """
+    file = output / "report.html" if output.is_dir() else output
+    text = page(results, file, run_id)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    return file
+
+
+def page(results: Path, output: Path, run_id: str | None = None) -> str:
+    """Return the page as HTML; the same results give the same page.
+
+    Args:
+        results: a run folder, or any folder above some.
+        output: where the page will lie; it tells the command that makes it again.
+        run_id: the address of the run that the timeline shows first.
+
+    Raises:
+        ResultsError: nothing there, or a folder is damaged or of another format.
+        InputError: no such run, it kept no spans, or plotly is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise InputError("a report needs the extra 'report': pip install 'fedsim-icl[report]'") from error
+    from fedsim_analysis.report import material
+    from fedsim_analysis.report.pictures import pictures
+
+    found = material.read(results, run_id)
+    templates = Environment(
+        loader=FileSystemLoader(PARTS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    drawn = pictures(found.load)
+    return templates.get_template("page.html").render(
+        **_contents(found, drawn, output),
+        # Our own files and plotly's: the only text of the page that is not escaped, beside matplotlib's SVG.
+        style=Markup((PARTS / "page.css").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+        script=Markup("\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS)),
+        svgs={picture.name: Markup(picture.svg) for picture in drawn if picture.svg},
+    )
+
+
+def _contents(found: Material, drawn: list[Picture], output: Path) -> dict[str, Any]:
+    """Return what the page says, in plain values; the template writes and escapes them."""
+    from fedsim_analysis.report import differences, explorer, headline, origin, spans
+    from fedsim_analysis.report.words import ranges, short_list
+
+    runs = found.runs
+    ended = runs["ended"].value_counts().sort_index()
+    first = found.chosen or str(runs["run_id"].iloc[0])
+    return {
+        "title": short_list(dict.fromkeys(runs["scenario"]), most=4),
+        "descriptions": found.descriptions(),
+        "n_runs": len(runs),
+        "n_places": runs["place"].nunique(),
+        "methods": list(dict.fromkeys(runs["method"])),
+        "seeds": ranges(sorted(set(runs["seed"]))),
+        "ended": [(str(how), int(count)) for how, count in ended.items()],
+        "timing_only": found.timing_only,
+        "failures": found.failures(),
+        "differences": differences.differences(runs),
+        "first": first,
+        "scenario": found.scenario(first),
+        "headings": headline.headings(runs),
+        "rows": headline.rows(runs),
+        "missed": headline.any_missed(runs),
+        "drawn": [picture for picture in drawn if picture.svg],
+        "left_out": [picture for picture in drawn if picture.refusal],
+        "facts": origin.facts(found.origins),
+        "commands": origin.commands(found.origins, found.path, output),
+        "data": {"timeline": spans.timelines(found), "explorer": explorer.explorer(runs)},
+    }

@@ -1,0 +1,137 @@
+"""Colours for light pages and for dark ones, made from those of all figures."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fedsim_analysis import style
+
+DARK_PAGE = "#14181F"
+READABLE = 4.0
+"""The least contrast with a dark page that a mixed colour is brought to; the Web Content Accessibility
+Guidelines ask 3 of the parts of a picture."""
+GREY = 0.12
+"""Below this saturation a colour is a grey."""
+
+METHODS = [*style.METHODS, *style.DEFENCES]
+"""Methods in the order of legends; a study may call its variants by their defences."""
+
+DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "d": "diamond-tall",
+    "D": "diamond",
+    "x": "x",
+    "P": "cross",
+    "X": "x",
+    "p": "pentagon",
+    "*": "star",
+    "h": "hexagon",
+}
+SERIES = (*style.SPARE_COLOURS, "#CC6677", "#332288", "#DDCC77", "#88CCEE")
+"""Colours of what is neither a method nor a defence nor a poison, one after the other."""
+
+
+def look(name: str, place: int, is_method: bool = False) -> dict[str, str]:
+    """Return how a group of runs is drawn: colours `light` and `dark`, `dash` and `symbol`.
+
+    Args:
+        name: the method, or the value of the setting.
+        place: its place among the values; decides where `fedsim_analysis.style` knows nothing of it.
+        is_method: whether it is a method.
+    """
+    symbols = list(SYMBOLS.values())
+    if is_method and (origin := origin_of(name)):
+        name = origin
+    mark = style.DEFENCES.get(name) or style.POISONS.get(name)
+    if name in style.METHODS or (is_method and mark is None):
+        method = style.method(name)
+        return colours(method.colour) | {"dash": DASHES[method.line], "symbol": symbols[place % len(symbols)]}
+    if mark is not None:
+        return colours(mark.colour) | {"dash": DASHES[mark.line], "symbol": SYMBOLS[mark.marker]}
+    dash = list(DASHES.values())[place // len(SERIES) % len(DASHES)]
+    return colours(SERIES[place % len(SERIES)]) | {"dash": dash, "symbol": symbols[place % len(symbols)]}
+
+
+def origin_of(name: str) -> str:
+    """Return the method of which a study has a variant under this name; nothing if there is none.
+
+    >>> origin_of("asyndbt_s5"), origin_of("asyndbt"), origin_of("other")
+    ('asyndbt', '', '')
+    """
+    return next((method for method in style.METHODS if name.startswith(f"{method}_")), "")
+
+
+def variant_shades(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the colours of the variants of methods: shades of their method's, from dark to light."""
+    found = {}
+    for method, known in style.METHODS.items():
+        variants = [name for name in names if origin_of(name) == method]
+        for name, shade in zip(variants, style.shades(known.colour, len(variants)), strict=True):
+            found[name] = colours(shade)
+    return found
+
+
+def method_name(name: str) -> str:
+    """Return how a method is written; a study may call its variants by their defences, or after it.
+
+    >>> method_name("asyndbt"), method_name("asyndbt_s5"), method_name("trimmed_mean"), method_name("other")
+    ('AsynDBT', 'AsynDBT, s5', 'trimmed mean', 'other')
+    """
+    if origin := origin_of(name):
+        return f"{style.method_name(origin)}, {name.removeprefix(origin).strip('_').replace('_', ' ')}"
+    mark = style.DEFENCES.get(name) or style.POISONS.get(name)
+    return mark.label if mark is not None and name not in style.METHODS else style.method_name(name)
+
+
+def activity(name: str) -> dict[str, Any]:
+    """Return how an activity is drawn: its name in words, colours and the pattern of its bars."""
+    known = style.activity(name)
+    return colours(known.colour) | {"label": known.label, "pattern": known.hatch[:1]}
+
+
+def colours(colour: str) -> dict[str, str]:
+    """Return a colour for light pages and its likeness for dark ones.
+
+    >>> colours("#FFFFFF"), colours("#0072B2")["light"]
+    ({'light': '#FFFFFF', 'dark': '#2b2b2b'}, '#0072B2')
+    """
+    return {"light": colour, "dark": on_dark(colour)}
+
+
+def on_dark(colour: str) -> str:
+    """Return the likeness of a colour on a dark page: greys change places, dark colours become lighter."""
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    _, value, saturation = colorsys.rgb_to_hls(red, green, blue)
+    if saturation < GREY:
+        return style.tinted("#000000", 1 - 0.83 * value)
+    share = 0.0
+    while contrast(style.tinted(colour, share), DARK_PAGE) < READABLE:
+        share += 0.05
+    return style.tinted(colour, share)
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, from 1 (none) to 21 (black and white).
+
+    Source: W3C, Web Content Accessibility Guidelines 2.2, 2023: relative luminance and contrast ratio.
+
+    >>> contrast("#000000", "#FFFFFF")
+    21.0
+    """
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else math.pow((part + 0.055) / 1.055, 2.4) for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

@@ -1,0 +1,217 @@
+"""Malicious workers against the rules by which the server combines messages: five figures from one sweep.
+
+Run as ``python -m fedsim_analysis.studies.robustness``; ends with `robustness`, `robustness_heatmap`,
+`poison_mass`, `timing_attack` and `regularisation` below `figures/`, each as PDF, PNG and CSV. What is
+finished already is found again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fedsim import sweep
+from fedsim.results import read_table
+from fedsim.scenario import Scenario, load_variants
+from fedsim_analysis import figures
+from fedsim_analysis.studies.running import carry_out, finished
+from fedsim_analysis.style import CLEAN
+
+TASKS = {"5g": 48, "sst2": 60}
+"""Task: its worst word, as `worst_words` finds it."""
+N_WORKERS = 10
+
+ATTACKS = {
+    # Nothing is flipped, but its workers count as malicious: both runs of a pair measure the same workers.
+    CLEAN: ('kind = "flipped_labels", share = 0.0',),
+    "gaussian": ('kind = "gaussian"',),
+    "sign_flip": ('kind = "sign_flip"',),
+    "worst_word": ('kind = "worst_word", word = WORST',),
+    "alie": ('kind = "alie", knowledge = "all", z_max = 1.5',),
+    "inner_product": ('kind = "inner_product", knowledge = "all"',),
+    "mimic": ('kind = "mimic", knowledge = "all"',),
+    "min_max": ('kind = "min_max", knowledge = "all"',),
+    "rushing+worst_word": ('kind = "worst_word", word = WORST', 'kind = "rushing"'),
+}
+"""Name: the tables that stand in the scenario, but for the fraction of malicious workers and the word."""
+
+DEFENCES = {
+    "none": None,
+    "mean": None,
+    "median": 4,
+    "trimmed_mean": 4,
+    "multi_krum": 3,
+    "geometric_median": 4,
+    "centred_clipping": None,
+    "regularised": None,
+}
+"""A variant of `messages.toml`: the largest `f` that its rule takes with ten rows, where it has one. A rule
+is told the true number of malicious workers, or that if they are more."""
+
+# robustness: fractions of malicious workers, beside none at all, and what else is varied
+FRACTIONS = (0.1, 0.2, 0.3, 0.4)
+CURVE_ATTACKS = ("worst_word",)
+CURVE_DEFENCES = ("none", "mean", "trimmed_mean", "multi_krum", "geometric_median", "regularised")
+SETTINGS = {"with cuts": (), "cuts off": ("algorithm.cuts=false",)}
+"""Without cuts nothing but the rule is between liars and z; `none` has no way to z at all then."""
+
+# robustness_heatmap: all defences
+HEATMAP_FRACTION = 0.3
+HEATMAP_ATTACKS = ("gaussian", "sign_flip", "worst_word", "alie", "inner_product", "mimic", "min_max")
+
+# poison_mass: variants of `demonstrations.toml`
+POISONS = ("flipped_labels", "random_labels", "out_of_class", "adversarial", "duplicates", "backdoor")
+
+# timing_attack: S, and rules over the active set; `f` is what the fraction makes of S rows, rounded
+TIMING_FRACTION = 0.2
+TIMING_ATTACKS = ("worst_word", "rushing+worst_word")
+TIMING_RULES = {"mean": '{kind = "mean"}', "trimmed_mean": '{kind = "trimmed_mean", f = %d}'}
+WAIT_FOR = (3, 5, N_WORKERS)
+
+# regularisation: `outer` and `inner` of `algorithm.robust`
+PSI_FRACTION = 0.3
+PSI_ATTACKS = ("worst_word",)
+PSI = (0.01, 0.05, 0.2, 1.0)
+OPTIONS = {"r1": ("R1", "R2"), "r3": ("R0", "R3"), "r4": ("R0", "R4"), "regularised": ("R1", "R3")}
+
+
+class Place(NamedTuple):
+    """A place in a figure, and the run that stands there."""
+
+    labels: dict[str, Any]
+    scenario: Scenario
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the study and draw it."""
+    carry_out(study, words, "robustness", __doc__, only=PLACES, scenarios="poisoning")
+
+
+def study(options: argparse.Namespace) -> None:
+    """Run what is not finished yet, then draw."""
+    places = {
+        name: [
+            Place(place.labels, scenario)
+            for place in PLACES[name](options.scenarios)
+            for scenario in sweep.replicates([place.scenario], options.replicates)
+        ]
+        for name in options.only or PLACES
+    }
+    # Figures share runs: their places pass through the same defences without attack.
+    runs = [(scenario, False) for of_one in places.values() for _, scenario in of_one]
+    summaries = finished(runs, options.results, options.jobs)
+    for name, of_one in places.items():
+        rows = [
+            (labels | {"seed": scenario.seed}, sweep.folder_of(scenario, options.results))
+            for labels, scenario in of_one
+        ]
+        needed = "attacked_steps" if name == "poison_mass" else "attacked"
+        table = _steps(rows) if needed == "attacked_steps" else _summaries(rows, summaries)
+        for file in figures.draw(name, {needed: table}.__getitem__, options.output):
+            print(file)  # noqa: T201  a script says what it wrote
+
+
+def _summaries(
+    rows: list[tuple[dict[str, Any], Path]], summaries: dict[Path, dict[str, Any]]
+) -> pd.DataFrame:
+    return pd.DataFrame({"run_id": folder.name} | summaries[folder] | labels for labels, folder in rows)
+
+
+def _steps(rows: list[tuple[dict[str, Any], Path]]) -> pd.DataFrame:
+    tables = [read_table(folder, "steps").assign(run_id=folder.name, **labels) for labels, folder in rows]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _robustness(folder: Path) -> Iterator[Place]:
+    attacked = [(attack, fraction) for attack in CURVE_ATTACKS for fraction in FRACTIONS]
+    for task, (setting, more), defence in product(TASKS, SETTINGS.items(), CURVE_DEFENCES):
+        if more and defence == "none":
+            continue
+        for attack, fraction in [(CLEAN, 0.0), *attacked]:
+            place = _with_messages(folder, task, attack, fraction, defence, more)
+            yield place._replace(labels=place.labels | {"setting": setting})
+
+
+def _robustness_heatmap(folder: Path) -> Iterator[Place]:
+    for task, defence, attack in product(TASKS, DEFENCES, (CLEAN, *HEATMAP_ATTACKS)):
+        # Without attack the rule is as careful as with one: its price is part of the picture.
+        yield _with_messages(folder, task, attack, HEATMAP_FRACTION, defence)
+
+
+def _regularisation(folder: Path) -> Iterator[Place]:
+    for task, attack in product(TASKS, (CLEAN, *PSI_ATTACKS)):
+        without = _with_messages(folder, task, attack, PSI_FRACTION, "none")
+        yield without._replace(labels=without.labels | {"psi": 0.0})
+        for (option, (outer, inner)), psi in product(OPTIONS.items(), PSI):
+            robust = f'algorithm.robust={{psi = {psi}, outer = "{outer}", inner = "{inner}"}}'
+            place = _with_messages(folder, task, attack, PSI_FRACTION, "regularised", [robust])
+            yield place._replace(labels=place.labels | {"defence": option, "psi": psi})
+
+
+def _with_messages(
+    folder: Path, task: str, attack: str, fraction: float, defence: str, more: Sequence[str] = ()
+) -> Place:
+    """Return a place with false messages.
+
+    Args:
+        folder: of the scenarios.
+        task: of the calibrated ones.
+        attack: of `ATTACKS`.
+        fraction: of workers that attack, which the rule is told; without attack, of those not measured.
+        defence: a variant of `messages.toml`.
+        more: overrides.
+    """
+    overrides = [f"problem.task.name={task}", _attacks(attack, fraction, task), *more]
+    most, liars = DEFENCES[defence], round(fraction * N_WORKERS)
+    if most is not None:
+        overrides += [f"algorithm.aggregation.{at}.f={min(liars, most)}" for at in ("outer", "inner")]
+    (scenario,) = load_variants(folder / "messages.toml", overrides, [defence])
+    labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < liars}
+    return Place(labels, scenario)
+
+
+def _poison_mass(folder: Path) -> Iterator[Place]:
+    for task in TASKS:
+        for scenario in load_variants(folder / "demonstrations.toml", [f"problem.task.name={task}"], POISONS):
+            yield Place({"task": task, "attack": scenario.variant}, scenario)
+
+
+def _timing_attack(folder: Path) -> Iterator[Place]:
+    for task, (defence, rule), wait_for in product(TASKS, TIMING_RULES.items(), WAIT_FOR):
+        f = round(TIMING_FRACTION * wait_for)
+        for attack in (CLEAN, *TIMING_ATTACKS):
+            overrides = [
+                f"problem.task.name={task}",
+                f"algorithm.wait_for={wait_for}",
+                f"algorithm.aggregation.outer={rule % f if '%' in rule else rule}",
+                _attacks(attack, TIMING_FRACTION, task),
+            ]
+            (scenario,) = load_variants(folder / "timing.toml", overrides, ["asynchronous"])
+            yield Place(_labels(task, attack, defence, TIMING_FRACTION) | {"wait_for": wait_for}, scenario)
+
+
+def _attacks(attack: str, fraction: float, task: str) -> str:
+    tables = ", ".join(f"{{{settings}, fraction = {fraction}}}" for settings in ATTACKS[attack])
+    return f"attacks=[{tables}]".replace("WORST", str(TASKS[task]))
+
+
+def _labels(task: str, attack: str, defence: str, fraction: float) -> dict[str, Any]:
+    fraction = 0.0 if attack == CLEAN else fraction
+    return {"task": task, "attack": attack, "defence": defence, "fraction": fraction}
+
+
+PLACES: dict[str, Callable[[Path], Iterator[Place]]] = {
+    "robustness": _robustness,
+    "robustness_heatmap": _robustness_heatmap,
+    "poison_mass": _poison_mass,
+    "timing_attack": _timing_attack,
+    "regularisation": _regularisation,
+}
+
+if __name__ == "__main__":
+    main()
