@@ -26,11 +26,7 @@ from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.settings import CutPlan, ServerSettings
 
-ATTACKS = Family(
-    "attacks",
-    Attack,
-    *(part for family in (DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS) for part in family.builtin.values()),
-)
+ATTACKS = Family("attacks", Attack, including=(DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS))
 AnyAttack = Annotated[Attack, ATTACKS]
 PROBLEMS = Family("problems", Problem, IclProblem, BaselineProblem, Quadratic)
 AnyProblem = Annotated[Problem, PROBLEMS]

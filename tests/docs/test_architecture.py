@@ -50,7 +50,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # For types alone: nothing is imported when the program runs.
-FOR_TYPES = {"tables": {"recorder"}, "results": {"simulation"}}
+FOR_TYPES = {"tables": {"recorder"}, "results": {"simulation"}, "cli": {"catalog"}}
 # Other packages that a part must not know, not even for types.
 FOREIGN = {
     "timing": {"torch"},
