@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import DivergedError, StalledError
+from fedsim.faults import names_parts
 from fedsim.messages import JobKind
 from fedsim.recorder import DIVERGED, Progress, Recorder
 from fedsim.scenario import Scenario
@@ -58,6 +59,7 @@ class Run:
         return pd.Series(flat, name=repr(self)).to_frame().to_html()
 
 
+@names_parts
 def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | None = None) -> Run:
     """Simulate a scenario.
 
@@ -67,6 +69,9 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
         progress: called after every server step.
 
     A run that stalls or diverges comes back with what it had; `summary` says so under ``ended``.
+
+    Raises:
+        PartError: a part of the scenario raised what it did not mean to.
     """
     streams = Streams(scenario.seed)
     if timing_only:

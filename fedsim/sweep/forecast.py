@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from fedsim import results
 from fedsim.errors import RunError
+from fedsim.faults import names_parts
 from fedsim.icl.models.language import LanguageModel
 from fedsim.messages import JobKind
 from fedsim.scenario import Scenario
@@ -31,6 +32,7 @@ class Work(NamedTuple):
     """Whether a target, a horizon or early stopping may end the run before."""
 
 
+@names_parts
 def work_of(scenario: Scenario) -> Work:
     """Return the work of a run, from its problem's cost and its budget."""
     plan = timeline(scenario)
