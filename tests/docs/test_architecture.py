@@ -156,6 +156,18 @@ def test_nothing_heavy_is_imported_early(module):
     assert done.stdout.split() == []
 
 
+def test_help_tells_the_public_names_and_importing_does_not_load_them():
+    script = "import sys, fedsim; dir(fedsim); print('pydantic' in sys.modules); help(fedsim)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.startswith("False\n")
+    for line in ("class Run(", "load_results(", "load_scenario(", "run(scenario: 'Scenario', *, timing_only"):
+        assert f"\n    {line}" in done.stdout
+    for name in ("load_scenario(path)", "run(scenario)", "load_results(folder)"):
+        assert f"- `{name}`" in done.stdout  # in the description, before everything else
+
+
 def modules(package) -> list:
     """Import all modules of a package."""
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
