@@ -1,4 +1,9 @@
-"""fedsim: a discrete-event simulator for federated in-context-learning research."""
+"""fedsim: a discrete-event simulator for federated in-context-learning research.
+
+- `load_scenario(path)` reads a scenario file;
+- `run(scenario)` simulates it and returns a `Run`: its `summary` and its tables `steps` and `workers`;
+- `load_results(folder)` reads what `fedsim run` and `fedsim sweep` have written, a row a run.
+"""
 
 from __future__ import annotations
 
@@ -23,3 +28,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"fedsim.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Tell the public names before they are first used: `help` and completion ask here."""
+    return sorted({*globals(), *__all__})

@@ -9,13 +9,20 @@ Figures are no parts, and join in the same two ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
 from typing import Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PydanticUserError,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, core_schema
 
@@ -65,11 +72,11 @@ def imported(place: str) -> Any:
     """
     try:
         return resolve_name(place)
-    except Exception as error:  # a stranger's module may fail in any way
+    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way
         raise InputError(f"cannot import {place!r}: {_first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
@@ -130,8 +137,8 @@ class Part(Strict):
 
     @classmethod
     def summary(cls) -> str:
-        """Return the first line of the docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        """Return the first line of the docstring; nothing where there is none."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod
     def source(cls) -> str:
@@ -141,13 +148,34 @@ class Part(Strict):
 
 
 class Family:
-    """A named list of parts, and the pydantic type of a field that takes any one of them."""
+    """A named list of parts, and the pydantic type of a field that takes any one of them.
 
-    def __init__(self, name: str, base: type[Part], *parts: type[Part]) -> None:
+    What an installed package offers is loaded when a scenario names it: a broken part disturbs nobody who
+    does without it, and `broken` tells of it. A built-in kind cannot be taken over, an entry point is called
+    as the kind of its class, and of two packages that offer the same name neither is taken.
+
+    Args:
+        name: parts may be offered in the group ``fedsim.<name>``.
+        base: what each of them is a subclass of.
+        parts: the built-in ones.
+        including: families whose parts are what this one has. One of theirs may be offered in the group of
+            either.
+    """
+
+    def __init__(
+        self, name: str, base: type[Part], *parts: type[Part], including: Sequence[Family] = ()
+    ) -> None:
         self.name = name
         self.base = base
         self.builtin: dict[str, type[Part]] = {}
+        self._bases = tuple(family.base for family in including) or (base,)
+        self._groups = [f"fedsim.{family.name}" for family in (self, *including)]
+        self._shared: list[str] = []
+        """Groups of families that include this one: what is no part of this one is passed over there."""
         self.add(*parts)
+        for family in including:
+            self.add(*family.builtin.values())
+            family._shared.append(self._groups[0])
 
     def add(self, *parts: type[Part]) -> None:
         """Add built-in parts; needed only by a family whose parts hold parts of the same family."""
@@ -158,43 +186,96 @@ class Family:
             self.builtin[kind] = part
 
     def __iter__(self) -> Iterator[tuple[str, type[Part]]]:
-        return iter((self.builtin | self.installed).items())
+        return iter((self.builtin | self._installed[0]).items())
 
     def __getitem__(self, kind: str) -> type[Part]:
         return self.resolve(kind)
 
-    @cached_property
-    def installed(self) -> dict[str, type[Part]]:
-        """The parts that installed packages offer, by entry-point name.
+    @property
+    def broken(self) -> list[str]:
+        """A sentence for each part that a package offers and that cannot be used."""
+        return self._installed[1]
 
-        Raises:
-            InputError: one of them cannot be imported, is no part of this family, or has a taken name.
-        """
-        return offered(self.name, self.builtin, self._checked)
+    def offered_by(self, kind: str) -> str:
+        """Return which packages offer a part that is not built in."""
+        names = sorted({repr(point.dist.name) for point in self._offers[kind] if point.dist})
+        return f"package{'s' * (len(names) > 1)} {' and '.join(names) or 'of unknown name'}"
+
+    @cached_property
+    def _offers(self) -> dict[str, list[EntryPoint]]:
+        """What packages offer, by entry-point name, not loaded: more than one where they disagree."""
+        offers: dict[str, list[EntryPoint]] = {}
+        for group in (*self._groups, *self._shared):
+            for point in entry_points(group=group):
+                same = offers.setdefault(point.name, [])
+                if point.value not in [other.value for other in same]:
+                    same.append(point)
+        return offers
+
+    @cached_property
+    def _installed(self) -> tuple[dict[str, type[Part]], list[str]]:
+        """The parts that packages offer, by kind, and a sentence for each of the others."""
+        sound: dict[str, type[Part]] = {}
+        broken = []
+        for kind, points in self._offers.items():
+            try:
+                part = self._offered(kind)
+                part.model_json_schema()
+                sound[kind] = part
+            except (PydanticCustomError, PydanticUserError) as error:
+                if any(point.group in self._groups for point in points):
+                    broken.append(str(error).splitlines()[0])
+        return sound, broken
 
     def resolve(self, kind: str) -> type[Part]:
         """Return the class behind a kind.
 
         Raises:
-            PydanticCustomError: the kind is unknown; the message names the nearest known one.
+            PydanticCustomError: the kind is unknown, and the message names the nearest known one; or whoever
+                offers it has made a mistake, and the message names the package.
         """
         if kind in self.builtin:
             return self.builtin[kind]
-        if kind in self.installed:
-            return self.installed[kind]
+        if kind in self._offers:
+            return self._offered(kind)
         if ":" in kind:
-            try:
-                return self._checked(imported(kind), kind)
-            except InputError as error:
-                raise _bad(str(error)) from error
-        known = [*self.builtin, *self.installed]
+            return self._imported(kind)
+        known = self._known
         raise _bad(f"unknown kind {kind!r}{nearest(kind, known)} (known: {', '.join(known)})")
 
-    def _checked(self, found: Any, kind: str) -> type[Part]:
-        if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise _bad(f"{kind!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
+    @property
+    def _known(self) -> list[str]:
+        return list(dict.fromkeys([*self.builtin, *self._offers]))
+
+    def _offered(self, kind: str) -> type[Part]:
+        point, *others = self._offers[kind]
+        offer = f"{self.offered_by(kind)} offer{'' if others else 's'} {kind!r} ({point.group})"
+        if kind in self.builtin:
+            raise _bad(f"{offer}, but it is built in; name the part by its place: kind = {point.value!r}")
+        if others:
+            places = " or ".join(repr(one.value) for one in (point, *others))
+            raise _bad(f"{offer}, each its own; name the part by its place: kind = {places}")
+        try:
+            part = self._imported(point.value)
+        except PydanticCustomError as error:
+            raise _bad(f"{offer}, but {error}") from error
+        own = part.model_fields["kind"].get_default()
+        if own not in (kind, PydanticUndefined):
+            raise _bad(
+                f"{offer}, but {point.value!r} is of kind {own!r}, which its entry point is to be called"
+            )
+        return part
+
+    def _imported(self, place: str) -> type[Part]:
+        try:
+            found = imported(place)
+        except InputError as error:
+            raise _bad(str(error)) from error
+        if not (isinstance(found, type) and issubclass(found, self._bases)):
+            bases = " or ".join(f"{base.__module__}.{base.__name__}" for base in self._bases)
+            raise _bad(f"{place!r} is not a subclass of {bases}")
         if missing := sorted(getattr(found, "__abstractmethods__", ())):
-            raise _bad(f"{kind!r} does not define {', '.join(missing)}")
+            raise _bad(f"{place!r} does not define {', '.join(missing)}")
         return found
 
     def validate(self, value: Any) -> Part:
@@ -202,7 +283,7 @@ class Family:
         if isinstance(value, self.base):
             return value
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-            raise _bad(f'expected a table with kind = "..." (known: {", ".join(kind for kind, _ in self)})')
+            raise _bad(f'expected a table with kind = "..." (known: {", ".join(self._known)})')
         named = value["kind"]
         part = self.resolve(named)
         own = part.model_fields["kind"].get_default()

@@ -26,6 +26,10 @@ class RunError(FedsimError):
     """A run that could not go on: it diverged or stalled. What it had is kept."""
 
 
+class PartError(RunError):
+    """A part of the scenario raised what it did not mean to; that exception is the cause."""
+
+
 class DivergedError(RunError):
     """The numbers left every sensible bound."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.algorithms.base import Bench
 from fedsim.errors import DivergedError, StalledError
+from fedsim.faults import names_parts
 from fedsim.recorder import DIVERGED, Progress, Recorder
 from fedsim.scenario import Scenario
 from fedsim.streams import Streams
@@ -55,6 +56,7 @@ class Run:
         return pd.Series(flat, name=repr(self)).to_frame().to_html()
 
 
+@names_parts
 def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | None = None) -> Run:
     """Simulate a scenario.
 
@@ -64,6 +66,9 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
         progress: called after every server step with its row of `steps`; also with step 0, before the first.
 
     A run that stalls or diverges comes back with what it had; `summary` says so under ``ended``.
+
+    Raises:
+        PartError: a part of the scenario raised what it did not mean to.
     """
     streams = Streams(scenario.seed)
     if timing_only:

@@ -112,7 +112,8 @@ def prompt(
     sample: Annotated[int, typer.Option(min=0, help="Which of the first job's sampled prompts.")] = 0,
 ) -> None:
     """Print the exact text that a call would send."""
+    from fedsim.faults import names_parts
     from fedsim.problems.icl.show_prompt import exact_prompt
 
     scenario = scenarios_of([file], overrides, only)[0]
-    typer.echo(exact_prompt(scenario, worker=worker, query=query, sample=sample))
+    typer.echo(names_parts(exact_prompt)(scenario, worker=worker, query=query, sample=sample))

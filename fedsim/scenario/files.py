@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fedsim.errors import InputError, nearest
+from fedsim.faults import blame
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import Table, merged, overridden
@@ -122,6 +123,10 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
         return Scenario.model_validate(table)
     except ValidationError as error:
         raise InputError(explain(error, place, table)) from error
+    except Exception as error:  # a stranger's part may fail in any way
+        if not (sentence := blame(error, table)):
+            raise
+        raise InputError(f"{place}: {sentence}") from error
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> Table:

@@ -24,11 +24,7 @@ from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.settings import ServerSettings
 
-ATTACKS = Family(
-    "attacks",
-    Attack,
-    *(part for family in (DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS) for part in family.builtin.values()),
-)
+ATTACKS = Family("attacks", Attack, including=(DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS))
 AnyAttack = Annotated[Attack, ATTACKS]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -63,32 +64,33 @@ def json_schema() -> dict[str, Any]:
     """
     parts: list[type[Part]] = [part for family in FAMILIES.values() for _, part in family]
     models: list[type[BaseModel]] = [Scenario, Sweep, *parts]
-    _, schema = models_json_schema([(model, "validation") for model in models])
-    definitions = {name: _lenient(part) for name, part in schema["$defs"].items()}
-    scenario = definitions["Scenario"]
+    references, schema = models_json_schema([(model, "validation") for model in models])
+    # By reference, not by name: of two classes with one name pydantic makes longer names.
+    refer = {model: reference for (model, _), reference in references.items()}
+    definitions = {name: _lenient(part, refer) for name, part in schema["$defs"].items()}
+    scenario = definitions[refer[Scenario]["$ref"].rpartition("/")[2]]
     only_in_files = {
         "$schema": {"type": "string"},
         "extends": {"type": "string", "description": "A scenario file that this one is laid over."},
         "variants": {
             "type": "object",
             "description": "Tables laid over the file, one run each.",
-            "additionalProperties": {"$ref": "#/$defs/Scenario"},
+            "additionalProperties": refer[Scenario],
         },
-        "sweep": {"$ref": "#/$defs/Sweep", "description": "The runs of `fedsim sweep`."},
+        "sweep": {**refer[Sweep], "description": "The runs of `fedsim sweep`."},
     }
     root = scenario | {"properties": scenario["properties"] | only_in_files}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
 
 
-def _lenient(schema: Any) -> Any:
+def _lenient(schema: Any, refer: Mapping[Any, dict[str, str]]) -> Any:
     """Return a schema without required keys, and with references to its parts in place of a family's mark."""
     if isinstance(schema, list):
-        return [_lenient(part) for part in schema]
+        return [_lenient(part, refer) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if FAMILY_MARK in schema:
         family = FAMILIES[schema[FAMILY_MARK]]
         rest = {key: value for key, value in schema.items() if key != FAMILY_MARK}
-        known = [{"$ref": f"#/$defs/{part.__name__}"} for _, part in family]
-        return rest | {"anyOf": [*known, ELSEWHERE]}
-    return {key: _lenient(value) for key, value in schema.items() if key != "required"}
+        return rest | {"anyOf": [*(refer[part] for _, part in family), ELSEWHERE]}
+    return {key: _lenient(value, refer) for key, value in schema.items() if key != "required"}

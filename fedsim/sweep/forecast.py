@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fedsim import results
 from fedsim.errors import RunError
+from fedsim.faults import names_parts
 from fedsim.icl.models.language import LanguageModel
 from fedsim.scenario import Scenario
 from fedsim.schedule import Steps
@@ -30,6 +31,7 @@ class Work(NamedTuple):
     """Whether a target, a horizon or early stopping may end the run before."""
 
 
+@names_parts
 def work_of(scenario: Scenario) -> Work:
     """Return the work of a run, from its problem's cost and its budget."""
     schedule, budget, n_machines = scenario.schedule, scenario.budget, scenario.n_machines

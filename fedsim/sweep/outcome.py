@@ -116,7 +116,10 @@ class Desk:
                 scenario, folder, answer.summary, failed, redone=task.redone, complaints=answer.complaints
             )
         if not self.keep_going:
-            raise answer.error or RunError(_labelled(scenario, answer.reason))
+            error = answer.error or RunError(_labelled(scenario, answer.reason))
+            if answer.trace:  # an exception leaves its stack behind on its way from another process
+                error.add_note(answer.trace)
+            raise error
         results.write_failure(folder, scenario, answer.reason, answer.trace, command)
         return Outcome(scenario, folder, {}, _labelled(scenario, answer.reason), redone=task.redone)
 

@@ -13,7 +13,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fedsim.errors import FedsimError
+from fedsim.errors import FedsimError, PartError
+from fedsim.faults import names_parts
 from fedsim.loggers.live import Live, Packed
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
@@ -62,6 +63,7 @@ def fedsim_version() -> str:
     return version(PACKAGE)
 
 
+@names_parts
 def order_of(scenario: Scenario, timing_only: bool, command: str, loggers: Packed) -> Order:
     """Return the order for a run."""
     return Order(pickle.dumps(scenario), timing_only, command, fedsim_version(), loggers)
@@ -73,8 +75,6 @@ def work(order: Order) -> Done | Broken:
         return Broken(f"a worker has fedsim {ours}, the sweep was started by fedsim {order.fedsim}")
     try:
         return done(pickle.loads(order.scenario), order.timing_only, order.command, order.loggers)
-    except FedsimError as error:
-        return Broken(str(error), error=error)
     except Exception as error:  # a stranger's part may fail in any way
         return broken_by(error)
 
@@ -100,8 +100,8 @@ def done(
 
 
 def broken_by(error: Exception) -> Broken:
-    """Return what is said of an unexpected exception: its last line, and the stack."""
+    """Return what is said of an exception: a sentence, and the stack unless it was raised on purpose."""
+    trace = "".join(traceback.format_exception(error))
     if isinstance(error, FedsimError):
-        return Broken(str(error), error=error)
-    last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-    return Broken(last, "".join(traceback.format_exception(error)))
+        return Broken(str(error), trace if isinstance(error, PartError) else "", error)
+    return Broken(traceback.format_exception_only(error)[-1].strip().splitlines()[0], trace)

@@ -37,7 +37,7 @@ LABELS = tuple(activity.label for activity in Activity)
 
 
 class Span(NamedTuple):
-    """One stretch of one activity; entity number R is the server."""
+    """One stretch of one activity; workers are the entities 0 to R - 1, number R is the server."""
 
     entity: int
     activity: int
@@ -52,7 +52,8 @@ class ActivityClock:
     At every instant an entity does exactly one thing.
 
     Args:
-        entities: how many there are; all start `WAITING` at time 0.
+        entities: how many there are, R + 1: a worker's number is its entity's, and R is the server (the one
+            machine of the centralised form is worker 0). All start `WAITING` at time 0.
         keep_spans: also remember every stretch.
         named: activities that the algorithm has named; they are numbered after those of `Activity`.
     """
@@ -68,7 +69,7 @@ class ActivityClock:
         self._keep: Callable[[Span], None] | None = self.spans.append if keep_spans else None
 
     def switch(self, entity: int, activity: int, now_s: float) -> None:
-        """From now on the entity does something else."""
+        """From now on the entity does something else; ask in order of time."""
         since, doing = self._since[entity], self._doing[entity]
         if now_s > since:
             self.seconds[doing][entity] += now_s - since

@@ -33,25 +33,25 @@ ALLOWED = {
     "schedule": {"errors", "messages"},
     "catalog": {"errors"},
     "attack": {"catalog", "errors", "streams"},
+    "faults": {"catalog", "errors"},
     "timing": BASE,
     "learning": BASE,
     "icl": BASE | {"learning"},
     "problems": BASE | {"learning", "icl"},
     "algorithms": BASE | COMPUTES,
-    "scenario": BASE | HALVES | {"loggers"},
+    "scenario": BASE | HALVES | {"faults", "loggers"},
     "tables": {"scenario", "timing"},
     "recorder": {"algorithms", "learning", "messages", "scenario", "schedule", "timing"},
-    "simulation": BASE | HALVES | {"recorder", "scenario", "tables"},
+    "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
     "results": {"errors", "scenario"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
     "trace_events": {"errors", "results", "timing", "whole_files"},
     "loggers": {"catalog", "errors"},
-    "sweep": {"errors", "icl", "loggers", "recorder", "messages", "results", "scenario", "schedule"}
-    | {"simulation"}
-    | {"timing"},
+    "sweep": {"errors", "faults", "icl", "loggers", "recorder", "messages", "results", "scenario"}
+    | {"schedule", "simulation", "timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
-    | {"__init__", "icl", "loggers", "timing", "trace_events", "whole_files"},
+    | {"__init__", "faults", "icl", "loggers", "timing", "trace_events", "whole_files"},
     "__init__": {"results", "scenario", "simulation"},
     "__main__": {"cli"},
 }
@@ -62,6 +62,7 @@ FOR_TYPES = {
     "learning": {"problems"},
     "icl": {"problems"},
     "loggers": {"scenario"},
+    "cli": {"catalog"},
 }
 # Other packages that a part must not know, not even for types.
 FOREIGN = {
@@ -145,7 +146,9 @@ def test_a_wrong_import_is_seen(part, source):
     assert len(violations(part, source)) == 1
 
 
-@pytest.mark.parametrize("part", ["simulation", "recorder", "scenario", "timing", "verify", "tables", "sweep"])
+@pytest.mark.parametrize(
+    "part", ["simulation", "recorder", "scenario", "timing", "verify", "tables", "sweep"]
+)
 def test_no_algorithm_is_known_by_name(part):
     """Whoever runs algorithms knows the family and the interface, and no member."""
     known = {"fedsim.algorithms", "fedsim.algorithms.base"}
@@ -184,6 +187,18 @@ def test_nothing_heavy_is_imported_early(module):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_help_tells_the_public_names_and_importing_does_not_load_them():
+    script = "import sys, fedsim; dir(fedsim); print('pydantic' in sys.modules); help(fedsim)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.startswith("False\n")
+    for line in ("class Run(", "load_results(", "load_scenario(", "run(scenario: 'Scenario', *, timing_only"):
+        assert f"\n    {line}" in done.stdout
+    for name in ("load_scenario(path)", "run(scenario)", "load_results(folder)"):
+        assert f"- `{name}`" in done.stdout  # in the description, before everything else
 
 
 def modules(package) -> list:

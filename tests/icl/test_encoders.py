@@ -44,14 +44,6 @@ def test_a_static_vector_is_the_mean_of_its_tokens() -> None:
 
 
 @needs_wordllama
-def test_a_vector_does_not_depend_on_the_other_texts() -> None:
-    together = WordLlama().encode([*TEXTS, "a much longer text " * 50])
-    alone = [WordLlama().encode([text])[0] for text in TEXTS]
-    assert np.array_equal(together[:5], alone)
-    assert WordLlama().encode([]).shape == (0, 256)
-
-
-@needs_wordllama
 def test_nothing_is_fetched_or_written_and_other_packages_stay_quiet(tmp_path) -> None:
     code = """
 import logging, socket, sys
@@ -136,5 +128,43 @@ def test_the_real_package_has_what_is_called() -> None:
     assert callable(SentenceTransformer.encode)
 
 
-def test_the_family_lists_both() -> None:
-    assert list(ENCODERS.builtin) == ["wordllama", "sentence_transformers"]
+# What every kind keeps to. A new kind needs settings here, and a stand-in where it is not installed.
+CASES = {"wordllama": {}, "sentence_transformers": {"model": "good"}}
+every_kind = pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=needs_wordllama if kind == "wordllama" else ()) for kind in ENCODERS.builtin],
+)
+LONG = "a much longer text " * 50
+
+
+@pytest.fixture
+def encode(kind, package):
+    assert kind in CASES, f"give settings of {kind!r} in CASES"
+    return ENCODERS[kind].model_validate(CASES[kind]).encode
+
+
+@every_kind
+def test_a_row_of_length_one_for_each_text(encode) -> None:
+    vectors = encode([*TEXTS, LONG])
+    assert vectors.dtype == np.float64
+    assert vectors.ndim == 2
+    assert len(vectors) == len(TEXTS) + 1
+    lengths = np.linalg.norm(vectors, axis=1)
+    assert lengths[np.arange(len(lengths)) != TEXTS.index("")] == pytest.approx(1)
+    assert lengths[TEXTS.index("")] == pytest.approx(1) or lengths[TEXTS.index("")] == 0
+    assert len(encode([])) == 0
+    assert encode([]).ndim == 2
+
+
+@every_kind
+def test_a_vector_depends_on_its_text_alone(encode) -> None:
+    together = encode([*TEXTS, LONG, TEXTS[0]])
+    assert np.array_equal(together[: len(TEXTS)], [encode([text])[0] for text in TEXTS])
+    assert np.array_equal(together[0], together[-1])
+    assert np.array_equal(together, encode([*TEXTS, LONG, TEXTS[0]]))
+    assert not np.array_equal(together[0], together[1])
+    assert np.array_equal(encode(tuple(TEXTS)), together[: len(TEXTS)])
+
+
+def test_every_kind_has_a_case() -> None:
+    assert list(ENCODERS.builtin) == list(CASES)

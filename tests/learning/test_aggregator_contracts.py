@@ -5,8 +5,11 @@ A new kind is tested as soon as it is in its family; it needs example settings h
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
-from types import MappingProxyType
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, NamedTuple
 
 import pytest
@@ -51,7 +54,22 @@ EXAMPLES = {
     "centred_clipping": Example({"radius": 0.5, "iterations": 2}, ("radius",), reaches=False),
     "rsa": Example({"step": 0.05}, ("step",), reaches=False),
     "dp_rsa": Example({"step": 0.05}, ("step",), reaches=False),
+    # That of the recipe.
+    "midrange": Example({"f": F}, lies="range"),
 }
+
+
+def of_the_recipe() -> type[Aggregator]:
+    """Return the rule that CONTRIBUTING.md shows."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    shown = re.search(r"## Recipe: an aggregator.*?```python\n(.*?)```", text, re.S)
+    assert shown is not None
+    module = sys.modules["midrange_of_the_recipe"] = ModuleType("midrange_of_the_recipe")
+    exec(shown[1], vars(module))
+    return module.Midrange
+
+
+RULES = {**AGGREGATORS.builtin, "midrange": of_the_recipe()}
 
 
 class Stage(NamedTuple):
@@ -82,7 +100,7 @@ def example(kind):
 
 def rule(kind, scale=1.0):
     settings = dict(example(kind).settings)
-    return AGGREGATORS[kind](**settings | {name: settings[name] * scale for name in example(kind).lengths})
+    return RULES[kind](**settings | {name: settings[name] * scale for name in example(kind).lengths})
 
 
 def stage(kind, scale=1.0):
@@ -99,7 +117,7 @@ def near(found, expected, tolerance=1e-9):
     return torch.allclose(found.double(), expected.double(), rtol=tolerance, atol=tolerance)
 
 
-every_rule = pytest.mark.parametrize("kind", AGGREGATORS.builtin)
+every_rule = pytest.mark.parametrize("kind", RULES)
 every_stage = pytest.mark.parametrize("kind", PREAGGREGATORS.builtin)
 every_type = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 PREVIOUS = some_rows(1, D, seed=99)[0] / 4
@@ -254,6 +272,15 @@ def test_finite_rows_never_give_nan(kind, dtype, huge):
         random = torch.Generator().manual_seed(seed)
         rows = sizes[torch.randint(6, (M, D), generator=random)] * some_rows(seed=seed, dtype=dtype).sign()
         assert rule(kind).aggregate(rows, PREVIOUS.to(dtype)).isfinite().all()
+
+
+def test_the_recipe_by_hand_and_at_the_end_of_the_numbers():
+    rows = torch.tensor([[9.0], [0.0], [-7.0], [4.0], [1.0]], dtype=torch.float64)
+    midrange = RULES["midrange"]
+    assert midrange(f=0).aggregate(rows, rows[0]).tolist() == [1.0]
+    assert midrange(f=1).aggregate(rows, rows[0]).tolist() == [2.0]
+    largest = torch.full((2, D), 1.7e308, dtype=torch.float64)
+    assert torch.equal(midrange(f=0).aggregate(largest, largest[0]), largest[0])
 
 
 # Pre-aggregators.

@@ -57,11 +57,53 @@ def test_adam_equals_torch() -> None:
         torch.testing.assert_close(ours, theirs.data, atol=1e-12, rtol=0)
 
 
+# What every kind keeps to. A new kind needs settings here.
+CASES: dict[str, dict[str, object]] = {"sgd": {}, "adam": {}}
+every_kind = pytest.mark.parametrize("kind", OPTIMIZERS.builtin)
+
+
+def optimizer_of(kind: str, **more: object) -> Optimizer:
+    assert kind in CASES, f"give settings of {kind!r} in CASES"
+    found = OPTIMIZERS[kind].model_validate({"learning_rate": 0.1, **CASES[kind], **more})
+    assert isinstance(found, Optimizer)
+    return found
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_first_step_goes_down_and_none_is_made_without_a_gradient(kind: str, dtype: torch.dtype) -> None:
+    optimizer = optimizer_of(kind)
+    gradient = random(3, 2, 5, seed=6).to(dtype)
+    gradient[1] = 0
+    step = optimizer.update(gradient.clone(), fresh_moments(optimizer, gradient), torch.tensor([1, 1, 1]))
+    assert (step.shape, step.dtype) == (gradient.shape, dtype)
+    assert not step[1].any()
+    assert bool(((step * gradient).sum((1, 2)) > 0)[[0, 2]].all())
+    assert bool((step[[0, 2]].sign() == gradient[[0, 2]].sign()).all())
+
+
+@every_kind
+def test_a_step_grows_with_the_learning_rate(kind: str) -> None:
+    steps = []
+    for rate in (0.1, 0.2):
+        optimizer, gradient = optimizer_of(kind, learning_rate=rate), random(1, 4, seed=8)
+        steps.append(optimizer.update(gradient, fresh_moments(optimizer, gradient), torch.tensor([1])))
+    torch.testing.assert_close(2 * steps[0], steps[1], atol=1e-15, rtol=0)
+
+
+@every_kind
+def test_a_long_gradient_counts_no_more_than_its_clipped_one(kind: str) -> None:
+    optimizer, gradient = optimizer_of(kind, clip_norm=0.5), random(1, 4, seed=8)
+    plain, clipped = optimizer_of(kind), 0.5 * gradient / gradient.norm()
+    found = optimizer.update(gradient, fresh_moments(optimizer, gradient), torch.tensor([1]))
+    expected = plain.update(clipped, fresh_moments(plain, clipped), torch.tensor([1]))
+    torch.testing.assert_close(found, expected, atol=1e-15, rtol=0)
+
+
+@every_kind
 @pytest.mark.parametrize("clip_norm", [None, 1.5])
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_a_batch_equals_one_job_at_a_time(kind: str, clip_norm: float | None) -> None:
-    optimizer = OPTIMIZERS[kind].model_validate({"learning_rate": 0.1, "clip_norm": clip_norm})
-    assert isinstance(optimizer, Optimizer)
+    optimizer = optimizer_of(kind, clip_norm=clip_norm)
     gradients, counts = random(3, 2, 5, seed=3), torch.tensor([1, 7, 400])
     moments = tuple(random(3, 2, 5, seed=4 + i).abs() for i in range(optimizer.n_moments))
     alone_moments = [tuple(m[j : j + 1].clone() for m in moments) for j in range(3)]
@@ -83,18 +125,11 @@ def test_clipping_by_hand() -> None:
     torch.testing.assert_close(step, expected, atol=1e-15, rtol=0)
 
 
-def test_adam_in_float32_keeps_its_type() -> None:
-    adam = Adam(learning_rate=0.1)
-    gradient = torch.tensor([[2.0, -2.0]])
-    step = adam.update(gradient, fresh_moments(adam, gradient), torch.tensor([1]))
-    assert step.dtype == torch.float32
-    torch.testing.assert_close(step, torch.tensor([[0.1, -0.1]]), atol=1e-6, rtol=0)
-
-
-def test_no_jobs() -> None:
-    adam = Adam(learning_rate=0.1, clip_norm=1.0)
+@every_kind
+def test_no_jobs(kind: str) -> None:
+    optimizer = optimizer_of(kind, clip_norm=1.0)
     gradient = torch.empty(0, 2, 3, dtype=torch.float64)
-    step = adam.update(gradient, fresh_moments(adam, gradient), torch.empty(0, dtype=torch.int64))
+    step = optimizer.update(gradient, fresh_moments(optimizer, gradient), torch.empty(0, dtype=torch.int64))
     assert step.shape == (0, 2, 3)
 
 

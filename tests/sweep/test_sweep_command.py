@@ -16,7 +16,7 @@ from strange_parts import latency, strange
 
 import fedsim
 from fedsim import results, simulation, sweep
-from fedsim.errors import InputError, RunError
+from fedsim.errors import InputError, PartError, RunError
 from fedsim.icl.models.local import Local
 from fedsim.scenario import load_scenario, parse
 from fedsim.sweep import forecast
@@ -199,14 +199,17 @@ def test_a_run_that_breaks_off_is_noted_and_does_not_stop_the_others(command, sm
     bad = 3 if jobs == 2 else 2  # what need not travel may stay at home
     assert first.code == 1
     assert first.out == f"4 runs: {4 - bad} done, {bad} failed\nresults: results/small\n"
-    assert "fedsim: small: ValueError: cannot sample (and 1 more like this)\n" in first.err
-    assert ("fedsim: small: TypeError: cannot travel\n" in first.err) == (jobs == 2)
+    said = "small: llm.latency: 'strange:Raising' raised ValueError: cannot sample"
+    assert f"fedsim: {said} (and 1 more like this)\n" in first.err
+    assert (
+        "fedsim: small: llm.latency: 'strange:Untravelled' raised TypeError: cannot travel\n" in first.err
+    ) == (jobs == 2)
     notes = sorted((tmp_path / "results" / "small").glob("*.failed.json"))
     assert len(notes) == bad
     raised = [
         note for note in map(json.loads, (file.read_text() for file in notes)) if "Value" in note["reason"]
     ]
-    assert raised[0]["reason"] == "ValueError: cannot sample"
+    assert raised[0]["reason"] == said
     assert "at 1.0" in " ".join(line for note in raised for line in note["trace"])
     assert results.run_id(parse(raised[0]["scenario"])) == (raised[0]["run_id"])
     assert len(results.find_runs(tmp_path / "results")) == 4 - bad
@@ -214,10 +217,8 @@ def test_a_run_that_breaks_off_is_noted_and_does_not_stop_the_others(command, sm
     second = command("sweep", small, "--jobs", jobs)
     assert second.code == 1
     assert second.out.startswith(f"4 runs: 0 done, {4 - bad} found finished, {bad} failed\n")
-    said = (
-        "fedsim: small: ValueError: cannot sample (failed before; --retry-failed runs it again) (and 1 more"
-    )
-    assert said in second.err
+    again = f"fedsim: {said} (failed before; --retry-failed runs it again) (and 1 more like this)\n"
+    assert again in second.err
     third = command("sweep", small, "--jobs", jobs, "--retry-failed")
     assert third.out.startswith(
         f"4 runs: 2 done, {4 - bad} found finished" + (", 1 failed" if jobs == 2 else "")
@@ -228,10 +229,13 @@ def test_a_run_that_breaks_off_is_noted_and_does_not_stop_the_others(command, sm
 @pytest.mark.usefixtures("_strange")
 def test_without_a_sweep_an_error_ends_it(small, tmp_path):
     scenario = load_scenario(small, overrides=[latency("Raising")])
-    with pytest.raises(ValueError, match="cannot sample"):
+    said = "^small: llm.latency: 'strange:Raising' raised ValueError: cannot sample"
+    with pytest.raises(PartError, match=said) as here:
         list(sweep.run_all([scenario], tmp_path / "out"))
-    with pytest.raises(RunError, match="small: ValueError: cannot sample"):
+    assert isinstance(here.value.__cause__, ValueError)
+    with pytest.raises(PartError, match=said) as elsewhere:
         list(sweep.run_all([scenario, load_scenario(small)], tmp_path / "out", 2))
+    assert "in misbehave" in elsewhere.value.__notes__[0]
     assert list(tmp_path.rglob("*.failed.json")) == []
 
 

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedsim.errors import InputError
 from fedsim.scenario.files import parse
 from fedsim.streams import Stream, Streams
-from fedsim.timing.availability import Availability, Stretch
+from fedsim.timing.availability import AVAILABILITIES, Availability, Stretch
 from fedsim.timing.availability.diurnal import Diurnal
 from fedsim.timing.availability.lifetime import Lifetime
 from fedsim.timing.availability.on_off import STRETCHES_LAID_OUT, OnOff
@@ -155,29 +153,65 @@ def test_a_trace_of_which_devices_are_drawn() -> None:
         assert first(trace, 1, worker, place=77, seed=1) == [[(0, 3)], [(1, 2)]][number]
 
 
+# What every kind keeps to. A new kind needs rows here.
+EVERY = [*RANDOM, observed(ROWS), observed(ROWS, repeat=False), OnOff(on=THREE, off=TWO)]
+every_row = pytest.mark.parametrize("availability", EVERY, ids=lambda part: part.kind)
+
+
+class Noted(Streams):
+    """Streams that note which addresses are asked for."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.asked: list[tuple[Stream, int]] = []
+
+    def generator(self, purpose: Stream, worker: int = 0, job: int = 0) -> np.random.Generator:
+        self.asked.append((purpose, worker))
+        return super().generator(purpose, worker, job)
+
+    def seat(self, purpose: Stream, worker: int = 0, job: int = 0) -> np.random.Generator:
+        self.asked.append((purpose, worker))
+        return super().seat(purpose, worker, job)
+
+
+def test_every_kind_has_a_row() -> None:
+    assert {row.kind for row in EVERY} == set(AVAILABILITIES.builtin)
+    assert {row.kind for row in RANDOM} | {"trace"} == set(AVAILABILITIES.builtin)
+
+
 @pytest.mark.parametrize("availability", RANDOM, ids=lambda part: part.kind)
+def test_workers_and_seeds_differ(availability: Availability) -> None:
+    assert first(availability, 6) != first(availability, 6, worker=1)
+    assert first(availability, 6) != first(availability, 6, seed=1)
+
+
+@every_row
 def test_stretches_depend_on_addresses_alone(availability: Availability) -> None:
     """Workers whose stretches are asked for by turns, from shared streams, have the same as each alone."""
-    streams = Streams(0)
-    asked = [availability.stretches(streams, worker, worker) for worker in range(3)]
-    by_turns = list(zip(*asked, strict=True)) if availability.kind == "lifetime" else []
-    by_turns = by_turns or [tuple(next(one) for one in asked) for _ in range(6)]
-    alone = [first(availability, 6, worker, worker) for worker in range(3)]
-    assert [list(found) for found in zip(*by_turns, strict=True)] == alone
-    assert alone[0] != alone[1]
-    assert alone[0] != first(availability, 6, seed=1)
+    streams = Noted(0)
+    asked = [availability.stretches(streams, worker, worker % 2) for worker in range(3)]
+    by_turns: list[list[Stretch]] = [[], [], []]
+    for _ in range(6):
+        for stretches, found in zip(asked, by_turns, strict=True):
+            found += islice(stretches, 1)
+    assert by_turns == [first(availability, 6, worker, worker % 2) for worker in range(3)]
+    assert {purpose for purpose, _ in streams.asked} <= {Stream.AVAILABILITY}
+    streams.asked.clear()
+    list(islice(availability.stretches(streams, 2, 0), 6))
+    assert {worker for _, worker in streams.asked} <= {2}
 
 
-@given(
-    st.sampled_from([*RANDOM, observed(ROWS), OnOff(on=THREE, off=TWO)]),
-    st.integers(0, 50),
-    st.integers(0, 5),
-)
+@every_row
+@pytest.mark.parametrize("worker", [0, 1, 50])
+@pytest.mark.parametrize("seed", range(3))
 def test_stretches_are_in_order_and_apart(availability: Availability, worker: int, seed: int) -> None:
     found = first(availability, 8, worker, 0, seed)
     assert found[0][0] >= 0
     assert all(on_s < off_s for on_s, off_s in found)
     assert all(before[1] < after[0] for before, after in pairwise(found))
+    # A member from the start, or from when it is first on.
+    assert availability.joins_s(Streams(seed), worker) in (0, found[0][0])
+    availability.check(1)
 
 
 CONSTANT = {"kind": "constant", "value_s": 1.0}

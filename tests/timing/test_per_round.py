@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simpy.exceptions import Interrupt
+from service_cases import Asked, serve
 
 from fedsim.messages import JobCost
 from fedsim.streams import Stream, Streams
-from fedsim.timing.activities import Activity, ActivityClock
+from fedsim.timing.activities import Activity
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.lognormal import Lognormal
-from fedsim.timing.llm_service import Calls, LlmProvider, Served
+from fedsim.timing.llm_service import Calls
 from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.round_background import BackgroundLoad, mean_answer_s
@@ -35,62 +34,6 @@ from fedsim.timing.outages import Outage
 SECOND = Constant(value_s=1.0)
 HOSTED = Lognormal(median_s=0.3444, sigma=0.2925)
 PLAIN = Backoff(first_s=0.5, factor=2.0, longest_s=8.0, jitter=0.0)
-
-
-class Asked(NamedTuple):
-    """A job that a worker brings to the service."""
-
-    begin_s: float
-    calls: int
-    lanes: int = 1
-    scale: float = 1.0
-    leaves_s: float | None = None
-    """When the worker goes down."""
-    tokens: int = 0
-    """Of each prompt."""
-    group: int = 0
-
-
-class Found(NamedTuple):
-    """How it went."""
-
-    ends_s: list[float]
-    """When each job ended, or its worker went down."""
-    clock: ActivityClock
-    served: Served
-
-    def seconds(self, worker: int) -> tuple[float, float]:
-        """Return how long a worker was queueing and calling (s)."""
-        booked = self.clock.seconds
-        return booked[Activity.QUEUEING][worker], booked[Activity.CALLING][worker]
-
-
-def serve(provider: LlmProvider, asked: Sequence[Asked], seed: int = 0, levels: bool = False) -> Found:
-    """Bring one job a worker to a service."""
-    env, streams, clock = simpy.Environment(), Streams(seed), ActivityClock(len(asked), keep_spans=True)
-    service = provider.open(env, streams, clock, [job.group for job in asked], levels)
-    ends_s = [math.nan] * len(asked)
-
-    def work(worker: int, job: Asked) -> Generator[simpy.Event, object, None]:
-        if job.begin_s:
-            yield env.timeout(job.begin_s)
-        cost = JobCost(job.calls, job.calls * job.tokens, 0, 0, 0)
-        with suppress(Interrupt):
-            yield from service.serve(Calls(worker, 0, cost, job.lanes, job.scale, True))
-        ends_s[worker] = env.now
-        clock.switch(worker, Activity.WAITING, env.now)
-
-    def stop(process: simpy.Process, at_s: float) -> Generator[simpy.Event, object, None]:
-        yield env.timeout(at_s)
-        if process.is_alive:
-            process.interrupt()
-
-    for worker, job in enumerate(asked):
-        process = env.process(work(worker, job))
-        if job.leaves_s is not None:
-            env.process(stop(process, job.leaves_s))
-    env.run()
-    return Found(ends_s, clock, service.served())
 
 
 def rounds(**settings: Any) -> Shared:

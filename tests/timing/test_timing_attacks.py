@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from timing_cases import by, chain, interlude, seconds, simulate, stretches, workers
+from timing_cases import Books, by, chain, interlude, seconds, simulate, stretches, workers
 
 from fedsim.messages import JobCost
-from fedsim.timing.attacks import TIMING_ATTACKS
+from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
 from fedsim.timing.attacks.base import HONEST, Conduct, conduct_of
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.attacks.rushing import Rushing
@@ -17,6 +17,7 @@ from fedsim.timing.attacks.sleeper import Sleeper
 from fedsim.timing.attacks.slow_rolling import SlowRolling
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
+from fedsim.timing.loop import Ending
 
 COST = JobCost(calls=10, tokens_in=100, tokens_out=5, bytes_up=3, bytes_down=7)
 NEVER = 10**9
@@ -484,3 +485,93 @@ def test_how_two_kinds_of_conduct_combine() -> None:
 def test_wrong_settings(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TIMING_ATTACKS[table["kind"]].model_validate(table)
+
+
+# What every kind keeps to. A new kind needs settings here.
+CASES: dict[str, list[dict[str, Any]]] = {
+    "rushing": [{}, {"skip_calls": False}],
+    "slow_rolling": [{}, {"margin_steps": 0}, {"skip_calls": True}],
+    "sleeper": [
+        {"wakes_at_s": 9.0},
+        {"wakes_at_s": 9.0, "then": {"kind": "rushing"}},
+        {"wakes_at_s": 0.0, "then": {"kind": "flapping", "on_s": 2.0, "off_s": 3.0}, "skip_calls": True},
+    ],
+    "flapping": [{"on_s": 2.0, "off_s": 3.0}, {"on_s": 4.0, "off_s": 2.5, "phase_s": 1.0}],
+}
+EVERY = [(kind, settings) for kind, cases in CASES.items() for settings in cases]
+INSTANTS_S = [0.0, 0.5, 2.0, 4.9, 5.0, 7.0, 9.0, 100.0]
+
+
+def attack(kind: str, settings: dict[str, Any], **more: Any) -> TimingAttack:
+    found = TIMING_ATTACKS[kind].model_validate({**settings, **more})
+    assert isinstance(found, TimingAttack)
+    return found
+
+
+def attacked(*attacks: TimingAttack) -> tuple[Ending, Books]:
+    """Run three workers, the first of which attacks: 5 s of arithmetic, 2 s of calls, 1 s of upload."""
+    return simulate(
+        [workers(5.0, 3, **upload(1.0))],
+        wait_for=2,
+        tau=4,
+        step_s=0.1,
+        evict_after_s=60.0,
+        cost=COST,
+        latency=Constant(value_s=1.0),
+        max_steps=12,
+        attacks=[by(one, 0) for one in attacks],
+        keep_spans=True,
+    )
+
+
+def test_every_kind_has_a_case() -> None:
+    assert set(CASES) == set(TIMING_ATTACKS.builtin)
+
+
+@pytest.mark.parametrize(("kind", "settings"), EVERY)
+def test_an_answer_is_never_sent_before_it_is_ready(kind: str, settings: dict[str, Any]) -> None:
+    it = attack(kind, settings)
+    for start_s in INSTANTS_S:
+        first, again = it.conduct(start_s), it.conduct(start_s)
+        assert first._replace(sends_s=None) == again._replace(sends_s=None)
+        sends_s, same_s = first.sends_s or float, again.sends_s or float
+        sent_s = [sends_s(ready_s) for ready_s in INSTANTS_S]
+        assert sent_s == [same_s(ready_s) for ready_s in INSTANTS_S]
+        assert all(ready_s <= at_s for ready_s, at_s in zip(INSTANTS_S, sent_s, strict=True))
+        assert sent_s == sorted(sent_s)  # what is ready first is sent first
+        if it.skip_calls and kind != "sleeper":  # which is honest before it wakes
+            assert not first.calls
+        assert first.margin_steps is None or first.margin_steps >= 0
+
+
+@pytest.mark.parametrize(("kind", "settings"), EVERY)
+def test_no_job_is_done_faster_than_what_is_done_of_it(kind: str, settings: dict[str, Any]) -> None:
+    it = attack(kind, settings)
+    _, books = attacked(it)
+    mine = [ticket for step in books.tickets for ticket in step if ticket.worker == 0]
+    for ticket in mine:
+        how = it.conduct(ticket.start_s)
+        least_s = 5.0 * how.computes + 2.0 * how.calls + 1.0
+        assert ticket.finish_s - ticket.start_s >= least_s - 1e-9
+        assert ticket.skipped is not how.calls
+    others = [ticket for step in books.tickets for ticket in step if ticket.worker != 0]
+    assert others
+    assert all(ticket.finish_s - ticket.start_s == pytest.approx(8.0) for ticket in others)
+
+
+@pytest.mark.parametrize(("kind", "settings"), EVERY)
+def test_an_attack_that_is_off_changes_nothing(kind: str, settings: dict[str, Any]) -> None:
+    plain, plain_books = attacked()
+    for window in ({"start_s": 1e6}, {"stop_s": 1e-9, "start_s": 0.5e-9}):
+        ending, books = attacked(attack(kind, settings, **window))
+        assert ending.clock.spans == plain.clock.spans
+        assert books.tickets == plain_books.tickets
+    assert attacked(attack(kind, settings))[0].clock.spans != plain.clock.spans
+
+
+@pytest.mark.parametrize(("kind", "settings"), EVERY)
+def test_no_second_of_an_attacker_is_lost(kind: str, settings: dict[str, Any]) -> None:
+    ending, _ = attacked(attack(kind, settings))
+    assert sum(seconds(ending, 0).values()) == pytest.approx(ending.time_s)
+    again, _ = attacked(attack(kind, settings))
+    assert ending.clock.spans == again.clock.spans

@@ -30,7 +30,7 @@ class SentenceTransformers(Encoder):
         encode = _loaded(self.model)
         # One at a time: padding to the longest of a batch would change the last digits of the others.
         rows = [encode(text, show_progress_bar=False) for text in texts]
-        return unit_rows(np.array(rows, dtype=np.float64).reshape(len(rows), -1))
+        return unit_rows(np.array(rows, dtype=np.float64).reshape(len(rows), -1 if rows else 0))
 
 
 @cache

@@ -56,7 +56,12 @@ class Aggregator(Part):
         if refusal := self.refusal(len(rows)):
             raise InputError(refusal)
         wide = torch.promote_types(rows.dtype, torch.float32)
-        return self._combined(rows.to(wide), previous.to(wide)).to(rows.dtype)
+        found = self._combined(rows.to(wide), previous.to(wide))
+        if found.shape != previous.shape:  # a stranger's rule; whose, the traceback tells
+            raise ValueError(
+                f"expected a consensus of shape {tuple(previous.shape)}, found {tuple(found.shape)}"
+            )
+        return found.to(rows.dtype)
 
     def refusal(self, m: int) -> str:
         """Return why so many rows would take too long; empty: they would not."""

@@ -100,7 +100,7 @@ class LlmProvider(Part):
         Args:
             env: the simulation.
             streams: the randomness of the run.
-            clock: the books of seconds.
+            clock: the books of seconds; the entity to `switch` is `Calls.worker`.
             groups: the number of each worker's group.
             keep_levels: whether to remember queue lengths over time.
         """
