@@ -65,7 +65,7 @@ FIGURES = {
     ),
     "timing_attack": Entry(
         "analysis.figures.timing_attack",
-        "places that rushing liars take, and the damage they do",
+        "places that rushing malicious workers take, and the damage they do",
         study=_ROBUSTNESS,
     ),
     "regularisation": Entry(

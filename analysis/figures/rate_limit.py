@@ -5,7 +5,7 @@ number of workers; below that, where runs have a target, the time until it is fi
 lines are what the limit alone imposes, the calls that the server has counted over the limit: a bound, worked
 out from both and not fitted to anything. A service that lets a burst in when it starts can pass it by the
 seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates a minute against the number of
-workers, a line a limit, with the same bound. Lines that lie on each other are workers that do not help.
+workers, a line a limit, with the same bound. Where lines coincide, more workers do not help.
 Points are means over seeds, whiskers their 95 % intervals; where a run never reached its target, its point
 has no mean and is left out. A service without a limit stands at the right end.
 

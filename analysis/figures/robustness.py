@@ -32,7 +32,7 @@ def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame
 
     Args:
         attacked: a row a trial, with `setting`, what else was varied, and `understated`: whether the rule was
-            told fewer liars than there are.
+            told fewer malicious workers than there are.
         measure: the one that is drawn, of `trials.MEASURES`.
 
     Returns:

@@ -58,7 +58,7 @@ FRACTIONS = (0.1, 0.2, 0.3, 0.4)
 CURVE_ATTACKS = ("worst_word",)
 CURVE_DEFENCES = ("none", "mean", "trimmed_mean", "multi_krum", "geometric_median", "regularised")
 SETTINGS = {"with cuts": (), "cuts off": ("cuts=false",)}
-"""Without cuts nothing but the rule is between liars and z; `none` has no way to z at all then."""
+"""Without cuts only the rule is between malicious workers and z; with `none` no message reaches z at all."""
 
 # robustness_heatmap: all defences
 HEATMAP_FRACTION = 0.3
@@ -167,11 +167,11 @@ def _with_messages(
         more: overrides.
     """
     overrides = [f"problem.task.name={task}", _attacks(attack, fraction, task), *more]
-    most, liars = DEFENCES[defence], round(fraction * N_WORKERS)
+    most, malicious = DEFENCES[defence], round(fraction * N_WORKERS)
     if most is not None:
-        overrides += [f"learning.aggregation.{at}.f={min(liars, most)}" for at in ("outer", "inner")]
+        overrides += [f"learning.aggregation.{at}.f={min(malicious, most)}" for at in ("outer", "inner")]
     (scenario,) = load_variants(folder / "messages.toml", overrides, [defence])
-    labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < liars}
+    labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < malicious}
     return Place(labels, scenario)
 
 

@@ -128,7 +128,7 @@ def compared(held: Sequence[HeldOut], floor: float) -> dict[str, pd.DataFrame]:
 
 
 def _of_runs(out: Path, answered: dict[str, str]) -> dict[str, pd.DataFrame]:
-    """Return the tables of this study's runs, with who answered; other runs may lie in the folder too."""
+    """Return the tables of this study's runs, with who answered; other runs may be in the folder too."""
     tables = {}
     for name in ("runs", "steps"):
         found = load_results(out, name)

@@ -131,7 +131,7 @@ def failure(summary: dict[str, Any]) -> str:
 
 
 def _wrong_with(folder: Path) -> str:
-    """Return why what lies at a run's address has to be made again, in half a sentence."""
+    """Return why what is at a run's address has to be made again, in half a sentence."""
     if not folder.is_dir():
         return ""
     try:

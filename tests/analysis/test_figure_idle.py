@@ -156,7 +156,7 @@ def test_malicious_workers_have_bars_of_their_own(count, bars):
     rows = idle.table(
         *spent(
             ("one", "clean", 0, [*honest, *alike(count)]),
-            ("one", "liars", 0, [*honest, *alike(count, 10, 90, malicious=True)]),
+            ("one", "malicious", 0, [*honest, *alike(count, 10, 90, malicious=True)]),
         )
     )
     assert rows["bar"].tolist()[-1] == bars[1]

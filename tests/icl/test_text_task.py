@@ -243,7 +243,7 @@ test_counts = [4, 3]
 
 @pytest.fixture
 def scenario(tmp_path: Path, small: Path) -> Path:
-    """A scenario file whose data lie in another folder."""
+    """A scenario file whose data are in another folder."""
     (tmp_path / "data").mkdir()
     (tmp_path / "scenarios").mkdir()
     write_jsonl(tmp_path / "data", rows())

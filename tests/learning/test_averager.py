@@ -1,4 +1,4 @@
-"""Fed-BDPL: rounds by hand, local steps, who keeps what, stale messages, liars, a slow twin of whole runs."""
+"""Fed-BDPL: rounds by hand, local steps, who keeps what, stale messages, attacks, slow twin of whole runs."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class Told(MessageAttack):
     def forge(
         self, own: Tensor, honest: Tensor, previous: Tensor, draws: Any = (), options: int | None = None
     ) -> Tensor:
-        lie = own.clone()
-        lie[:, 0] = self.first
-        return lie
+        forged = own.clone()
+        forged[:, 0] = self.first
+        return forged
 
 
 class NotANumber(MessageAttack):

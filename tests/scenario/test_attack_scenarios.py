@@ -29,7 +29,7 @@ WRONG = {
     OUTER + "'mean' }, rows = 'active', filter = { kind = 'basgd', buffers = 4 } }": ""
     "learning.aggregation.filter.buffers: found 4, expected at most 3, the number of workers",
     OUTER + "'mean' }, rows = 'active', filter = { kind = 'kardam', f = 1 } }": ""
-    "learning.aggregation.filter.f: 1 liars need more than 3 workers, found 3",
+    "learning.aggregation.filter.f: 1 malicious workers need more than 3 workers in all, found 3",
     OUTER + "'mean' }, filter = { kind = 'basgd', buffers = 2 } }": ""
     'learning.aggregation: filter: needs outer, and rows = "active"',
     "learning.aggregation = { inner = { kind = 'mean' }, rows = 'active', filter = { kind = 'basgd', "
@@ -255,11 +255,11 @@ def first_messages(monkeypatch):
 def test_attack_draws_disturb_no_other_draw(kind, first_messages):
     """An attack on worker 9 leaves the first messages of the others and every moment of the run alone."""
     attacks = [{"kind": kind, "workers": [9]}]
-    clean, lied = (first_messages(ten({"kind": "sdbt"}, given)) for given in ((), attacks))
-    assert torch.equal(clean[:9], lied[:9])
-    assert not torch.equal(clean[9], lied[9])
-    clean, lied = (simulation.run(ten(ASYNDBT, given)).steps for given in ((), attacks))
+    clean, attacked = (first_messages(ten({"kind": "sdbt"}, given)) for given in ((), attacks))
+    assert torch.equal(clean[:9], attacked[:9])
+    assert not torch.equal(clean[9], attacked[9])
+    clean, attacked = (simulation.run(ten(ASYNDBT, given)).steps for given in ((), attacks))
     timing = list(clean.columns[: list(clean.columns).index("bytes_down") + 1])
-    pd.testing.assert_frame_equal(clean[timing], lied[timing], check_exact=True)
-    assert lied.malicious_updates.iloc[-1] > 0
+    pd.testing.assert_frame_equal(clean[timing], attacked[timing], check_exact=True)
+    assert attacked.malicious_updates.iloc[-1] > 0
     assert not clean.malicious_updates.any()

@@ -62,7 +62,7 @@ def test_a_server_that_goes_on_takes_in_again_and_again() -> None:
     assert ending.readmitted == [0, 5]
 
 
-def test_a_liar_that_has_fallen_silent_may_stop_as_well() -> None:
+def test_a_malicious_worker_that_has_fallen_silent_may_stop_as_well() -> None:
     attacks = [by(Sleeper(wakes_at_s=0.5), 1)]
     groups = [workers(1.0), workers(1.0, stops_at_s=3.0)]
     ending, _ = simulate(groups, wait_for=1, max_steps=5, attacks=attacks)

@@ -495,7 +495,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         for worker, group in enumerate(group for group in groups for _ in range(group.count))
         if group.availability is None
     ]
-    liars = draw(st.sets(st.sampled_from(always_on))) if always_on else set()
+    malicious = draw(st.sets(st.sampled_from(always_on))) if always_on else set()
     return {
         "groups": groups,
         "wait_for": draw(st.integers(1, n_workers)),
@@ -511,7 +511,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "max_steps": draw(st.integers(1, 20)),
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "participants": draw(st.none() | st.integers(1, n_workers + 1)),
-        "attacks": [by(Flapping(on_s=1.0, off_s=1.5), *sorted(liars))] if liars else [],
+        "attacks": [by(Flapping(on_s=1.0, off_s=1.5), *sorted(malicious))] if malicious else [],
     }
 
 

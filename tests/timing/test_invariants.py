@@ -171,8 +171,8 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
             stops_at_s = members[worker].stops_at_s
             silent_s = [
                 attack.wakes_at_s
-                for attack, liars in setting["attacks"]
-                if isinstance(attack, Sleeper) and attack.then is None and worker in liars
+                for attack, malicious in setting["attacks"]
+                if isinstance(attack, Sleeper) and attack.then is None and worker in malicious
             ]
             assert min([*silent_s, *([] if stops_at_s is None else [stops_at_s])]) <= ending.time_s
     elif horizon_s is None:

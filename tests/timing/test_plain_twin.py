@@ -111,8 +111,8 @@ def test_the_event_loop_agrees_with_its_plain_twin(
     assert books.times_s == pytest.approx([step.time_s for step in expected], rel=1e-12)
 
 
-def plain_with_liars(
-    liars: dict[int, TimingAttack], n_workers: int, wait_for: int, tau: int, n_steps: int, seed: int
+def plain_with_attacks(
+    attacks: dict[int, TimingAttack], n_workers: int, wait_for: int, tau: int, n_steps: int, seed: int
 ) -> list[Step]:
     """Run the clock with malicious workers, a server that takes no time and no polyhedron updates."""
     computes_s, uploads_s = drawn_s(seed), drawn_s(seed, Stream.UPLOAD)
@@ -123,14 +123,14 @@ def plain_with_liars(
     now_s, active = 0.0, []
 
     def start(worker: int) -> None:
-        length_s = 0.0 if isinstance(liars.get(worker), Rushing) else computes_s(worker, jobs[worker])
+        length_s = 0.0 if isinstance(attacks.get(worker), Rushing) else computes_s(worker, jobs[worker])
         versions[worker] = len(steps)
         heappush(events, (now_s + length_s, worker, False))
 
     def send(worker: int) -> None:
-        sent_s, liar = now_s, liars.get(worker)
-        if isinstance(liar, Flapping):
-            while sent_s % (liar.on_s + liar.off_s) >= liar.on_s:
+        sent_s, attack = now_s, attacks.get(worker)
+        if isinstance(attack, Flapping):
+            while sent_s % (attack.on_s + attack.off_s) >= attack.on_s:
                 sent_s = 0.25 * (int(4 * sent_s) + 1)  # all lengths of the test are multiples of 0.25
         heappush(events, (sent_s + uploads_s(worker, jobs[worker]), worker, True))
         jobs[worker] += 1
@@ -144,8 +144,11 @@ def plain_with_liars(
                 send(worker)
         now_s, worker, arrives = heappop(events)
         if not arrives:
-            liar = liars.get(worker)
-            if isinstance(liar, SlowRolling) and len(steps) < versions[worker] + tau - 1 - liar.margin_steps:
+            attack = attacks.get(worker)
+            if (
+                isinstance(attack, SlowRolling)
+                and len(steps) < versions[worker] + tau - 1 - attack.margin_steps
+            ):
                 held.append(worker)
             else:
                 send(worker)
@@ -158,9 +161,9 @@ def plain_with_liars(
         steps.append(Step(now_s, active, [index - versions[member] for member in active]))
         ages = [age + 1 for age in ages]
         for worker in list(held):
-            liar = liars[worker]
-            assert isinstance(liar, SlowRolling)
-            if len(steps) >= versions[worker] + tau - 1 - liar.margin_steps:
+            attack = attacks[worker]
+            assert isinstance(attack, SlowRolling)
+            if len(steps) >= versions[worker] + tau - 1 - attack.margin_steps:
                 held.remove(worker)
                 send(worker)
         answered, active = active, []
@@ -169,7 +172,7 @@ def plain_with_liars(
     return steps
 
 
-LIARS: st.SearchStrategy[TimingAttack] = st.one_of(
+ATTACKS: st.SearchStrategy[TimingAttack] = st.one_of(
     st.just(Rushing()),
     st.builds(SlowRolling, margin_steps=st.integers(0, 3)),
     st.builds(Flapping, on_s=st.sampled_from([0.5, 2.0]), off_s=st.sampled_from([0.25, 1.5])),
@@ -178,25 +181,25 @@ LIARS: st.SearchStrategy[TimingAttack] = st.one_of(
 
 @settings(deadline=None, max_examples=80)
 @given(
-    liars=st.dictionaries(st.integers(0, 6), LIARS, max_size=7),
+    attacks=st.dictionaries(st.integers(0, 6), ATTACKS, max_size=7),
     n_workers=st.integers(1, 7),
     wait_for=st.integers(1, 7),
     tau=st.integers(1, 8),
     seed=st.integers(0, 99),
 )
 def test_malicious_workers_agree_with_their_plain_twin(
-    liars: dict[int, TimingAttack], n_workers: int, wait_for: int, tau: int, seed: int
+    attacks: dict[int, TimingAttack], n_workers: int, wait_for: int, tau: int, seed: int
 ) -> None:
     wait_for = min(wait_for, n_workers)
-    liars = {worker: attack for worker, attack in liars.items() if worker < n_workers}
-    expected = plain_with_liars(liars, n_workers, wait_for, tau, 30, seed)
+    attacks = {worker: attack for worker, attack in attacks.items() if worker < n_workers}
+    expected = plain_with_attacks(attacks, n_workers, wait_for, tau, 30, seed)
     _, books = simulate(
         [workers(DELAY, count=n_workers, upload=DELAY)],
         wait_for=wait_for,
         tau=tau,
         seed=seed,
         max_steps=30,
-        attacks=[by(attack, worker) for worker, attack in liars.items()],
+        attacks=[by(attack, worker) for worker, attack in attacks.items()],
     )
     assert books.active == [step.active for step in expected]
     assert books.staleness == [step.staleness for step in expected]

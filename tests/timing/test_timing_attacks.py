@@ -55,10 +55,12 @@ def test_who_rushes_sits_in_every_active_set() -> None:
 def test_who_rushes_and_makes_its_calls_is_no_faster_than_they_are() -> None:
     # 5 s of arithmetic, 10 calls of 1 s on 5 lanes, 1 s of upload
     attacks = {8: (), 3: (by(Rushing(skip_calls=False), 0),), 1: (by(Rushing(), 0),)}
-    for length_s, liars in attacks.items():
+    for length_s, malicious in attacks.items():
         group = workers(5.0, **upload(1.0))
         latency = Constant(value_s=1.0)
-        ending, books = simulate([group], wait_for=1, cost=COST, latency=latency, max_steps=2, attacks=liars)
+        ending, books = simulate(
+            [group], wait_for=1, cost=COST, latency=latency, max_steps=2, attacks=malicious
+        )
         assert books.times_s == [length_s, 2 * length_s]
         assert ending.report.llm_calls == (0 if length_s == 1 else 20)
         assert books.skipped == ([(0, 0), (0, 1)] if length_s == 1 else [])

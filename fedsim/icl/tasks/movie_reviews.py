@@ -1,6 +1,6 @@
 """Fetch labelled movie reviews: ``python -m fedsim.icl.tasks.movie_reviews [-o FILE] [--archive FILE]``.
 
-The reviews lie in the source distribution of the Python package vaderSentiment 3.3.2, which is taken from the
+The reviews are in the source distribution of the Python package vaderSentiment 3.3.2, which is taken from the
 package index with pip, or from ``--archive``. Each of 10,605 sentences of film critics on rotten.tomatoes.com
 carries the mean of the ratings of at least 20 people, from -4 to 4. The clear ones (mean rating at least 1
 from 0) become a task of two classes: 0 negative, 1 positive. One in five, told by a hash, is for testing.

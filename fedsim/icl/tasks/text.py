@@ -35,8 +35,8 @@ class TextTask(Task):
 
     The data are either a `file` (JSONL or CSV, columns as in `fedsim.icl.tasks.text_files`) or a task of
     `glue`. A scenario names the file relative to itself. Loading it puts the absolute path and the SHA-256 of
-    the file in their places: the resolved scenario that lies with the results runs from any folder, holds no
-    text, and refuses data that have changed since. Where the data lie elsewhere, as on another machine, name
+    the file in their places: the resolved scenario beside the results runs from any folder, holds no
+    text, and refuses data that have changed since. Where the data are elsewhere, as on another machine, name
     them anew: ``--set problem.task.file=PATH``.
 
     Clients take their rows of a class one after the other from one shuffle of the run: `train_per_class`

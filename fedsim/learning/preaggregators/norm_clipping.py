@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class NormClipping(Preaggregator):
     """Shortens every message's difference from the consensus to a radius.
 
-    It bounds what one row can do to a mean, by radius / m, and does not find out who lies.
+    It bounds what one row can do to a mean, by radius / m, and does not find out which rows are forged.
 
     Source: Sun et al., "Can you really backdoor federated learning?", arXiv 1911.07963, 2019, the norm
     thresholding of updates, for the fixed radius. Andrew et al., "Differentially private learning with

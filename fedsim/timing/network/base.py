@@ -59,7 +59,7 @@ class Carrier(Protocol):
 
 
 class Network(Part):
-    """What lies between the workers' own access lines and the server."""
+    """What is between the workers' own access lines and the server."""
 
     @abstractmethod
     def open(self, env: simpy.Environment, streams: Streams, groups: Sequence[int]) -> Carrier | None:
