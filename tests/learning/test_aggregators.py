@@ -1,4 +1,4 @@
-"""Coordinate-wise, clipping and regularised aggregators: values by hand, slow twins, reach of Byzantine rows."""
+"""Coordinate-wise, clipping and regularised aggregators: by hand, slow twins, reach of Byzantine rows."""
 
 from __future__ import annotations
 
