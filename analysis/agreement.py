@@ -94,7 +94,7 @@ MEASURES = {"spearman": spearman, "kendall": kendall}
 
 
 def ranks(held: Sequence[HeldOut], floor: float) -> pd.DataFrame:
-    """Return a row a split, predictor, quantity and measure: the rank correlation and its interval.
+    """Return a row per split, predictor, quantity and measure: the rank correlation and its interval.
 
     ``loss`` is a prompt's loss, ``loss_within_workers`` the same less the mean over the worker's prompts
     (which are about the same queries: what a run has to rank), ``margin`` the log-odds of each answer.
@@ -131,7 +131,7 @@ def bootstrapped(sample: Sample, quantity: str, measure: str) -> dict[str, float
 
 
 def calibration(held: Sequence[HeldOut]) -> pd.DataFrame:
-    """Return a row a split and predictor: how far predicted probabilities are from the model's own.
+    """Return a row per split and predictor: how far predicted probabilities are from the model's own.
 
     ``brier`` is the mean over answers of the squared difference, summed over labels; ``ece``, the expected
     calibration error, is the mean over answers of ``|predicted - real|`` in their bin of `reliability`;
@@ -158,7 +158,8 @@ def calibration(held: Sequence[HeldOut]) -> pd.DataFrame:
 
 
 def reliability(held: Sequence[HeldOut]) -> pd.DataFrame:
-    """Return a row a split, predictor and bin: mean predicted and mean real probability of the answers in it.
+    """Return a row per split, predictor and bin: mean predicted and mean real probability of the answers in
+    it.
 
     Bins have equal width. Every label but the first counts: with two labels that is the positive one alone.
     """
@@ -182,7 +183,7 @@ def _bins(predicted: Floats, real: Floats) -> pd.DataFrame:
 
 
 def prompts(held: Sequence[HeldOut], floor: float) -> pd.DataFrame:
-    """Return a row a split and prompt: its worker, its real loss, and ``loss_<predictor>`` for each."""
+    """Return a row per split and prompt: its worker, its real loss, and ``loss_<predictor>`` for each."""
     return pd.concat(
         [
             pd.DataFrame(

@@ -51,7 +51,7 @@ class Interval:
 def bootstrap_interval(
     values: Sequence[float] | pd.Series[float] | Floats, statistic: Callable[..., Any] = np.mean
 ) -> Interval:
-    """Return a number worked out from independent values, one a seed, with its BCa interval.
+    """Return a number worked out from independent values, one per seed, with its BCa interval.
 
     Values that are all equal have an interval of zero width. Where the correction for skewness is undefined,
     as for a number that does not move when one value is left out, the plain percentile interval stands.
@@ -104,7 +104,7 @@ def probability_of_improvement(
     resampling cannot tell what it has not seen.
 
     Args:
-        ours: one value a run; its index is the seed where runs are paired.
+        ours: one value per run; its index is the seed where runs are paired.
         theirs: the same of the other method; as many or not.
         pair: compare runs of one seed with each other; runs without a partner are left out.
 

@@ -26,7 +26,7 @@ PROFILE = Path(__file__).parents[1] / "scenarios" / "profiles" / "llm_latency.cs
 PROBABILITIES = (0.5, 0.9, 0.99)
 
 # Time to first token (s) at PROBABILITIES, hosted Llama-2 70B chat, 550 tokens in, 5 requests at once, about
-# 150 requests an endpoint; between two samples, the larger one. Source: ray-project/llmperf-leaderboard
+# 150 requests per endpoint; between two samples, the larger one. Source: ray-project/llmperf-leaderboard
 # (Apache-2.0), raw data of December 2023.
 STEADY = {
     "anyscale_70b": (0.21, 0.32, 0.49),
@@ -64,7 +64,7 @@ def fit_lognormal(quantiles_s: Sequence[float], probabilities: Sequence[float]) 
 
 
 def latency_profile() -> pd.DataFrame:
-    """Return one row an endpoint, and a first row for the three steady ones pooled.
+    """Return one row per endpoint, and a first row for the three steady ones pooled.
 
     The pooled quantiles are geometric means over the steady endpoints: the fit to them is the fit to all nine
     points at once, and no endpoint counts more because it is slow. The residual in that row is about the

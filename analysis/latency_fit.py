@@ -32,7 +32,7 @@ LARGEST_LINEAR = 10
 
 
 def table(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]]) -> pd.DataFrame:
-    """Return the points of the plot: `probability`, `measured`, and a column of seconds a law.
+    """Return the points of the plot: `probability`, `measured`, and a column of seconds per law.
 
     The i-th least of n delays stands at the probability (i - 0.5) / n.
 
@@ -45,7 +45,7 @@ def table(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]
 
 
 def figure(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]]) -> Figure:
-    """Draw measured delays (up) against the quantiles of each law (across), a panel a law.
+    """Draw measured delays (up) against the quantiles of each law (across), a panel per law.
 
     Points on the line agree; the axes are logarithmic where the delays differ by more than ten times. The
     panels are in the order of `quantiles_s`.

@@ -1,4 +1,4 @@
-"""What figures with a panel a run share: which runs are drawn, and what a panel is called."""
+"""What figures with a panel per run share: which runs are drawn, and what a panel is called."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float] | pd.Series[float]) -> Estimate:
-    """Return the mean of independent values, one a seed, with its 95 % t interval.
+    """Return the mean of independent values, one per seed, with its 95 % t interval.
 
     A NaN among the values makes the whole estimate NaN: leaving it out is a decision for the caller.
 
@@ -61,7 +61,7 @@ def estimate(values: Sequence[float] | pd.Series[float]) -> Estimate:
 
 
 def saving_percent(method: pd.Series[float], baseline: pd.Series[float]) -> pd.Series[float]:
-    """Return what the method saves against the baseline, in percent, one value a pair.
+    """Return what the method saves against the baseline, in percent, one value per pair.
 
     The runs are paired by their index (the seed, or the scenario and the seed): 100 (1 - method / baseline).
     Negative where the method needs more than the baseline. Runs without a partner are left out; a pair with

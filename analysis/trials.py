@@ -52,10 +52,10 @@ DEFAULT = "loss_consensus"
 
 
 def measured(trials: pd.DataFrame, keys: Sequence[str], measure: str) -> pd.DataFrame:
-    """Return a row a trial and measure: `keys`, `seed`, `measure`, `value`, and whether it is `drawn`.
+    """Return a row per trial and measure: `keys`, `seed`, `measure`, `value`, and whether it is `drawn`.
 
     Args:
-        trials: a row a trial.
+        trials: a row per trial.
         keys: the columns that say at which place of the study a trial is.
         measure: the one that is drawn.
 
@@ -83,7 +83,7 @@ def check_single(trials: pd.DataFrame, keys: Sequence[str]) -> None:
     twice = trials[trials.duplicated([*keys, "seed"])]
     if len(twice):
         where = ", ".join(f"{key} {twice.iloc[0][key]}" for key in (*keys, "seed"))
-        raise InputError(f"{where}: there are several runs, expected one a seed")
+        raise InputError(f"{where}: there are several runs, expected one per seed")
 
 
 def damaged(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -107,7 +107,7 @@ def damaged(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def estimates(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return a row a group of `keys`: `mean, mean_low, mean_high` of `value`, and how many `runs`.
+    """Return a row per group of `keys`: `mean, mean_low, mean_high` of `value`, and how many `runs`.
 
     The bounds are those of the 95 % interval over seeds. Where a run diverged, so that it has no value, all
     three are NaN: leaving it out would hide the worst; `runs_measured` have one.

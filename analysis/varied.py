@@ -17,7 +17,7 @@ def with_settings(runs: pd.DataFrame) -> pd.DataFrame:
     has no column of its own, it holds the address of the run.
 
     Args:
-        runs: one row a run, with `method`; columns with a dot in their name are settings.
+        runs: one row per run, with `method`; columns with a dot in their name are settings.
 
     Returns:
         The runs in order of scenario, and of the values of the settings that vary.

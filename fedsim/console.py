@@ -94,7 +94,7 @@ def show_tally(tally: Tally) -> None:
 
 
 def show_outcomes(outcomes: list[Outcome]) -> None:
-    """Print one line a run."""
+    """Print one line per run."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("scenario", "variant", "seed", "ended"):
         table.add_column(column)

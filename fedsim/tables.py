@@ -22,7 +22,7 @@ WORKER_ACTIVITIES = [activity for activity in Activity if activity is not Activi
 
 
 def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
-    """Return a row a server step and one for the start; counters are cumulative, measurements may be null."""
+    """Return a row per server step and one for the start; counters are cumulative, some measurements null."""
     table = pd.DataFrame(rows)
     tokens = zip(table.tokens_in, table.tokens_out, table.tokens_cached, strict=True)
     cost = [llm.price(*counts) for counts in tokens]
@@ -34,7 +34,7 @@ def steps(rows: list[dict[str, Any]], llm: LlmProvider) -> pd.DataFrame:
 
 
 def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
-    """Return a row a worker: its group, jobs, and seconds by activity."""
+    """Return a row per worker: its group, jobs, and seconds by activity."""
     n_workers = len(ending.jobs)
     if scenario.algorithm.centralised:
         names, malicious = [scenario.workers[0].name], [False]
@@ -59,7 +59,7 @@ def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
 
 
 def spans(ending: Ending) -> pd.DataFrame:
-    """Return a row a stretch of one activity, in order of time."""
+    """Return a row per stretch of one activity, in order of time."""
     server = len(ending.jobs)
     table = pd.DataFrame(
         [
@@ -82,7 +82,7 @@ def links(ending: Ending) -> pd.DataFrame:
 
 
 def tickets(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    """Return a row a ticket that the server has taken, in the order in which it took them.
+    """Return a row per ticket that the server has taken, in the order in which it took them.
 
     `kind` says what became of it: ``active`` (used by server step `step`), ``drained`` (handed in at the
     barrier of the polyhedron update after that step) or ``inner`` (an inner round of that update).

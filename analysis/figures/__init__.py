@@ -74,7 +74,7 @@ FIGURES = {
         study=_ROBUSTNESS,
     ),
     "rate_limit": Entry(
-        "analysis.figures.rate_limit", "time against requests a minute, and where workers stop helping"
+        "analysis.figures.rate_limit", "time against requests per minute, and where workers stop helping"
     ),
     "topology": Entry("analysis.figures.topology", "the network as a graph, links coloured by utilisation"),
     "queue": Entry("analysis.figures.queue", "calls that wait at the LLM service, over time"),

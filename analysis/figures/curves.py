@@ -1,6 +1,6 @@
 """Test accuracy and cross-entropy of the methods against server iterations and against simulated time.
 
-A row of panels a task; a line is the mean over the seeds and its band one standard deviation to both sides.
+A row of panels per task; a line is the mean over the seeds and its band one standard deviation to both sides.
 The evaluations of a run are joined by straight lines; a run counts between its first and its last evaluation
 and nowhere else, and a line is drawn only where at least half of the method's runs count.
 
@@ -33,12 +33,12 @@ _TIME_POINTS = 201
 
 
 def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines: a row a task, metric, axis, method and place `x` on the axis.
+    """Return the lines: a row per task, metric, axis, method and place `x` on the axis.
 
     Args:
-        runs: one row a run; says which method a run belongs to.
-        steps: one row a server step, with `step`, `time_s`, `loss` and `accuracy` (a fraction), the last two
-            null where the model was not evaluated.
+        runs: one row per run; says which method a run belongs to.
+        steps: one row per server step, with `step`, `time_s`, `loss` and `accuracy` (a fraction), the last
+            two null where the model was not evaluated.
 
     Returns:
         `task, metric, axis, method, x, mean, deviation, runs`: `x` in steps or seconds, `runs` the number of
@@ -59,7 +59,7 @@ def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
-    """Draw the lines of `table`: four panels a task, each metric against iterations and against time."""
+    """Draw the lines of `table`: four panels per task, each metric against iterations and against time."""
     lines = table(runs, steps)
     tasks = style.in_order(lines["task"], style.TASKS)
     methods = style.in_order(lines["method"], style.METHODS)
@@ -82,7 +82,7 @@ def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
 
 
 def _lines(evaluated: pd.DataFrame, metric: str) -> Iterator[pd.DataFrame]:
-    """Yield the lines of one metric: one a task, axis and method."""
+    """Yield the lines of one metric: one per task, axis and method."""
     for task, of_task in evaluated.groupby("scenario"):
         end_s = of_task["time_s"].max()
         for method, of_method in of_task.groupby("method"):

@@ -33,10 +33,10 @@ _GROUP_WIDTH = 0.84  # of the distance between two tasks
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a task and method: hours in all and by activity, and the saving over cenDBT in percent.
+    """Return a row per task and method: hours in all and by activity, and the saving over cenDBT in percent.
 
     Args:
-        runs: one row a run, with `simulated_time_s` and `seconds_<activity>`.
+        runs: one row per run, with `simulated_time_s` and `seconds_<activity>`.
 
     Raises:
         InputError: a column is missing, two runs share a seed, or the activities of a run do not add up.

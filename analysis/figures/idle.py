@@ -1,10 +1,10 @@
 """Where each worker's time goes: its activities as shares of the run, the methods side by side.
 
-A row of panels a scenario (and a setting, where one is varied in it), a column a method, a bar a worker. On
-the left stand the activities in which a worker is busy with a job, on the right those in which it is idle: it
-queues at the LLM service, waits for the server, holds an answer back, or is down. Shares are means over the
-seeds; the whisker is the 95 % interval of the border between busy and idle. The title of a panel tells the
-mean length of a run: equal shares of a shorter run are fewer seconds.
+A row of panels per scenario (and a setting, where one is varied in it), a column per method, a bar per
+worker. On the left stand the activities in which a worker is busy with a job, on the right those in which it
+is idle: it queues at the LLM service, waits for the server, holds an answer back, or is down. Shares are
+means over the seeds; the whisker is the 95 % interval of the border between busy and idle. The title of a
+panel tells the mean length of a run: equal shares of a shorter run are fewer seconds.
 
 Where there are too many workers, a bar is the mean of a group of them; where there are too many groups or
 scenarios, it is the mean of all workers of a scenario. Malicious workers of a group have a bar of their own.
@@ -48,11 +48,11 @@ _PANEL = [*_LINE, "method"]
 
 
 def table(runs: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:
-    """Return the bars: a row a scenario, setting, method and bar.
+    """Return the bars: a row per scenario, setting, method and bar.
 
     Args:
-        runs: one row a run, with `simulated_time_s`.
-        workers: one row a worker of a run: `run_id, worker, group, malicious` and `seconds_<activity>`.
+        runs: one row per run, with `simulated_time_s`.
+        workers: one row per worker of a run: `run_id, worker, group, malicious` and `seconds_<activity>`.
 
     Returns:
         `scenario, setting, method, bar, level, workers` (how many the bar stands for), `runs`, `time_s` (mean

@@ -41,10 +41,10 @@ _NEEDED = "accuracies of several methods or settings with equal workers, network
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a line and setting: its time, quality and cost, and whether another one beats it.
+    """Return a row per line and setting: its time, quality and cost, and whether another one beats it.
 
     Args:
-        runs: one row a run; methods or settings vary.
+        runs: one row per run; methods or settings vary.
 
     Returns:
         `method, line, setting, runs`; the means `time_s, accuracy_percent, llm_calls, cost`, each with its

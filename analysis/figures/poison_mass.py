@@ -1,6 +1,6 @@
 """Probability mass that honest workers put on poisoned demonstrations of shared pools, over simulated time.
 
-A panel a task, a line an attack: the mean over seeds, with its 95 % interval as a band. The dashed line is
+A panel per task, a line per attack: the mean over seeds, with its 95 % interval as a band. The dashed line is
 the share of candidates that are poisoned, which is the mass under a uniform q: below it the upper level has
 learned to avoid poison, above it to show it. Evaluations of a run are joined by straight lines; a line ends
 with the first of its runs that ends, since a mean over fewer runs would jump.
@@ -34,10 +34,10 @@ _GREY = "#555555"
 
 
 def table(attacked_steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines: a row a task, attack and time.
+    """Return the lines: a row per task, attack and time.
 
     Args:
-        attacked_steps: a row a server step of the attacked runs, with `task`, `attack`, `seed`, `run_id`,
+        attacked_steps: a row per server step of the attacked runs, with `task`, `attack`, `seed`, `run_id`,
             `time_s`, `poison_mass` and `poison_share`, the last two null where the model was not evaluated.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Loss or accuracy of honest workers against the share of malicious ones: a panel an attack.
+"""Loss or accuracy of honest workers against the share of malicious ones: a panel per attack.
 
 A line is a defence, a point the mean over seeds, a whisker its 95 % t interval; the lines stand a little
 apart, so that the whiskers do not hide each other. A hollow point marks where a rule was told fewer malicious
@@ -36,10 +36,10 @@ _APART = 1.8
 
 
 def table(runs: pd.DataFrame, measure: str = "") -> pd.DataFrame:
-    """Return a row an attack, defence, fraction and measure: the mean over seeds and its interval.
+    """Return a row per attack, defence, fraction and measure: the mean over seeds and its interval.
 
     Args:
-        runs: one row a run; `attacks.<place>.fraction` varies; variants are defences.
+        runs: one row per run; `attacks.<place>.fraction` varies; variants are defences.
         measure: the one that is drawn, of `trials.MEASURES`; the first that the runs have if not given.
 
     Returns:

@@ -1,6 +1,6 @@
 """Calls that wait at the LLM service, over simulated time.
 
-A panel a variant (and a service, where groups of workers have one each): how many calls wait for a place
+A panel per variant (and a service, where groups of workers have one each): how many calls wait for a place
 there, and thinner how many are being answered; a call that was refused waits at its worker and stands in no
 queue. With one seed a line is the exact number at every instant. With several it is the median over seeds,
 and the band reaches from the lowest of them to the highest; each seed is averaged over short stretches of
@@ -57,11 +57,11 @@ _OUTAGE = re.compile(r"llm\.outages\.(\d+)\.start_s")
 
 
 def table(runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None = None) -> pd.DataFrame:
-    """Return the lines: a row a panel and stretch of time (one seed: a row a change).
+    """Return the lines: a row per panel and stretch of time (one seed: a row per change).
 
     Args:
-        runs: one row a run, with `simulated_time_s`.
-        queue: one row a change: `run_id, service, time_s, queued, serving`.
+        runs: one row per run, with `simulated_time_s`.
+        queue: one row per change: `run_id, service, time_s, queued, serving`.
         seed: the only one to draw; None draws all.
 
     Returns:

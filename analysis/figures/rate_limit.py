@@ -1,11 +1,11 @@
-"""Time against the requests that an LLM service lets in a minute: where adding workers stops helping.
+"""Time against the requests that an LLM service lets in per minute: where adding workers stops helping.
 
-A column of panels a method. Above: the simulated time until the budget is spent, against the limit, a line a
-number of workers; below that, where runs have a target, the time until it is first reached. The thin dotted
-lines are what the limit alone imposes, the calls that the server has counted over the limit: a bound, worked
-out from both and not fitted to anything. A service that lets a burst in when it starts can pass it by the
-seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates a minute against the number of
-workers, a line a limit, with the same bound. Where lines coincide, more workers do not help.
+A column of panels per method. Above: the simulated time until the budget is spent, against the limit, a line
+per number of workers; below that, where runs have a target, the time until it is first reached. The thin
+dotted lines are what the limit alone imposes, the calls that the server has counted over the limit: a bound,
+worked out from both and not fitted to anything. A service that lets a burst in when it starts can pass it by
+the seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates per minute against the
+number of workers, a line per limit, with the same bound. Where lines coincide, more workers do not help.
 Points are means over seeds, whiskers their 95 % intervals; where a run never reached its target, its point
 has no mean and is left out. A service without a limit stands at the right end.
 
@@ -46,10 +46,10 @@ _BOUND_LOOK: dict[str, Any] = {"linestyle": (0, (1, 2)), "linewidth": 0.8, "zord
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a method, limit, number of workers and measure: the mean over seeds and its interval.
+    """Return a row per method, limit, number of workers and measure: the mean over seeds and its interval.
 
     Args:
-        runs: one row a run, with `llm.requests_per_minute` (null: no limit) and `n_workers`.
+        runs: one row per run, with `llm.requests_per_minute` (null: no limit) and `n_workers`.
 
     Returns:
         `method, requests_per_minute, n_workers, measure, mean, mean_low, mean_high, runs, runs_measured`.
@@ -114,7 +114,7 @@ def figure(runs: pd.DataFrame) -> Figure:
             n_workers = sorted(rows["n_workers"].unique())
             _ticks(panel, n_workers, n_workers)
             panel.set_xlabel("Workers ($R$)")
-        panels[-1, 0].set_ylabel("Worker updates a minute")
+        panels[-1, 0].set_ylabel("Worker updates per minute")
         _legend(panels[-1, -1], "requests\na minute", bounded=True)
         for panel, method in zip(panels[0], methods, strict=True):
             panel.set_title(style.method_name(method), loc="left", fontweight="bold")
@@ -163,7 +163,7 @@ def _places(values: pd.Series[float], all_values: pd.Series[float]) -> list[floa
 def _limits_below(axes: Axes, limits: pd.Series[float]) -> None:
     ordered = pd.Series(sorted(limits.unique()))
     _ticks(axes, _places(ordered, ordered), ordered)
-    axes.set_xlabel("Requests a minute")
+    axes.set_xlabel("Requests per minute")
 
 
 def _ticks(axes: Axes, places: Sequence[float], values: Iterable[float]) -> None:

@@ -1,10 +1,10 @@
 """What psi buys and what it costs: the regularised options against their weight, with and without attack.
 
-A row of panels a task; the first column without attack (the price), a column an attack (what it buys). A line
-is an option: R1, sign terms in the outer steps alone, the inner loop as printed; R3, clipped contributions in
-the inner loop alone; R4, signs in the inner loop alone; or R1 and R3 together. Points are means over seeds,
-whiskers their 95 % intervals. The dashed line is the algorithm without psi, its interval the grey band. The
-first column has a scale of its own: the price is small beside what attacks cost.
+A row of panels per task; the first column without attack (the price), a column per attack (what it buys). A
+line is an option: R1, sign terms in the outer steps alone, the inner loop as printed; R3, clipped
+contributions in the inner loop alone; R4, signs in the inner loop alone; or R1 and R3 together. Points are
+means over seeds, whiskers their 95 % intervals. The dashed line is the algorithm without psi, its interval
+the grey band. The first column has a scale of its own: the price is small beside what attacks cost.
 
 Source: ours; the weight is lambda of Li et al., "RSA", AAAI 2019, Theorems 1 and 2: too small does not bind
 the workers to z, too large lets a minority pin z where honest workers disagree.
@@ -32,10 +32,10 @@ _APART = 0.06
 
 
 def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame:
-    """Return a row a task, attack, option, psi and measure: the mean over seeds and its interval.
+    """Return a row per task, attack, option, psi and measure: the mean over seeds and its interval.
 
     Args:
-        attacked: a row a trial, with `psi`; `defence` is the option, or ``none`` where psi is 0.
+        attacked: a row per trial, with `psi`; `defence` is the option, or ``none`` where psi is 0.
         measure: the one that is drawn, of `trials.MEASURES`.
 
     Returns:

@@ -1,9 +1,9 @@
-"""Loss and accuracy of honest workers against the share of malicious ones: a line a defence.
+"""Loss and accuracy of honest workers against the share of malicious ones: a line per defence.
 
-A row of panels a task, a column an attack in one setting. A point is the mean over seeds, a whisker its 95 %
-interval; the lines stand a little apart, so that the whiskers do not hide each other. At zero stand the runs
-without attack, the same for all attacks of a setting. A rule with a setting `f` is told the true number of
-malicious workers; a hollow point marks where it cannot be told so many.
+A row of panels per task, a column per attack in one setting. A point is the mean over seeds, a whisker its 95
+% interval; the lines stand a little apart, so that the whiskers do not hide each other. At zero stand the
+runs without attack, the same for all attacks of a setting. A rule with a setting `f` is told the true number
+of malicious workers; a hollow point marks where it cannot be told so many.
 
 Source: ours; the paper shows no experiment with malicious workers.
 """
@@ -28,11 +28,11 @@ _APART = 1.6
 
 
 def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame:
-    """Return a row a task, attack, defence, fraction and measure: the mean over seeds and its interval.
+    """Return a row per task, attack, defence, fraction and measure: the mean over seeds and its interval.
 
     Args:
-        attacked: a row a trial, with `setting`, what else was varied, and `understated`: whether the rule was
-            told fewer malicious workers than there are.
+        attacked: a row per trial, with `setting`, what else was varied, and `understated`: whether the rule
+            was told fewer malicious workers than there are.
         measure: the one that is drawn, of `trials.MEASURES`.
 
     Returns:

@@ -1,9 +1,9 @@
 """Attack against defence: the damage done, and the worst of all attacks in the last column.
 
-A panel a task, a row a defence, a column an attack. A cell holds the mean over seeds of what the attack costs
-against the same defence without it, and the half-width of its 95 % interval; more is worse. The first column,
-without colour, is the measure without attack: what the defence itself costs. The last column repeats the
-attack with the largest mean. Where one cell explodes the colours end at a cap, which the scale states;
+A panel per task, a row per defence, a column per attack. A cell holds the mean over seeds of what the attack
+costs against the same defence without it, and the half-width of its 95 % interval; more is worse. The first
+column, without colour, is the measure without attack: what the defence itself costs. The last column repeats
+the attack with the largest mean. Where one cell explodes the colours end at a cap, which the scale states;
 ``div.`` stands where a run diverged.
 
 Source: ours; the paper shows no experiment with malicious workers.
@@ -32,10 +32,10 @@ _EXPLODES = 4.0
 
 
 def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame:
-    """Return a row a task, defence, column of the picture and measure.
+    """Return a row per task, defence, column of the picture and measure.
 
     Args:
-        attacked: a row a trial; those of one attack have one fraction.
+        attacked: a row per trial; those of one attack have one fraction.
         measure: the one that is drawn, of `trials.MEASURES`.
 
     Returns:

@@ -39,10 +39,10 @@ _APART = 1.04
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a line and number of workers: median and restricted mean time to the target.
+    """Return a row per line and number of workers: median and restricted mean time to the target.
 
     Args:
-        runs: one row a run; `n_workers` varies, and the scenario has a target.
+        runs: one row per run; `n_workers` varies, and the scenario has a target.
 
     Returns:
         `method, line, n_workers`, the fields of `survival.TimeToTarget`, and `censored`. Infinite: not

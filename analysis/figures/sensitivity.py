@@ -1,6 +1,6 @@
 """Where AsynDBT saves time and where it loses: its saving over cenDBT and SDBT, one setting varied at a time.
 
-A column of panels a varied setting. The upper row shows the saving in simulated time for the whole run, the
+A column of panels per varied setting. The upper row shows the saving in simulated time for the whole run, the
 lower row the saving in the time until the target loss is first reached; below zero AsynDBT is the slower
 one. A point is the mean over pairs of runs that share scenario and seed, a whisker its 95 % interval. Runs
 that never reach the target have no such time, and a baseline that stands at the target when it starts leaves
@@ -48,10 +48,10 @@ _STUDIES = {
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a study, value, measure and baseline: AsynDBT's saving in percent and its interval.
+    """Return a row per study, value, measure and baseline: AsynDBT's saving in percent and its interval.
 
     Args:
-        runs: one row a run, with `study` (the name of a panel) and `value` (its place in the panel).
+        runs: one row per run, with `study` (the name of a panel) and `value` (its place in the panel).
 
     Returns:
         `study, value, measure, baseline, saving_percent, saving_percent_low, saving_percent_high, pairs,

@@ -1,6 +1,6 @@
 """What AsynDBT gains over SDBT as one setting varies: time saved on equal work, and time to a target.
 
-A column of panels a varied setting. Above: what a method saves against SDBT in simulated time for the same
+A column of panels per varied setting. Above: what a method saves against SDBT in simulated time for the same
 number of worker updates; the line of SDBT itself is at zero, and a method below it is slower. These runs are
 of the clock alone, which no learned value moves, so that there may be very many workers. Below: the simulated
 time until the scenario's target is first reached, from runs that learn; where there are more workers than can
@@ -52,17 +52,17 @@ _BOUND: dict[str, Any] = {"linestyle": "", "marker": "^", "markersize": 4.5, "ma
 
 
 def table(timed: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a study, value, measure and method: the mean over seeds and its interval.
+    """Return a row per study, value, measure and method: the mean over seeds and its interval.
 
     Args:
-        timed: one row a run of the clock alone, with `study` (the name of a panel), `value` (its place in the
-            panel), `simulated_time_s` and `worker_updates`.
-        tuned: one row a run that learned, with `study`, `value`, `simulated_time_s` and `time_to_target_s`
+        timed: one row per run of the clock alone, with `study` (the name of a panel), `value` (its place in
+            the panel), `simulated_time_s` and `worker_updates`.
+        tuned: one row per run that learned, with `study`, `value`, `simulated_time_s` and `time_to_target_s`
             (null where the target was not reached).
 
     Returns:
         `study, value, measure, method, mean, mean_low, mean_high, runs, reached`. By ``saving_percent`` a
-        method is compared with SDBT, in time a worker update: a run ends with a whole step, and so up to a
+        method is compared with SDBT, in time per worker update: a run ends with a whole step, and so up to a
         step's updates after the last that it was asked for. By ``time_to_target_s`` `reached` of `runs` runs
         got to the target; where some did not, `mean` is a lower bound and has no interval.
 

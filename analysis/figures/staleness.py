@@ -1,10 +1,10 @@
 """How stale the messages are that the server steps with: a histogram for each S, with the bound tau.
 
-A panel a line, a colour its method; where tau varies, a panel each. A bar is the share of the messages used
-in server steps that were that many steps old, at the mean over seeds, with its 95 % t interval; shares are
-between 0 and 100, which an interval is not held to. The dashed line is tau: a message is at most tau - 1
-steps old. The number is the mean staleness with its interval. Needs runs with `record.spans = true`, which
-keep every message.
+A panel per line, in the colour of its method; where tau varies, a panel each. A bar is the share of the
+messages used in server steps that were that many steps old, at the mean over seeds, with its 95 % t interval;
+shares are between 0 and 100, which an interval is not held to. The dashed line is tau: a message is at most
+tau - 1 steps old. The number is the mean staleness with its interval. Needs runs with `record.spans = true`,
+which keep every message.
 
 Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026), Algorithm 1 (S and tau); the picture is ours.
 """
@@ -34,11 +34,11 @@ _MOST_ACROSS = 2
 
 
 def table(runs: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a line, tau and staleness: the share of the messages used, and its interval.
+    """Return a row per line, tau and staleness: the share of the messages used, and its interval.
 
     Args:
-        runs: one row a run.
-        tickets: one row a message that the server has taken, of the runs that kept them.
+        runs: one row per run.
+        tickets: one row per message that the server has taken, of the runs that kept them.
 
     Returns:
         `method, line, tau` (missing where it does not vary, so that results do not tell it, or where the
@@ -101,7 +101,7 @@ def figure(runs: pd.DataFrame, tickets: pd.DataFrame) -> Figure:
 
 
 def _rows(place: dict[str, Any], counts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of one line and tau; `counts` has a row a run and a column a staleness."""
+    """Return the rows of one line and tau; `counts` has a row per run and a column per staleness."""
     percent = 100 * counts.div(counts.sum(axis=1), axis=0)
     ages = (percent * percent.columns.to_numpy()).sum(axis=1) / 100
     mean = estimate(ages).columns("mean_staleness")

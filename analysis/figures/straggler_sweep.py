@@ -1,9 +1,10 @@
 """What AsynDBT saves against SDBT in simulated time: against the stragglers' factor and their number.
 
-A column of panels a number of stragglers. Above: the saving for equal work, in time a worker update; below,
-where runs have a target: the saving in time until it is first reached. The line of SDBT itself is at zero;
-below it a method is slower. A point is the mean over runs paired by seed, a whisker its 95 % t interval. A
-hollow point leaves out pairs of which one run never reached the target; the table has their number.
+A column of panels per number of stragglers. Above: the saving for equal work, in time per worker update;
+below, where runs have a target: the saving in time until it is first reached. The line of SDBT itself is at
+zero; below it a method is slower. A point is the mean over runs paired by seed, a whisker its 95 % t
+interval. A hollow point leaves out pairs of which one run never reached the target; the table has their
+number.
 
 Source: ours; the paper reports one straggler setting only.
 """
@@ -37,10 +38,10 @@ _MEASURES = {
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a measure, line, number of stragglers and factor: the saving and its interval.
+    """Return a row per measure, line, number of stragglers and factor: the saving and its interval.
 
     Args:
-        runs: one row a run; `workers.<group>.slow_down` varies, and perhaps `workers.<group>.count`.
+        runs: one row per run; `workers.<group>.slow_down` varies, and perhaps `workers.<group>.count`.
 
     Returns:
         `measure, method, line, stragglers, straggler_factor, saving_percent, saving_percent_low,

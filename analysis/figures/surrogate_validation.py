@@ -41,11 +41,11 @@ def table(
     """Return everything that is drawn: `panel, series, x, y, low, high, count`.
 
     Args:
-        prompts: a row a held-out prompt, with `split`, `loss_real` and `loss_fitted`.
-        ranks: a row a split, predictor, quantity and measure, with `value`, `low`, `high` and `prompts`.
-        reliability: a row a split, predictor and bin, with `predicted`, `real` and `answers`.
-        runs: a row a run, with `run_id` and `answered` ("real" or "fitted").
-        steps: a row a server step, with `run_id`, `step` and `loss` (null where not evaluated).
+        prompts: a row per held-out prompt, with `split`, `loss_real` and `loss_fitted`.
+        ranks: a row per split, predictor, quantity and measure, with `value`, `low`, `high` and `prompts`.
+        reliability: a row per split, predictor and bin, with `predicted`, `real` and `answers`.
+        runs: a row per run, with `run_id` and `answered` ("real" or "fitted").
+        steps: a row per server step, with `run_id`, `step` and `loss` (null where not evaluated).
 
     Returns:
         In panel "prompts" `x` is the real and `y` the surrogate's loss; in "ranks" `y` is the correlation; in

@@ -1,8 +1,8 @@
 """What the server and the workers did when: a Gantt picture of the recorded spans.
 
-A panel a method, a row an entity, a coloured bar a span; black lines mark the server's steps, and its row is
-blank where it waits. Of runs that differ in their seed alone the one with the lowest seed is shown. Where
-there are more entities than fit, the server and the first workers are shown, and the panel says so.
+A panel per method, a row per entity, a coloured bar per span; black lines mark the server's steps, and its
+row is blank where it waits. Of runs that differ in their seed alone the one with the lowest seed is shown.
+Where there are more entities than fit, the server and the first workers are shown, and the panel says so.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def table(
     """Return the spans in the picture, cut off at the edges of the window.
 
     Args:
-        runs: one row a run; says which method a run belongs to.
-        steps: one row a server step, with `step` and `time_s`.
-        spans: one row a span: `run_id, entity, activity, start_s, end_s`.
+        runs: one row per run; says which method a run belongs to.
+        steps: one row per server step, with `step` and `time_s`.
+        spans: one row per span: `run_id, entity, activity, start_s, end_s`.
         window: first and last second to show; None shows the beginning, as far as it stays readable.
 
     Returns:
@@ -96,7 +96,7 @@ def _with_steps(spans: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_shown_runs(runs: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
-    """Return the spans of one run a task and method, with the names of task and method."""
+    """Return the spans of one run per task and method, with the names of task and method."""
     runs = runs[runs["run_id"].isin(spans["run_id"])].sort_values("seed")
     runs = runs.drop_duplicates(["scenario", "method"])
     if len(runs) > _MAX_PANELS:

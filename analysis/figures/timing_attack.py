@@ -1,7 +1,7 @@
 """Malicious workers that choose when to report: their places in active sets, and the damage they do there.
 
-A column of panels a task. Above: the share of places that malicious workers have in the active sets of a run,
-against S, the size of the sets; the dotted line is their share of all workers, what they would hold if
+A column of panels per task. Above: the share of places that malicious workers have in the active sets of a
+run, against S, the size of the sets; the dotted line is their share of all workers, what they would hold if
 everybody reported equally often. Below: what the attack costs against the same server and rule without it.
 The last S is the synchronous server, S = R, in which everybody has one place in every step. Line styles are
 attacks, colours defences; the upper row is the same for all defences, since timing does not depend on
@@ -35,10 +35,10 @@ _SHARE = "places_percent"
 
 
 def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame:
-    """Return a row a task, attack, defence, S and quantity: the mean over seeds and its interval.
+    """Return a row per task, attack, defence, S and quantity: the mean over seeds and its interval.
 
     Args:
-        attacked: a row a trial, with `wait_for` (S), `n_workers` (R) and of the summary `worker_updates`,
+        attacked: a row per trial, with `wait_for` (S), `n_workers` (R) and of the summary `worker_updates`,
             `drained` and `malicious_updates`.
         measure: the one whose damage is drawn, of `trials.MEASURES`.
 

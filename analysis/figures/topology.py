@@ -1,6 +1,6 @@
 """The network of a run as a graph: which links are busy, which are thick, who stands where.
 
-A panel a run. A link has the colour of its utilisation, what it has carried of what it could have in the
+A panel per run. A link has the colour of its utilisation, what it has carried of what it could have in the
 simulated time: of its two directions the busier one's (the table has both). Its width is its bandwidth, in
 classes of a factor of ten; a link without a limit is never busy and is drawn dashed. A tree, and so a star,
 has its centre in the middle and its leaves on circles; any other graph is laid out by the distances between
@@ -55,13 +55,13 @@ _ROLES: dict[str, dict[str, Any]] = {
 
 
 def table(runs: pd.DataFrame, links: pd.DataFrame, seed: int | None = None) -> pd.DataFrame:
-    """Return a row a run and direction of a link, in the order of the panels.
+    """Return a row per run and direction of a link, in the order of the panels.
 
     Args:
-        runs: one row a run. `network.server` and `network.workers`, where there, name the nodes of the server
-            and of the workers; else the former is called "server" and each of the latter "worker" and its
-            number.
-        links: `run_id, source, target, mbps, n_bytes, busy_s, utilisation` (of 1), a row a direction; a
+        runs: one row per run. `network.server` and `network.workers`, where there, name the nodes of the
+            server and of the workers; else the former is called "server" and each of the latter "worker" and
+            its number.
+        links: `run_id, source, target, mbps, n_bytes, busy_s, utilisation` (of 1), a row per direction; a
             half-duplex link has one row for both. An infinite `mbps`: no limit.
         seed: the only one to draw; None draws all.
 
@@ -156,7 +156,7 @@ def _panel(axes: Axes, links: pd.DataFrame, server: str, workers: set[str]) -> s
 
 
 def _draw_links(axes: Axes, links: pd.DataFrame, place: Places) -> None:
-    # One line a link, as wide as its wider direction; the busiest on top.
+    # One line per link, as wide as its wider direction; the busiest on top.
     single = links.assign(ends=_ends(links)).sort_values("mbps").drop_duplicates("ends", keep="last")
     single = single.sort_values("drawn_percent", kind="stable")
     for unlimited, group in single.groupby(np.isinf(single["mbps"])):

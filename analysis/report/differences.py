@@ -27,7 +27,7 @@ def differences(runs: pd.DataFrame) -> list[Difference]:
     """Return the settings that vary among runs; first those that vary within a method.
 
     Args:
-        runs: a row a run, with `scenario` and `method`.
+        runs: a row per run, with `scenario` and `method`.
     """
     found = [
         Difference(name, short_list(map(setting, distinct(runs[name]))), not varies_within(runs, name))

@@ -23,7 +23,7 @@ def explorer(runs: pd.DataFrame) -> dict[str, Any]:
     """Return what the plot needs.
 
     Args:
-        runs: a row a run, as in `Material`.
+        runs: a row per run, as in `Material`.
 
     Returns:
         `dimensions` (what tells runs apart: `name`, `label`, `values` a run, `levels`, each distinct value

@@ -1,4 +1,4 @@
-"""The headline table: a row a scenario, method and setting, with means over the seeds."""
+"""The headline table: a row per scenario, method and setting, with means over the seeds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def rows(runs: pd.DataFrame) -> list[list[Cell]]:
     target: a mean over those that reached it would make a method look faster than it is.
 
     Args:
-        runs: a row a run, as in `Material`.
+        runs: a row per run, as in `Material`.
     """
     varied, measures = telling(runs), _measured(runs)
     several, missed = runs["scenario"].nunique() > 1, any_missed(runs)

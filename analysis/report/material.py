@@ -23,7 +23,7 @@ MAX_NAMED = 8
 class Material:
     """The runs of a report.
 
-    `runs` has a row a run, in the order of the report: the table of that name with the columns `method` and
+    `runs` has a row per run, in the order of the report: the table of that name with the columns `method` and
     `setting`; `place`, the number of the scenario, method and setting that it shares with the runs of other
     seeds; and `has_target`, whether its scenario asks for a target. `load` gives any other table of the same
     results; `folders` and `origins` (the provenance) are by address. `chosen` is the run that the report

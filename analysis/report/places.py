@@ -21,7 +21,7 @@ def telling(runs: pd.DataFrame) -> list[str]:
     the others do not tell everything already.
 
     Args:
-        runs: a row a run, with `scenario` and `method`.
+        runs: a row per run, with `scenario` and `method`.
     """
     varied = [name for name in settings(runs) if varies_within(runs, name)]
     chosen = [name for name in varied if runs[name].notna().all()]
@@ -38,7 +38,7 @@ def in_places(runs: pd.DataFrame) -> pd.DataFrame:
     share all that, seed included, are places of their own, told apart by their address.
 
     Args:
-        runs: a row a run, with `scenario`, `method`, `seed` and `run_id`.
+        runs: a row per run, with `scenario`, `method`, `seed` and `run_id`.
     """
     names = telling(runs)
     runs = runs.assign(setting="")

@@ -41,7 +41,7 @@ def timelines(material: Material) -> dict[str, Any]:
             f"{material.path}: run {chosen!r} kept no spans: set `record.spans = true` in its scenario and "
             "run it again"
         )
-    # One run a place first, so that the limit leaves none out while others show several seeds.
+    # One run per place first, so that the limit leaves none out while others show several seeds.
     order = runs.assign(turn=runs.groupby("place").cumcount(), later=runs["run_id"] != chosen)
     kept: list[dict[str, Any]] = []
     total = 0

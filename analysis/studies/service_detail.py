@@ -151,7 +151,7 @@ def measure(case: Case, detail: Literal["per_call", "per_round"], seed: int = 0)
 
 
 def compared(found: Sequence[Case]) -> pd.DataFrame:
-    """Return a row a case: errors of `per_round` in %, what both say of queueing (% of a job), and speeds."""
+    """Return a row per case: errors of `per_round` in %, queueing by both (% of a job), and speeds."""
     rows = []
     for case in found:
         exact, ours = measure(case, "per_call"), measure(case, "per_round")
@@ -176,10 +176,10 @@ def compared(found: Sequence[Case]) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return the errors for people: a line a regime, ranges over the numbers of workers."""
+    """Return the errors for people: a line per regime, ranges over the numbers of workers."""
     titles = (
-        *("regime", "calls a job", "error of a job's length (%)", "of the throughput (%)"),
-        *("queueing, `per_call` (% of a job)", "`per_round`", "429 a call, `per_call`", "`per_round`"),
+        *("regime", "calls per job", "error of a job's length (%)", "of the throughput (%)"),
+        *("queueing, `per_call` (% of a job)", "`per_round`", "429 per call, `per_call`", "`per_round`"),
     )
     lines = [titles, ("---", *["---:"] * (len(titles) - 1))]
     for (regime, calls), rows in table.groupby(["regime", "calls"], sort=False):
@@ -206,11 +206,11 @@ def ranged(values: pd.Series[float], form: str) -> str:
 
 
 def speeds(table: pd.DataFrame) -> str:
-    """Return calls a second of processor time at both levels of detail, medians over the regimes."""
+    """Return calls per second of processor time at both levels of detail, medians over the regimes."""
     lines = []
     for calls, rows in table.groupby("calls"):
         exact, ours = rows["calls_a_cpu_s"].median(), rows["calls_a_cpu_s_per_round"].median()
-        lines.append(f"{calls} calls a job: per_call {exact:,.0f}/s, per_round {ours:,.0f}/s\n")
+        lines.append(f"{calls} calls per job: per_call {exact:,.0f}/s, per_round {ours:,.0f}/s\n")
     return "".join(lines)
 
 

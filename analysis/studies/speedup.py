@@ -37,7 +37,7 @@ STUDIES: dict[str, tuple[float, ...]] = {
 MOST_LEARNING = 100
 """With more workers than this a run that learns takes longer than the whole rest of the study."""
 ROUNDS = 100
-"""Worker updates a worker in the runs of the clock alone."""
+"""Worker updates per worker in the runs of the clock alone."""
 
 
 class Place(NamedTuple):

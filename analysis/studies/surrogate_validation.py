@@ -40,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--prompts", type=int, default=200, help="prompts to fit to")
     parser.add_argument("--held-out", type=int, default=100, help="prompts to compare on")
-    parser.add_argument("--queries", type=int, default=8, help="training and test queries a prompt")
+    parser.add_argument("--queries", type=int, default=8, help="training and test queries per prompt")
     parser.add_argument("--replicates", type=int, default=1, help="seeds")
     parser.add_argument("--out", type=Path, default=Path("results/surrogate_validation"))
     parser.add_argument("--figure", type=Path, default=Path("figures/surrogate_validation.pdf"))
@@ -138,11 +138,11 @@ def _of_runs(out: Path, answered: dict[str, str]) -> dict[str, pd.DataFrame]:
 
 
 def curves(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a seed: what the run with either model lost at the start and at the end, and how alike.
+    """Return a row per seed: what the run with either model lost at the start and at the end, and how alike.
 
     Args:
-        runs: a row a run, with `run_id`, `seed` and `answered`.
-        steps: a row a server step, with `run_id`, `seed`, `answered`, `step` and `loss`.
+        runs: a row per run, with `run_id`, `seed` and `answered`.
+        steps: a row per server step, with `run_id`, `seed`, `answered`, `step` and `loss`.
 
     Returns:
         `seed, start_real, end_real, start_fitted, end_fitted, distance, spearman`: `distance` is the mean

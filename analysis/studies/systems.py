@@ -22,7 +22,7 @@ from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 
 LIMITS: tuple[float | None, ...] = (300.0, 1000.0, 3000.0, 10000.0, 30000.0, None)
-"""Requests a minute, for all workers together; none: no limit."""
+"""Requests per minute, for all workers together; none: no limit."""
 WORKERS = (3, 10, 30, 100)
 
 

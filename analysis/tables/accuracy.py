@@ -23,10 +23,10 @@ KEYS = ["method", "in_paper", "model", "scenario"]
 
 
 def table(runs: pd.DataFrame, printed: Printed, wanted: Callable[[str], bool]) -> pd.DataFrame:
-    """Return a row a method, answering model and task.
+    """Return a row per method, answering model and task.
 
     Args:
-        runs: one row a run, with `accuracy` (a fraction) and the settings that say who answered.
+        runs: one row per run, with `accuracy` (a fraction) and the settings that say who answered.
         printed: the paper's table.
         wanted: whether a method, as the paper calls it, belongs to the table.
 
@@ -77,7 +77,7 @@ def _measured(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     if len(twice):
         raise InputError(
             f"{task}, {method}, {model}, seed {twice.iloc[0]}: there are several runs, with different "
-            "settings; a mean over seeds needs one run a seed, so give the folders of a single study"
+            "settings; a mean over seeds needs one run per seed, so give the folders of a single study"
         )
     accuracy = estimate(100 * group["accuracy"])
     names = {"method": method, "in_paper": in_paper, "model": model, "status": _status(in_paper, model)}

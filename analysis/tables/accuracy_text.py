@@ -22,7 +22,7 @@ Cell = Callable[[float, float], str]
 
 
 def render(rows: pd.DataFrame, title: str) -> Group:
-    """Return `table` for the terminal: our mean and deviation, and below it the paper's, a column a task."""
+    """Return `table` for the terminal: our mean and deviation above the paper's, a column per task."""
     shown = Table(
         Column("method"),
         Column("by"),

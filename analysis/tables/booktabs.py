@@ -50,7 +50,7 @@ def tabular(
 
 
 def of_frame(rows: pd.DataFrame) -> str:
-    """Return any table of numbers as it is: a column a column, numbers with four digits."""
+    """Return any table of numbers as it is: its columns unchanged, numbers with four digits."""
     n_left = sum(not pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes)
     return tabular(
         list(map(str, rows)), [[_plain(cell) for cell in row] for row in rows.to_numpy(object)], n_left

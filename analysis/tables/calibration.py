@@ -1,7 +1,7 @@
 """How far the simulated accuracies are from the paper's: the fitted ones, and those that are predictions.
 
-Four accuracies a task were fitted, so their differences say how well the surrogate can be made to agree with
-the paper. The others were not used in the fit: their differences say what the surrogate is worth.
+Four accuracies per task were fitted, so their differences say how well the surrogate can be made to agree
+with the paper. The others were not used in the fit: their differences say what the surrogate is worth.
 
 Source: Ma et al., Scientific Reports 16:9381, 2026, Tables 3 and 4.
 """
@@ -23,9 +23,9 @@ def table(runs: pd.DataFrame, residuals: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracies that the paper has too: of the fit, and of the runs.
 
     Args:
-        runs: one row a run, with `accuracy` (a fraction, on 200 test queries).
-        residuals: one row a fitted accuracy: `name` (the task), `target` (the method) and `fitted` (percent,
-            without the noise of a finite test set).
+        runs: one row per run, with `accuracy` (a fraction, on 200 test queries).
+        residuals: one row per fitted accuracy: `name` (the task), `target` (the method) and `fitted`
+            (percent, without the noise of a finite test set).
 
     Returns:
         `task, method, paper_percent, paper_deviation_percent, status, source, ours_percent, ours_percent_low,
@@ -56,7 +56,7 @@ def table(runs: pd.DataFrame, residuals: pd.DataFrame) -> pd.DataFrame:
 
 
 def render(rows: pd.DataFrame) -> Group:
-    """Return `table` for the terminal: our accuracy and its difference from the paper's, a column a task."""
+    """Return `table` for the terminal: our accuracy and its distance from the paper's, a column per task."""
     titles = {"fit": "Accuracies that the fit aimed at", "run": "Accuracies of the runs"}
     return Group(*(_rendered(rows[rows["source"] == source], title) for source, title in titles.items()))
 

@@ -22,11 +22,11 @@ from analysis.tables import published
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a task and method.
+    """Return a row per task and method.
 
     Args:
-        runs: one row a run, with `simulated_time_s`, `server_steps`, `worker_updates`, `time_to_target_s` and
-            `accuracy` (a fraction).
+        runs: one row per run, with `simulated_time_s`, `server_steps`, `worker_updates`, `time_to_target_s`
+            and `accuracy` (a fraction).
 
     Returns:
         Means over seeds with the bounds `_low` and `_high` of their 95 % interval: `time_h`, `saving_percent`

@@ -42,7 +42,7 @@ FITTED = ("plain", "random_icl", "demonstrations_only", "fragment_only")
 def accuracies() -> pd.DataFrame:
     """Return the printed accuracies: `task, method, paper_percent, paper_deviation_percent`.
 
-    A row a task and method. cenDBT is in both tables: Table 3's mean of five runs is the one returned.
+    A row per task and method. cenDBT is in both tables: Table 3's mean of five runs is the one returned.
     A deviation that is not printed is NaN.
     """
     rows = [

@@ -41,7 +41,7 @@ def results(
         Path | None, typer.Option("-o", "--output", help="File to write; otherwise it is printed.")
     ] = None,
 ) -> None:
-    """Show results: a row a run, a column for each setting that varies and for each measurement.
+    """Show results: a row per run, a column for each setting that varies and for each measurement.
 
     Printed as a table, only what varies and the headline numbers are shown unless columns are named.
     """

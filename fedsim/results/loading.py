@@ -23,7 +23,7 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
 
     Args:
         path: a run folder, or any folder above some.
-        table: ``runs`` (a row a run: headline numbers, and a column for every setting that varies between
+        table: ``runs`` (a row per run: headline numbers, and a column for every setting that varies between
             the runs, and for who answered), ``steps``, ``workers``, ``spans``, ``tickets``, ``queue`` or
             ``links`` (their tables, with scenario, variant, seed, run_id).
 
@@ -53,7 +53,7 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
 
 
 def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
-    """Return a row a run."""
+    """Return a row per run."""
     import pandas as pd
 
     rows = []

@@ -9,7 +9,7 @@ NOT_ALWAYS = (*KEPT_WITH_SPANS, "queue", "links")
 """Those; a queue at the LLM service, kept with the spans too; and the links of a network that has some."""
 
 TABLES = ("runs", "steps", "workers", *NOT_ALWAYS)
-"""Those that `load_results` gives; `runs` has a row a run."""
+"""Those that `load_results` gives; `runs` has a row per run."""
 
 MODEL = ("kind", "model", "weights", "file")
 METHOD = ("kind", "encoder.kind", "encoder.model")

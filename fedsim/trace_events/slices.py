@@ -14,7 +14,7 @@ from fedsim.trace_events.tables import SERVER, Tables
 SLICE, LEAVES, LANDS = range(3)
 """What a row of `rows` is: a stretch of an activity, or one of the two ends of an arrow."""
 
-# Eight places a step: its uploads, where their arrows leave, the step, where they land; then the same for
+# Eight places per step: its uploads, where their arrows leave, the step, where they land; then the same for
 # the polyhedron update after it.
 PLACES = 8
 

@@ -204,7 +204,9 @@ def main() -> None:
         if sys.argv[1:] == ["local"]:
             for n_words in (0, 10):
                 share, call_s = share_of_local_model(n_words)
-                write(f"  local model, M = {n_words}: {1e3 * call_s:.1f} ms a call, and {share:.2%} on top\n")
+                write(
+                    f"  local model, M = {n_words}: {1e3 * call_s:.1f} ms per call, and {share:.2%} on top\n"
+                )
 
 
 if __name__ == "__main__":

@@ -374,7 +374,7 @@ def test_a_budget_is_for_the_session_and_for_whole_prompts():
         session = server.endpoint(when_unlisted="logit_bias", label_token_ids=ids, max_calls=5).connect()
         answers: dict[int, Answer] = {}
         session.ask(["a"], LABELS, answers.__setitem__)
-        # Two calls a prompt: the fifth call is left, but a third prompt may need two.
+        # Two calls per prompt: the fifth call is left, but a third prompt may need two.
         with pytest.raises(ModelError, match="4 used, and it may need 2; raise max_calls"):
             session.ask(["b", "c"], LABELS, answers.__setitem__)
         session.close()

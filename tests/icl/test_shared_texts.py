@@ -29,7 +29,7 @@ pytestmark = [
 
 
 def task(name: str) -> TextTask:
-    """Return a data set with the paper's sizes: 10 + 10 + 50 rows a class and worker, 75 of 100 words."""
+    """Return a data set with the paper's sizes: 10 + 10 + 50 rows per class and worker, 75 of 100 words."""
     template, _ = TEST_ROWS[name]
     return TextTask(file=str(FOLDER / f"{name}.jsonl"), prompt=template)
 

@@ -301,7 +301,7 @@ def test_editors_accept_the_name_of_a_template_or_a_table(scenario: Path) -> Non
 
 
 class FakeDatasets:
-    """Stands in for the package `datasets`: GLUE's own columns and labels, two rows a part."""
+    """Stands in for the package `datasets`: GLUE's own columns and labels, two rows per part."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []

@@ -47,7 +47,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def write_jsonl(folder: Path, table: Iterable[dict[str, Any]], name: str = "reviews.jsonl") -> Path:
-    """Write rows, one JSON object a line."""
+    """Write rows, one JSON object per line."""
     file = folder / name
     file.write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
     return file

@@ -136,7 +136,7 @@ def converged(oracle: ToyOracle, start: Any, rounds: int) -> InnerLoop:
 def test_p7_many_rounds_reach_the_vertex_of_the_closed_form(seed: int, start: Any) -> None:
     """All p and z of word i end at the vertex ``argmin_j sum_v G_ij^(v)``.
 
-    The losses are sums of one part a word, so that G_ij does not depend on the other word.
+    The losses are sums of one part per word, so that G_ij does not depend on the other word.
     """
     oracle = ToyOracle(3, seed)
     table = oracle.L[:, :, :, 0, 0]

@@ -100,7 +100,7 @@ def test_the_length_of_a_link_is_part_of_its_latency() -> None:
 
 
 def test_the_access_line_limits_a_message() -> None:
-    """Half a megabit a second: 2 s; the other message gets what is left, half of the link."""
+    """Half a megabit per second: 2 s; the other message gets what is left, half of the link."""
     trial = Trial(Star(server_link=ONE), 2, (0.0, sent(s_a_byte=16e-6)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([2.0, 2.0])
     trial = Trial(Star(server_link=TWO), 2, (0.0, sent(s_a_byte=16e-6)), (0.0, sent(1)))

@@ -67,9 +67,9 @@ def test_the_earliest_limit_ends_a_run() -> None:
     assert (ending.time_s, ending.report.step) == (4, 4)
 
 
-# Worker 1 hands in at 3 s and 6 s and stops at 7 s, in a job that would take until 9 s. Worker 0, 1 s a job,
-# S = 1, tau = 4: steps at 1, 2, 3, 3, 4, 5, 6 with worker 1's last ticket, and then three more, at 6, 7, 8:
-# in the fourth, with the ticket of 9 s, worker 1 would be of age 4.
+# Worker 1 hands in at 3 s and 6 s and stops at 7 s, in a job that would take until 9 s. Worker 0, 1 s per
+# job, S = 1, tau = 4: steps at 1, 2, 3, 3, 4, 5, 6 with worker 1's last ticket, and then three more, at 6, 7,
+# 8: in the fourth, with the ticket of 9 s, worker 1 would be of age 4.
 def test_a_worker_that_never_answers_stalls_the_server() -> None:
     groups = [workers(1.0), workers(3.0, stops_at_s=7.0)]
     ending, books = simulate(groups, wait_for=1, tau=4, keep_spans=True)
@@ -235,7 +235,7 @@ def test_an_update_that_loses_its_last_worker_is_given_up(participation: str) ->
 
 
 # S = 1: worker 0 is the active set of step 1 at 1 s and stops at 1.5 s in round 1: given up at 1 + 4 = 5 s.
-# Worker 1, 3 s a job, was not asked to take part; its ticket of 3 s makes step 2 once the update is off.
+# Worker 1, 3 s per job, was not asked to take part; its ticket of 3 s makes step 2 once the update is off.
 def test_the_server_goes_on_after_an_update_without_participants() -> None:
     cuts = CutPlan(every=100, rounds=3, participation="active")
     groups = [workers(1.0, stops_at_s=1.5), workers(3.0)]

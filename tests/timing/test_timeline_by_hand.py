@@ -139,7 +139,7 @@ def test_what_four_workers_do_at_every_instant() -> None:
     )
 
 
-# The same with 0.25 s of server arithmetic a step and an inner round. Draining costs none.
+# The same with 0.25 s of server arithmetic per step and per inner round. Draining costs none.
 #
 # A 2, B 3: step 1 at 3.25. C 4, D 8; rounds 8-16.25, 16.25-24.5 (D's 8 s and the server's 0.25 s each).
 # A 26.5, B 27.5: step 2 at 27.75.     C 28.5, A 27.75 + 2 = 29.75: step 3 at 30.

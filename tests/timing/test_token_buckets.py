@@ -43,7 +43,7 @@ def test_what_is_left_is_kept() -> None:
 
 
 def test_a_request_that_needs_more_than_the_bucket_holds_is_let_in_all_the_same() -> None:
-    """It holds 2 and gets 1 a second: the first 5 are there at once, the next 5 after 5 s."""
+    """It holds 2 and gets 1 per second: the first 5 are there at once, the next 5 after 5 s."""
     bucket = Bucket(per_minute=60, burst_s=2)
     assert in_turn(bucket, [5, 5]) == [0, 5]
     assert in_turn(bucket, [5], at_s=100) == [100]
@@ -68,7 +68,7 @@ def test_long_use_does_not_add_up_rounding() -> None:
 
 
 def test_a_request_passes_both_buckets() -> None:
-    """One request a second, and 100 tokens a second: the second lacks tokens, the fourth lacks a request."""
+    """One request and 100 tokens per second: the second lacks tokens, the fourth a request."""
     buckets = Buckets(requests_per_minute=60, tokens_per_minute=6000, burst_s=3)
     times_s, now_s = [], 0.0
     for tokens in (300, 100, 0, 0, 0):

@@ -188,7 +188,7 @@ BAD = [
     ),
     (
         DEVICES + "7,1,1,1\n",
-        "t.csv, line 4, column 'device_id': expected one row a device, got '7' again",
+        "t.csv, line 4, column 'device_id': expected one row per device, got '7' again",
     ),
     (
         DEVICES + "9,1,0,1\n",

@@ -1,4 +1,4 @@
-"""The interface of a baseline: what it does once a worker, and how it then answers the test queries."""
+"""The interface of a baseline: what it does once per worker, and how it then answers the test queries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Baseline(Part):
         return ()
 
     def check(self, n_classes: int, per_class: int) -> None:
-        """Raise a ValueError if a pool of `per_class` demonstrations a class is too small."""
+        """Raise a ValueError if a pool of `per_class` demonstrations per class is too small."""
         return
 
     @abstractmethod

@@ -96,7 +96,7 @@ class ReplaySession:
 
 @lru_cache(maxsize=2)
 def recording_in(file: str, sha256: str) -> Recording:
-    """Return the recording in a file, which is read once a process.
+    """Return the recording in a file, which is read once per process.
 
     Raises:
         InputError: the file cannot be read, is no recording, or has another content.

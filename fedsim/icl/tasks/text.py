@@ -41,10 +41,10 @@ class TextTask(Task):
 
     Clients take their rows of a class one after the other from one shuffle of the run: `train_per_class`
     training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. The test rows
-    are drawn for all, once a run.
+    are drawn for all, once per run.
 
     Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026): its split (10 training and 10 validation
-    queries and 50 demonstrations a class), Table 1 (templates) and Table 2 (200 test queries).
+    queries and 50 demonstrations per class), Table 1 (templates) and Table 2 (200 test queries).
     """
 
     kind: Literal["text"] = "text"

@@ -1,4 +1,4 @@
-"""The services of a run, one for all workers or one a group, at either level of detail."""
+"""The services of a run, one for all workers or one per group, at either level of detail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Desks:
-    """Sends each worker to its service; where nothing limits or fails, to one of a timeout a job.
+    """Sends each worker to its service; where nothing limits or fails, to one of a timeout per job.
 
     Args:
         settings: of every service.

@@ -20,7 +20,7 @@ INTERNAL_SERVER_ERROR = 500
 
 
 class Failures(NamedTuple):
-    """The requests of a job that fail before its calls are answered, one a row, in order of call and try."""
+    """Requests of a job that fail before its calls are answered, one per row, in order of call and try."""
 
     call: NDArray[np.intp]
     """The number of the call, from 0, that each of them belongs to."""
@@ -36,7 +36,7 @@ NO_FAILURES = Failures(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0, dtyp
 class CallDraws:
     """Everything random about the calls of a job but its back-off, whatever the order they are served in.
 
-    Answers are drawn at (LLM, worker, job), in order of call: n times to the first token, then n times a
+    Answers are drawn at (LLM, worker, job), in order of call: n times to the first token, then n times per
     token, or n rows of the trace that did not fail. Failures are drawn at (CALL_FAILURE, worker, job): first
     how often each call fails before it is answered (geometric), then all that these failures need. This is
     the law of requests that each fail by a draw of their own.
@@ -117,7 +117,7 @@ class _Measured:
         self._code = codes.astype(np.intp)
 
     def answers(self, generator: np.random.Generator, size: int) -> tuple[Array, Array]:
-        """Draw times to the first token and times a token (s), each ``(size,)``."""
+        """Draw times to the first token and times per token (s), each ``(size,)``."""
         rows = generator.integers(len(self._first_s), size=size)
         return self._first_s[rows], self._each_s[rows]
 

@@ -7,7 +7,7 @@ from fedsim.timing.llm_service.desks import Desks
 
 
 class PerCall(Desks):
-    """`Shared` at work, exactly as its settings say: one service, or one a group.
+    """`Shared` at work, exactly as its settings say: one service, or one per group.
 
     A worker sends the calls of a job in order and keeps `lanes` of them open at a time: a call that is
     answered opens the next. A request is at the service at once; the way there and back is part of the time

@@ -18,7 +18,7 @@ DUE, BACK, PACE, BARE = range(4)
 PLACES, REQUESTS, TOKENS = range(3)
 """What jobs use of a service, and its rows: of each wave the seconds at a place, the requests, the tokens."""
 Rates = tuple[float, float, float]
-"""Places that are taken, and requests and tokens a second."""
+"""Places that are taken, and requests and tokens per second."""
 IDLE: Rates = (0.0, 0.0, 0.0)
 
 

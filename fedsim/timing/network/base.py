@@ -25,7 +25,7 @@ class Message(NamedTuple):
     latency_s: float
     """Of the worker's access, slow-down included."""
     s_a_byte: float
-    """Seconds a byte that the access takes if nothing else is slower, slow-down included; 0: no limit."""
+    """Seconds per byte that the access takes if nothing else is slower, slow-down included; 0: no limit."""
 
 
 class LinkUse(NamedTuple):

@@ -11,7 +11,7 @@ from fedsim.timing.network.routes import Path, Paths
 
 
 class Channels:
-    """The channels of a network: two a link, or one where both directions share it or it has only one.
+    """The channels of a network: two per link, or one where both directions share it or it has only one.
 
     Args:
         plan: nodes and links.

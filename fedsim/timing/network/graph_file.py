@@ -34,7 +34,7 @@ class GraphFile(Topology):
     resolved scenario needs no other file and a changed file makes another run. Nodes are named as in the
     file, in GraphML by their ids. An edge is a `link`, over whose settings go the edge's own: `latency_s`
     (constant), `mbps`, `loss`, `retransmit_s`, `duplex`; other attributes mean nothing here. In a directed
-    graph an edge carries messages one way only. An edge list, ``NODE NODE {'mbps': 10}`` a line, is
+    graph an edge carries messages one way only. An edge list, ``NODE NODE {'mbps': 10}`` per line, is
     undirected.
 
     Source: the formats as networkx reads them; Hagberg et al., "Exploring network structure, dynamics, and

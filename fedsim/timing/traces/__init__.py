@@ -1,4 +1,4 @@
-"""Measured traces: four text formats, one a file, and how to draw whole rows of them again.
+"""Measured traces: four text formats, one per file, and how to draw whole rows of them again.
 
 All times are in seconds. pandas is imported only where a file is read.
 """

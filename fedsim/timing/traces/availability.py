@@ -1,4 +1,4 @@
-"""When devices are there: one row a stretch of time."""
+"""When devices are there: one row per stretch of time."""
 
 from __future__ import annotations
 

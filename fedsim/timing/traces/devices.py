@@ -1,4 +1,4 @@
-"""How fast devices are: one row a device."""
+"""How fast devices are: one row per device."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Devices(Trace):
         for row, device in enumerate(cells["device_id"].tolist()):
             if device in seen:
                 raise InputError(
-                    f"{place(row, 'device_id')}: expected one row a device, got {device!r} again"
+                    f"{place(row, 'device_id')}: expected one row per device, got {device!r} again"
                 )
             seen.add(device)
 

@@ -1,4 +1,4 @@
-"""Measured requests to a language model: one row a request, failures included."""
+"""Measured requests to a language model: one row per request, failures included."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Fit the six calibrated tasks: ``python -m fedsim.icl.tasks.calibrated.fit``.
 
-Four parameters a task are fitted to four published accuracies:
+Four parameters per task are fitted to four published accuracies:
 
 - ``base_alignment`` to the plain accuracy (Table 4), in closed form;
 - ``demo_step`` and ``label_bias`` together to Random ICL (Table 3) and demonstrations only (Table 4);

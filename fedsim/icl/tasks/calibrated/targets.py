@@ -79,7 +79,7 @@ def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[Estimate, Esti
 
 
 def fragment_only(task: Synthetic, n_draws: int, seed: int) -> Estimate:
-    """Return the accuracy of the likeliest words after training p alone by the recipe, a draw a worker."""
+    """Return the accuracy of the likeliest words after training p alone by the recipe, a draw per worker."""
     problem = IclProblem(task=task, use_demonstrations=False)
     oracle = IclOracle(problem, Streams(seed), n_draws, 1)
     workers = list(range(n_draws))
