@@ -65,7 +65,7 @@ FIGURES = {
     ),
     "timing_attack": Entry(
         "analysis.figures.timing_attack",
-        "places that rushing malicious workers take, and the damage they do",
+        "places that rushing liars take, and the damage they do",
         study=_ROBUSTNESS,
     ),
     "regularisation": Entry(
@@ -74,7 +74,7 @@ FIGURES = {
         study=_ROBUSTNESS,
     ),
     "rate_limit": Entry(
-        "analysis.figures.rate_limit", "time against requests per minute, and where workers stop helping"
+        "analysis.figures.rate_limit", "time against requests a minute, and where workers stop helping"
     ),
     "topology": Entry("analysis.figures.topology", "the network as a graph, links coloured by utilisation"),
     "queue": Entry("analysis.figures.queue", "calls that wait at the LLM service, over time"),

@@ -16,7 +16,7 @@ from fedsim.scenario import Scenario
 from fedsim.simulation import run
 from fedsim.sweep.engines import Engine, LocalPool, workers_of
 from fedsim.sweep.many import Crew
-from fedsim.sweep.outcome import Desk, Outcome, Task, failure, folder_of
+from fedsim.sweep.outcome import Outcome, RunLedger, RunTask, failure, folder_of
 from fedsim.sweep.seeds import with_seed
 from fedsim.sweep.work import Done, broken_by, order_of
 
@@ -45,15 +45,15 @@ def run_one(
     Raises:
         InputError: the scenario asks for something impossible, or `out` cannot be written to.
     """
-    desk, command = Desk(out, timing_only, again), results.command_line()
+    ledger, command = RunLedger(out, timing_only, again), results.command_line()
     folder = folder_of(scenario, out, timing_only)
-    if found := desk.found(scenario, folder):
+    if found := ledger.found(scenario, folder):
         return found
-    task = desk.task(scenario, folder)
+    task = ledger.task(scenario, folder)
     started = time.perf_counter()
     finished = run(scenario, timing_only=timing_only, progress=progress)
     files = results.pack(finished, time.perf_counter() - started, command)
-    return desk.taken(task, Done(files, finished.summary), command)
+    return ledger.taken(task, Done(files, finished.summary), command)
 
 
 def run_all(
@@ -87,17 +87,17 @@ def run_all(
         InputError: results cannot be written.
         RunError: a process died again and again, and `keep_going` is false.
     """
-    desk, command = Desk(out, timing_only, again, keep_going, retry_failed), results.command_line()
+    ledger, command = RunLedger(out, timing_only, again, keep_going, retry_failed), results.command_line()
     if executor is None and jobs == 1:
-        for task in desk.sorted(scenarios):
-            yield task if isinstance(task, Outcome) else _run_here(task, desk, command)
+        for task in ledger.sorted(scenarios):
+            yield task if isinstance(task, Outcome) else _run_here(task, ledger, command)
         return
     engine = LocalPool(jobs) if executor is None else Engine(executor, workers_of(executor))
     crew = Crew(
         engine,
-        desk.sorted(scenarios),
+        ledger.sorted(scenarios),
         lambda task: order_of(task.scenario, timing_only, command),
-        lambda task, answer: desk.taken(task, answer, command),
+        lambda task, answer: ledger.taken(task, answer, command),
     )
     try:
         yield from crew.outcomes()
@@ -107,16 +107,16 @@ def run_all(
             engine.stop()
 
 
-def _run_here(task: Task, desk: Desk, command: str) -> Outcome:
+def _run_here(task: RunTask, ledger: RunLedger, command: str) -> Outcome:
     """Run a task in this process."""
     try:
-        return run_one(task.scenario, desk.out, desk.timing_only, desk.again)
+        return run_one(task.scenario, ledger.out, ledger.timing_only, ledger.again)
     except results.UnwritableError:
         raise
     except Exception as error:
-        if not desk.keep_going:
+        if not ledger.keep_going:
             raise
-        return desk.taken(task, broken_by(error), command)
+        return ledger.taken(task, broken_by(error), command)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
 
 from fedsim.errors import InputError, RunError
-from fedsim.sweep.work import Broken, Done, Order, work
+from fedsim.sweep.work import Broken, Done, WorkOrder, work
 
 Answer = Future[Done | Broken]
 
@@ -28,7 +28,7 @@ class Engine:
         self.executor = executor
         self.workers = workers
 
-    def submit(self, order: Order) -> Answer:
+    def submit(self, order: WorkOrder) -> Answer:
         """Hand a run over.
 
         Raises:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
 from fedsim.sweep.engines import KILLED, Answer, Engine, is_lost
-from fedsim.sweep.outcome import Outcome, Task
-from fedsim.sweep.work import Broken, Done, Order, broken_by
+from fedsim.sweep.outcome import Outcome, RunTask
+from fedsim.sweep.work import Broken, Done, WorkOrder, broken_by
 
 WINDOW = 3
 """Runs handed out for each worker: enough that none waits for the next one, few enough for any memory."""
@@ -30,16 +30,16 @@ class Crew:
     def __init__(
         self,
         engine: Engine,
-        tasks: Iterator[Task | Outcome],
-        order: Callable[[Task], Order],
-        finish: Callable[[Task, Done | Broken], Outcome],
+        tasks: Iterator[RunTask | Outcome],
+        order: Callable[[RunTask], WorkOrder],
+        finish: Callable[[RunTask, Done | Broken], Outcome],
     ) -> None:
         self._engine = engine
         self._tasks = tasks
         self._order = order
         self._finish = finish
-        self._pending: dict[Answer, Task] = {}
-        self._again: deque[Task] = deque()
+        self._pending: dict[Answer, RunTask] = {}
+        self._again: deque[RunTask] = deque()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield what became of each run, in the order in which they end."""
@@ -72,7 +72,7 @@ class Crew:
                     break  # those under way will tell
                 self._engine.mend()
 
-    def _submit(self, task: Task) -> Answer:
+    def _submit(self, task: RunTask) -> Answer:
         try:
             order = self._order(task)
         except Exception as error:  # a stranger's part that cannot travel
@@ -86,7 +86,7 @@ class Crew:
         alone = any(task.breaks > 1 for task in (*self._pending.values(), *self._again))
         return len(self._pending) < (1 if alone else WINDOW * self._engine.workers)
 
-    def _next(self) -> Task | Outcome | None:
+    def _next(self) -> RunTask | Outcome | None:
         return self._again.popleft() if self._again else next(self._tasks, None)
 
     def _mended(self) -> Iterator[Outcome]:

@@ -32,7 +32,7 @@ class Outcome:
 
 
 @dataclass
-class Task:
+class RunTask:
     """A run on its way."""
 
     scenario: Scenario
@@ -43,7 +43,7 @@ class Task:
 
 
 @dataclass
-class Desk:
+class RunLedger:
     """Tells what is to be run from what need not be, and writes down what comes back.
 
     Args:
@@ -61,7 +61,7 @@ class Desk:
     retry_failed: bool = False
     _cleared: set[Path] = field(default_factory=set)
 
-    def sorted(self, scenarios: Iterable[Scenario]) -> Iterator[Task | Outcome]:
+    def sorted(self, scenarios: Iterable[Scenario]) -> Iterator[RunTask | Outcome]:
         """Yield a task for each scenario that is to be run, and the outcome of each that is not.
 
         Raises:
@@ -74,14 +74,14 @@ class Desk:
                 results.clear_left_overs(folder.parent)
             yield self.found(scenario, folder) or self.task(scenario, folder)
 
-    def task(self, scenario: Scenario, folder: Path) -> Task:
+    def task(self, scenario: Scenario, folder: Path) -> RunTask:
         """Return the task of running a scenario.
 
         Raises:
             InputError: its results cannot be written.
         """
         results.check_writable(folder)
-        return Task(scenario, folder, "" if self.again else _wrong_with(folder))
+        return RunTask(scenario, folder, "" if self.again else _wrong_with(folder))
 
     def found(self, scenario: Scenario, folder: Path) -> Outcome | None:
         """Return the outcome of a run that need not be run: it is finished, or has broken off before."""
@@ -98,7 +98,7 @@ class Desk:
         reason = _labelled(scenario, note["reason"])
         return Outcome(scenario, folder, {}, f"{reason} (failed before; --retry-failed runs it again)", True)
 
-    def taken(self, task: Task, answer: Done | Broken, command: str) -> Outcome:
+    def taken(self, task: RunTask, answer: Done | Broken, command: str) -> Outcome:
         """Write what a run has found, or note that it broke off.
 
         Raises:

@@ -20,7 +20,7 @@ PACKAGE = "fedsim-icl"
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkOrder:
     """What is to be done."""
 
     scenario: bytes
@@ -56,12 +56,12 @@ def fedsim_version() -> str:
     return version(PACKAGE)
 
 
-def order_of(scenario: Scenario, timing_only: bool, command: str) -> Order:
+def order_of(scenario: Scenario, timing_only: bool, command: str) -> WorkOrder:
     """Return the order for a run."""
-    return Order(pickle.dumps(scenario), timing_only, command, fedsim_version())
+    return WorkOrder(pickle.dumps(scenario), timing_only, command, fedsim_version())
 
 
-def work(order: Order) -> Done | Broken:
+def work(order: WorkOrder) -> Done | Broken:
     """Run a scenario; whatever goes wrong comes back as a value."""
     if (ours := fedsim_version()) != order.fedsim:
         return Broken(f"a worker has fedsim {ours}, the sweep was started by fedsim {order.fedsim}")

@@ -20,7 +20,7 @@ from fedsim.timing.network.carrier import GraphCarrier
 from fedsim.timing.network.graph_file import GraphFile
 from fedsim.timing.network.link_states import changes_s
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import Plan, Wire
+from fedsim.timing.network.plan import NetworkPlan, Wire
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.topology import Topology
@@ -49,7 +49,7 @@ class Trial:
 
     def __init__(
         self,
-        network: Topology | Plan,
+        network: Topology | NetworkPlan,
         n_workers: int,
         *messages: tuple[float, Message] | tuple[float, Message, float],
     ) -> None:
@@ -95,7 +95,7 @@ def test_the_length_of_a_link_is_part_of_its_latency() -> None:
         Wire("w", "a", Link(latency=Constant(value_s=0.25)), extra_s=0.5),
         Wire("a", "s", Link(), extra_s=1.0),
     ]
-    plan = Plan(wires, "s", ["w"])
+    plan = NetworkPlan(wires, "s", ["w"])
     assert Trial(plan, 1, (0.0, sent()), (0.0, sent(up=False))).arrived == [1.75, 1.75]
 
 
@@ -191,7 +191,7 @@ def test_a_message_stands_still_while_a_link_is_down() -> None:
 def test_the_others_have_what_a_halted_message_does_not_use() -> None:
     """Worker 0's own link is down from 0.5 s to 2 s: worker 1 has all of the shared link until it is done."""
     own, shared = Wire("a", "hub", down((0.5, 2.0))), Wire("hub", "s", ONE)
-    plan = Plan([shared, own, Wire("b", "hub", Link())], "s", ["a", "b"])
+    plan = NetworkPlan([shared, own, Wire("b", "hub", Link())], "s", ["a", "b"])
     assert Trial(plan, 2, (0.0, sent(0)), (0.0, sent(1))).arrived == pytest.approx([2.75, 1.25])
 
 

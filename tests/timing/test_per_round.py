@@ -25,7 +25,7 @@ from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.round_background import BackgroundLoad, mean_answer_s
 from fedsim.timing.llm_service.round_demand import Demand, demand_of
-from fedsim.timing.llm_service.round_limits import Bucket, common_wait_s
+from fedsim.timing.llm_service.round_limits import FluidBucket, common_wait_s
 from fedsim.timing.llm_service.round_outages import refusals_until_open
 from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
@@ -656,7 +656,7 @@ def test_seconds_and_requests_add_up(delay: Delay, seed: int):
 
 
 def test_a_bucket_is_never_more_than_full():
-    bucket = Bucket(60, 10)
+    bucket = FluidBucket(60, 10)
     bucket.flow(0.0, 100.0)
     assert bucket.lasts_s(2.0) == pytest.approx(10.0)
     bucket.flow(3.0, 4.0)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fedsim.icl.attacks.base import DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import with_copies
 from fedsim.icl.tasks.base import TaskData
 
@@ -24,7 +24,7 @@ class OutOfClass(DemonstrationAttack):
 
     kind: Literal["out_of_class"] = "out_of_class"
 
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         before = data.demonstrations
         _, n_classes, n_candidates = before.y.shape
         # One to U - 1 classes further: another one.

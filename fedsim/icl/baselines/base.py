@@ -25,7 +25,7 @@ Labelled = tuple[Text, int]
 """A text and its class."""
 
 
-class Calls(NamedTuple):
+class PreparationCalls(NamedTuple):
     """Questions to the model that a worker's preparation asks."""
 
     queries: int
@@ -38,7 +38,7 @@ class Calls(NamedTuple):
 class Baseline(Part):
     """The settings of a method of the paper's Table 3 that tunes no prompt by gradients."""
 
-    def preparation(self, pool_size: int) -> tuple[Calls, ...]:
+    def preparation(self, pool_size: int) -> tuple[PreparationCalls, ...]:
         """Return what a worker with `pool_size` demonstrations asks the model before it can answer."""
         return ()
 

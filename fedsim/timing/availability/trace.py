@@ -10,14 +10,14 @@ from typing import Literal
 
 from fedsim.streams import Stream, Streams
 from fedsim.timing.availability.base import Availability, Stretch
-from fedsim.timing.traces import Availability as Observed
+from fedsim.timing.traces import ObservedAvailability
 from fedsim.timing.traces.kept import KeptTrace
 
 
-class AvailabilityTrace(KeptTrace[Observed]):
+class AvailabilityTrace(KeptTrace[ObservedAvailability]):
     """When devices were on, as somebody has seen it."""
 
-    format = Observed
+    format = ObservedAvailability
 
 
 class Trace(Availability):

@@ -30,7 +30,7 @@ class Desks:
     """
 
     desk: ClassVar[Callable[..., LlmService]]
-    """Makes one service with limits, from what `Desk` is made of; each level of detail names its own."""
+    """Makes one service with limits, from what `CallDesk` is made of; each level of detail names its own."""
 
     def __init__(
         self,

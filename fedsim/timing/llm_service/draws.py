@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 INTERNAL_SERVER_ERROR = 500
 
 
-class Failures(NamedTuple):
+class FailedRequests(NamedTuple):
     """Requests of a job that fail before its calls are answered, one per row, in order of call and try."""
 
     call: NDArray[np.intp]
@@ -30,7 +30,7 @@ class Failures(NamedTuple):
     """The HTTP status of its answer."""
 
 
-NO_FAILURES = Failures(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0, dtype=np.intp))
+NO_FAILURES = FailedRequests(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0, dtype=np.intp))
 
 
 class CallDraws:
@@ -79,7 +79,7 @@ class CallDraws:
             first_s = first_s + prompt_tokens / self._settings.prefill_tokens_per_s
         return first_s + self._settings.per_output_token.sample(generator, n) * answer_tokens
 
-    def failures(self, streams: Streams, calls: Calls) -> Failures:
+    def failures(self, streams: Streams, calls: Calls) -> FailedRequests:
         """Return the requests of a job that fail; each has a time to the first token of its own."""
         if not self.failure_probability:
             return NO_FAILURES
@@ -93,7 +93,7 @@ class CallDraws:
         else:
             seconds = self._settings.ttft.sample(generator, failed)
             codes = np.full(failed, INTERNAL_SERVER_ERROR)
-        return Failures(np.repeat(np.arange(calls.cost.calls), counts), seconds, codes)
+        return FailedRequests(np.repeat(np.arange(calls.cost.calls), counts), seconds, codes)
 
 
 class _Measured:

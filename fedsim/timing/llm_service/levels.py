@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedsim.timing.llm_service.base import QueueLevel
 
 
-class Levels:
+class LevelLog:
     """The rows of one service, a row per instant at which something has changed; the first at 0 s.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.timing.llm_service.desk import Desk
+from fedsim.timing.llm_service.desk import CallDesk
 from fedsim.timing.llm_service.desks import Desks
 
 
@@ -34,4 +34,4 @@ class PerCall(Desks):
     the buckets and are not counted; one that is refused or cut off is not sent again.
     """
 
-    desk = Desk
+    desk = CallDesk

@@ -13,7 +13,7 @@ from fedsim.timing.llm_service.base import Calls, Served
 from fedsim.timing.llm_service.desks import Desks
 from fedsim.timing.llm_service.round_demand import demand_of
 from fedsim.timing.llm_service.round_fluid import Fluid
-from fedsim.timing.llm_service.round_jobs import Job
+from fedsim.timing.llm_service.round_jobs import FluidJob
 
 if TYPE_CHECKING:
     import simpy
@@ -71,7 +71,7 @@ class RoundDesk:
             raise
         self._end(job, calls, begun_s)
 
-    def _end(self, job: Job, calls: Calls, begun_s: float) -> None:
+    def _end(self, job: FluidJob, calls: Calls, begun_s: float) -> None:
         """Enter a job that has left in the books."""
         if calls.booked and job.queued_s > 0:
             # Nothing has been booked since the job began: what was calling so far is told apart now.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fedsim.timing.llm_service.levels import Levels
+from fedsim.timing.llm_service.levels import LevelLog
 from fedsim.timing.llm_service.round_background import BackgroundLoad
 from fedsim.timing.llm_service.round_demand import Demand
-from fedsim.timing.llm_service.round_jobs import IDLE, PLACES, REQUESTS, TOKENS, Job, JobTable
-from fedsim.timing.llm_service.round_limits import MOMENT_S, ROUNDING, Bucket
+from fedsim.timing.llm_service.round_jobs import IDLE, PLACES, REQUESTS, TOKENS, FluidJob, JobTable
+from fedsim.timing.llm_service.round_limits import MOMENT_S, ROUNDING, FluidBucket
 from fedsim.timing.llm_service.round_outages import Outages
 from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
@@ -39,7 +39,7 @@ class Fluid:
     """
 
     def __init__(self, settings: Shared, env: simpy.Environment, number: int, keep_levels: bool) -> None:
-        self.levels = Levels(number)
+        self.levels = LevelLog(number)
         self.refused = 0.0
         """Requests answered 429 by a limit so far; an expectation."""
         self._settings = settings
@@ -47,7 +47,7 @@ class Fluid:
         self._keep_levels = keep_levels
         limits = {REQUESTS: settings.requests_per_minute, TOKENS: settings.tokens_per_minute}
         self._buckets = {
-            amount: Bucket(a_minute, settings.burst_s) for amount, a_minute in limits.items() if a_minute
+            amount: FluidBucket(a_minute, settings.burst_s) for amount, a_minute in limits.items() if a_minute
         }
         self._background = BackgroundLoad(settings)
         self._table = JobTable()
@@ -62,10 +62,10 @@ class Fluid:
         self._apart_s = self._sum_apart_s = 0.0
         self._wakes_s = math.inf
 
-    def enter(self, demand: Demand) -> Job:
+    def enter(self, demand: Demand) -> FluidJob:
         """Begin a job."""
         now_s = self._env.now
-        job = Job(demand, self._begun, self._env.event(), now_s)
+        job = FluidJob(demand, self._begun, self._env.event(), now_s)
         self._begun += 1
         for amount, bucket in self._buckets.items():
             bucket.make_room((0.0, 1.0, demand.tokens / demand.requests)[amount])
@@ -77,14 +77,14 @@ class Fluid:
         self._wake_at(now_s)
         return job
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: FluidJob) -> None:
         """Let a job go that is not finished: what it has not begun is never asked for."""
         if job.column is not None:
             self._pass(self._env.now)
             self._let_go(job)
             self._wake_at(self._env.now)
 
-    def _let_go(self, job: Job) -> None:
+    def _let_go(self, job: FluidJob) -> None:
         """Take a job out of the table, and work out for how long it was queueing."""
         self._table.remove(job, self._now_s)
         demand, open_s = job.demand, self._now_s - job.begun_s - job.held_s - job.lost_s

@@ -17,7 +17,7 @@ LAST_STEP = 1e-5
 """Of the wait. What is left after a step of Newton's is of the order of its square."""
 
 
-class Bucket:
+class FluidBucket:
     """A token bucket with a steady stream in and a steady stream out.
 
     Args:

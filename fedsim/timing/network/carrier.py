@@ -15,7 +15,7 @@ from fedsim.timing.network.base import LinkUse, Message
 from fedsim.timing.network.channels import Channels, UnlimitedUse
 from fedsim.timing.network.flows import Flows
 from fedsim.timing.network.link_states import LinkState, changes_s
-from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.plan import NetworkPlan
 from fedsim.timing.network.routes import Path, Paths
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class GraphCarrier:
     the cut-through of Kermani and Kleinrock, "Virtual cut-through", Computer Networks, 1979.
     """
 
-    def __init__(self, env: simpy.Environment, streams: Streams, plan: Plan, paths: Paths) -> None:
+    def __init__(self, env: simpy.Environment, streams: Streams, plan: NetworkPlan, paths: Paths) -> None:
         self._env = env
         self._streams = streams
         self._channels = channels = Channels(plan)
@@ -83,7 +83,7 @@ class GraphCarrier:
         self._up = [self._route(plan, path) for path in paths.up]
         self._down = [self._route(plan, path) for path in paths.down]
 
-    def _route(self, plan: Plan, path: Path) -> Route:
+    def _route(self, plan: NetworkPlan, path: Path) -> Route:
         wires = [plan.wires[hop.wire] for hop in path]
         channels = self._channels.passed(path)
         capacities = self._channels.capacities_bytes_s

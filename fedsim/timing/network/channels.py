@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.plan import NetworkPlan
 from fedsim.timing.network.routes import Path, Paths
 
 
@@ -17,7 +17,7 @@ class Channels:
         plan: nodes and links.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: NetworkPlan) -> None:
         self.ends: list[tuple[str, str]] = []
         """From where to where, by node names."""
         self.mbps: list[float] = []

@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Trace(ABC):
+class MeasuredTrace(ABC):
     """A table of measurements. Each column is a read-only ``(n,)`` array of the same name."""
 
     kind: ClassVar[str]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError
 from fedsim.streams import Stream, Streams
-from fedsim.timing.traces.base import Array, Column, Place, Trace
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place
 
 
 @dataclass(frozen=True, eq=False)
-class Devices(Trace):
+class Devices(MeasuredTrace):
     """How fast devices compute and send, in one row each.
 
     `compute_scale` multiplies what computing takes, as `slow_down` of a worker does: 1 is normal, 2 twice as

@@ -19,7 +19,7 @@ THREAD = "fedsim endpoint"
 """The name of the thread."""
 
 
-class Background:
+class BackgroundLoop:
     """Runs coroutines; holds a resource open for them, and closes it in their loop."""
 
     def __init__(self, resource: AbstractAsyncContextManager[Any]) -> None:
