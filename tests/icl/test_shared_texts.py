@@ -61,5 +61,5 @@ def test_too_many_workers_are_told_how_many_rows_there_are(name: str) -> None:
     corpus = task(name)._corpus()
     found = len(corpus.numbers(0, test=False))
     n_most = found // 70
-    with pytest.raises(InputError, match=f"{n_most + 1} clients need {70 * n_most + 70} .* found {found} in"):
+    with pytest.raises(InputError, match=f"{n_most + 1} workers need {70 * n_most + 70} .* found {found} in"):
         task(name).draw(Streams(0), n_most + 1)

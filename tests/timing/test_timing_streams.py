@@ -151,7 +151,7 @@ def test_the_synchronous_form_is_s_equal_r() -> None:
 
 
 def test_one_worker_keeps_the_clock_of_the_centralised_form() -> None:
-    """But for the network, which the centralised client does not use."""
+    """But for the network, which the centralised worker does not use."""
     beside = workers(1.0, lanes=2, transient=GROUP.transient)
     alone = changed(workers=(beside,), problem=Quadratic(dimension=3, calls=4), algorithm=Asyndbt(wait_for=1))
     central = alone.model_copy(update={"algorithm": Cendbt()})
@@ -175,13 +175,13 @@ def test_a_robust_outer_step_sends_z_as_well() -> None:
     assert found.costs[JobKind.INNER].bytes_down == 20
 
 
-def test_the_centralised_client_pools_the_calls_and_sends_nothing() -> None:
+def test_the_centralised_worker_pools_the_calls_and_sends_nothing() -> None:
     slow = WorkerGroup(name="slow", count=2, compute=Constant(value_s=9.0))
     found = timeline(changed(algorithm=Cendbt(), workers=(GROUP, slow), budget=Budget(epochs=7)))
     assert found.costs[JobKind.OUTER] == JobCost(
         calls=20, tokens_in=0, tokens_out=0, bytes_up=0, bytes_down=0
     )
-    (client,) = found.groups
-    assert (client.count, client.lanes, client.compute) == (1, 2, GROUP.compute)
-    assert (client.upload, client.download) == (Constant(value_s=0.0), Constant(value_s=0.0))
-    assert (client.upload_mbps, client.download_mbps) == (None, None)
+    (worker,) = found.groups
+    assert (worker.count, worker.lanes, worker.compute) == (1, 2, GROUP.compute)
+    assert (worker.upload, worker.download) == (Constant(value_s=0.0), Constant(value_s=0.0))
+    assert (worker.upload_mbps, worker.download_mbps) == (None, None)

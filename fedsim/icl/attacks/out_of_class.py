@@ -15,7 +15,7 @@ class OutOfClass(DemonstrationAttack):
     """Each poisoned demonstration shows the text of another class's candidate under the label that it had.
 
     The other class is drawn with equal chances (of two classes it is the other one); the candidate is the one
-    with the same number, so the client's own. In the surrogate a text is its features and its label bias.
+    with the same number, so the worker's own. In the surrogate a text is its features and its label bias.
 
     Source: the mapping from texts to labels broken from the side of the texts, Min et al., "Rethinking the
     role of demonstrations: what makes in-context learning work?", EMNLP 2022, section 4, which breaks it from

@@ -1,4 +1,7 @@
-"""How clients share out data: the addresses of their draws, their class proportions, merged clients."""
+"""How data are shared out: the addresses of draws, class proportions, merged clients.
+
+A client is a worker of the scenario. In the centralised form one worker holds the data of several clients.
+"""
 
 from __future__ import annotations
 

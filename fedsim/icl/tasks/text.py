@@ -1,4 +1,4 @@
-"""A task of real texts: labelled rows of a file or of GLUE, shared out among the clients."""
+"""A task of real texts: labelled rows of a file or of GLUE, shared out among the workers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _template(prompt: Any) -> Any:
 
 
 class TextTask(Task):
-    """Labelled texts from a file or from GLUE, each client with rows of its own.
+    """Labelled texts from a file or from GLUE, each worker with rows of its own.
 
     The data are either a `file` (JSONL or CSV, columns as in `fedsim.icl.tasks.text_files`) or a task of
     `glue`. A scenario names the file relative to itself. Loading it puts the absolute path and the SHA-256 of
@@ -39,7 +39,7 @@ class TextTask(Task):
     text, and refuses data that have changed since. Where the data are elsewhere, as on another machine, name
     them anew: ``--set problem.task.file=PATH``.
 
-    Clients take their rows of a class one after the other from one shuffle of the run: `train_per_class`
+    Workers take their rows of a class one after the other from one shuffle of the run: `train_per_class`
     training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. The test rows
     are drawn for all, once per run.
 
@@ -63,11 +63,11 @@ class TextTask(Task):
     test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
     """Test queries of each class; their number is the number of classes U."""
     vocabulary: VocabularySettings = VocabularySettings()
-    """How clients find the candidate words in their training queries and pools."""
+    """How workers find the candidate words in their training queries and pools."""
     words: tuple[str, ...] | None = None
     """The N candidate words themselves, instead of a vocabulary."""
     reuse: bool = False
-    """Whether each client draws from all training rows, so that two clients may hold the same row."""
+    """Whether each worker draws from all training rows, so that two workers may hold the same row."""
 
     @model_validator(mode="before")
     @classmethod
@@ -133,7 +133,7 @@ class TextTask(Task):
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Texts]:
-        """Draw the data of one run; see `Task.draw`. Each client's rows are the same among more clients.
+        """Draw the data of one run; see `Task.draw`. More workers do not change the rows of those there are.
 
         Raises:
             InputError: too few rows or candidate words, or the data are no longer what they were.
@@ -175,9 +175,9 @@ class TextTask(Task):
         return Queries(np.concatenate(x)[None], np.repeat(np.arange(self.n_classes), self.test_counts)[None])
 
     def _candidates(self, corpus: Corpus, shares: list[Share]) -> tuple[str, ...]:
-        """Return the candidate words: those given, or those agreed from what each client offers.
+        """Return the candidate words: those given, or those agreed from what each worker offers.
 
-        A client's offer comes from its own training queries and pool alone.
+        A worker's offer comes from its own training queries and pool alone.
         """
         if self.words is not None:
             return self.words
@@ -201,9 +201,9 @@ class TextTask(Task):
         for label, n in enumerate(needed.tolist()):
             if found[label] < n:
                 one = self.reuse or len(needs) == 1
-                clients = "one client needs" if one else f"{len(needs)} clients need"
-                remedy = "" if self.reuse else ", or reuse = true to let clients hold the same rows"
+                workers = "one worker needs" if one else f"{len(needs)} workers need"
+                remedy = "" if self.reuse else ", or reuse = true to let workers hold the same rows"
                 raise InputError(
-                    f"{clients} {n} training rows of class {label} ({self.prompt.labels[label]}), found "
-                    f"{found[label]} in {self.file or self.glue}: take fewer or smaller clients{remedy}"
+                    f"{workers} {n} training rows of class {label} ({self.prompt.labels[label]}), found "
+                    f"{found[label]} in {self.file or self.glue}: take fewer workers or rows{remedy}"
                 )
