@@ -114,7 +114,7 @@ ACTIVITIES = {
     "downloading": ActivityLook("downloading", "#CC79A7", 0.5, "----"),
     "cutting": ActivityLook("polyhedron updates", "#E69F00", 0.55, "//////"),
     "waiting": ActivityLook("waiting for the server", "#E4E4E4", 0.85, ""),
-    "holding": ActivityLook("holding an answer back", "#B2182B", 0.45, "...."),
+    "holding": ActivityLook("holding a report back", "#B2182B", 0.45, "...."),
     "down": ActivityLook("down", "#FFFFFF", 1.0, "xxxx"),
     "stepping": ActivityLook("server step", "#000000", 0.0, ""),
 }

@@ -84,7 +84,7 @@ def links(ending: Ending) -> pd.DataFrame:
 def tickets(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     """Return a row per ticket that the server has taken, in the order in which it took them.
 
-    `kind` says what became of it: ``active`` (used by server step `step`), ``drained`` (handed in at the
+    `kind` says what became of it: ``active`` (used by server step `step`), ``drained`` (reported at the
     barrier of the polyhedron update after that step) or ``inner`` (an inner round of that update).
     `staleness` counts the server steps between the job's reading and that.
     """

@@ -2,7 +2,7 @@
 
 A row of panels per scenario (and a setting, where one is varied in it), a column per method, a bar per
 worker. On the left stand the activities in which a worker is busy with a job, on the right those in which it
-is idle: it queues at the LLM service, waits for the server, holds an answer back, or is down. Shares are
+is idle: it queues at the LLM service, waits for the server, holds a report back, or is down. Shares are
 means over the seeds; the whisker is the 95 % interval of the border between busy and idle. The title of a
 panel tells the mean length of a run: equal shares of a shorter run are fewer seconds.
 

@@ -97,7 +97,7 @@ def run_all(
         engine,
         ledger.sorted(scenarios),
         lambda task: order_of(task.scenario, timing_only, command),
-        lambda task, answer: ledger.taken(task, answer, command),
+        lambda task, result: ledger.taken(task, result, command),
     )
     try:
         yield from crew.outcomes()

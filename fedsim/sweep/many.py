@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
-from fedsim.sweep.engines import KILLED, Answer, Engine, is_lost
+from fedsim.sweep.engines import KILLED, Engine, FutureRun, is_lost
 from fedsim.sweep.outcome import Outcome, RunTask
 from fedsim.sweep.work import Broken, Done, WorkOrder, broken_by
 
@@ -38,7 +38,7 @@ class Crew:
         self._tasks = tasks
         self._order = order
         self._finish = finish
-        self._pending: dict[Answer, RunTask] = {}
+        self._pending: dict[FutureRun, RunTask] = {}
         self._again: deque[RunTask] = deque()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
@@ -50,7 +50,7 @@ class Crew:
                 yield from self._mended()
             else:
                 for future in finished:
-                    yield self._finish(self._pending.pop(future), _answer(future))
+                    yield self._finish(self._pending.pop(future), _result(future))
             yield from self._fill()
 
     def cancel(self) -> None:
@@ -72,11 +72,11 @@ class Crew:
                     break  # those under way will tell
                 self._engine.mend()
 
-    def _submit(self, task: RunTask) -> Answer:
+    def _submit(self, task: RunTask) -> FutureRun:
         try:
             order = self._order(task)
         except Exception as error:  # a stranger's part that cannot travel
-            failed: Answer = Future()
+            failed: FutureRun = Future()
             failed.set_exception(error)
             return failed
         return self._engine.submit(order)
@@ -95,7 +95,7 @@ class Crew:
         self._engine.mend()
         for future, task in pending.items():
             if not is_lost(future):
-                yield self._finish(task, _answer(future))
+                yield self._finish(task, _result(future))
                 continue
             task.breaks += 1
             if task.breaks < MOST_BREAKS:
@@ -104,7 +104,7 @@ class Crew:
                 yield self._finish(task, Broken(KILLED))
 
 
-def _answer(future: Answer) -> Done | Broken:
+def _result(future: FutureRun) -> Done | Broken:
     """Return what a run said, or what happened to it on the way."""
     error = future.exception()
     if error is None:

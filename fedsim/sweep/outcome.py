@@ -98,7 +98,7 @@ class RunLedger:
         reason = _labelled(scenario, note["reason"])
         return Outcome(scenario, folder, {}, f"{reason} (failed before; --retry-failed runs it again)", True)
 
-    def taken(self, task: RunTask, answer: Done | Broken, command: str) -> Outcome:
+    def taken(self, task: RunTask, result: Done | Broken, command: str) -> Outcome:
         """Write what a run has found, or note that it broke off.
 
         Raises:
@@ -106,14 +106,14 @@ class RunLedger:
             FedsimError: the run broke off and `keep_going` is false.
         """
         scenario, folder = task.scenario, task.folder
-        if isinstance(answer, Done):
-            results.write_files(folder, answer.files, replace=self.again or bool(task.redone))
+        if isinstance(result, Done):
+            results.write_files(folder, result.files, replace=self.again or bool(task.redone))
             results.forget_failure(folder)
-            return Outcome(scenario, folder, answer.summary, failure(answer.summary), redone=task.redone)
+            return Outcome(scenario, folder, result.summary, failure(result.summary), redone=task.redone)
         if not self.keep_going:
-            raise answer.error or RunError(_labelled(scenario, answer.reason))
-        results.write_failure(folder, scenario, answer.reason, answer.trace, command)
-        return Outcome(scenario, folder, {}, _labelled(scenario, answer.reason), redone=task.redone)
+            raise result.error or RunError(_labelled(scenario, result.reason))
+        results.write_failure(folder, scenario, result.reason, result.trace, command)
+        return Outcome(scenario, folder, {}, _labelled(scenario, result.reason), redone=task.redone)
 
 
 def folder_of(scenario: Scenario, out: Path, timing_only: bool = False) -> Path:

@@ -136,7 +136,7 @@ def _span_at(spans: pd.DataFrame, things: pd.DataFrame, activity: Activity, edge
 def _never_taken_s(run: Tables) -> pd.Series[float]:
     """Return when the tickets came (s) that were still at the server when the run ended.
 
-    A worker with more jobs than tickets waits for the answer to one, unless it has been given up. Tickets of
+    A worker with more jobs than tickets waits for the reply to one, unless it has been evicted. Tickets of
     an inner round that the end cut off are left out, like those of all inner rounds.
     """
     taken = pd.concat([run.tickets.machine, run.rounds.machine]).value_counts()

@@ -187,7 +187,7 @@ def test_jobs_in_flight_are_evaluated_in_one_batch() -> None:
     assert averager._oracle.upper_jobs == order  # type: ignore[attr-defined]
 
 
-def test_the_order_in_which_workers_are_drawn_or_answer_does_not_matter() -> None:
+def test_the_order_in_which_workers_are_drawn_or_report_does_not_matter() -> None:
     found = []
     for order in itertools.permutations(range(3)):
         averager = toy(optimizer=ADAM)

@@ -139,7 +139,7 @@ def test_calls_follow_the_formula(
         assert report.bytes_up == 5 * jobs
         assert report.bytes_down == bytes_down
         due = step % every == 0
-        # 2 bytes per reply, 4 more after an update, which answers all workers in each round and at its end
+        # 2 bytes per reply, 4 more after an update, which replies to all workers in each round and at its end
         bytes_down += n_workers * (2 * rounds + 2 + 4) if due else 2 * report.active
 
 

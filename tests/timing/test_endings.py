@@ -1,4 +1,4 @@
-"""How runs end, and what becomes of workers that do not answer: horizons, stalls, evictions."""
+"""How runs end, and what becomes of workers that do not report: horizons, stalls, evictions."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_the_earliest_limit_ends_a_run() -> None:
     assert (ending.time_s, ending.report.step) == (4, 4)
 
 
-# Worker 1 hands in at 3 s and 6 s and stops at 7 s, in a job that would take until 9 s. Worker 0, 1 s per
+# Worker 1 reports at 3 s and 6 s and stops at 7 s, in a job that would take until 9 s. Worker 0, 1 s per
 # job, S = 1, tau = 4: steps at 1, 2, 3, 3, 4, 5, 6 with worker 1's last ticket, and then three more, at 6, 7,
 # 8: in the fourth, with the ticket of 9 s, worker 1 would be of age 4.
-def test_a_worker_that_never_answers_stalls_the_server() -> None:
+def test_a_worker_that_never_reports_stalls_the_server() -> None:
     groups = [workers(1.0), workers(3.0, stops_at_s=7.0)]
     ending, books = simulate(groups, wait_for=1, tau=4, keep_spans=True)
     assert ending.stalled
@@ -166,14 +166,14 @@ def test_patience_counts_from_when_the_job_was_handed_out() -> None:
     assert books.times_s == [2, 7]
 
 
-def test_an_answer_at_the_last_moment_counts() -> None:
+def test_a_report_at_the_last_moment_counts() -> None:
     for silence_s, evicted in ((4.0, {}), (4.5, {1: 4.0})):
         groups = [workers(1.0), workers(silence_s)]
         ending, _ = simulate(groups, wait_for=2, evict_after_s=4.0, max_steps=1)
         assert ending.evicted == evicted
 
 
-# S = 1, patience 3 s. Worker 1's first job takes 4 s: given up at 3 s (worker 0 hands in at 2, 4, 6). Its
+# S = 1, patience 3 s. Worker 1's first job takes 4 s: given up at 3 s (worker 0 reports at 2, 4, 6). Its
 # ticket of 4 s has been paid for, so its calls and bytes count, but it is no update and gets no reply.
 def test_a_late_ticket_of_an_evicted_worker_is_paid_for_and_not_used() -> None:
     groups = [workers(2.0), workers(4.0)]

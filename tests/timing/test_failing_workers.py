@@ -357,7 +357,7 @@ def test_all_may_join_late(participants: int | None) -> None:
     assert stretches(ending, 0)[:2] == chain(("down", 2), ("computing", 3))
 
 
-# A server whose members are all gone sleeps without an alarm; who joins then and never answers is given up.
+# A server whose members are all gone sleeps without an alarm; who joins then and never reports is evicted.
 def test_the_server_loses_patience_with_who_joins_while_it_sleeps() -> None:
     group = workers(9.0, availability=joins((2.0, 3.0)))
     ending, books = simulate([group], wait_for=1, evict_after_s=5.0)

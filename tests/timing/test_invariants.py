@@ -186,7 +186,7 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
 
 
 def check_jobs(books: Books, setting: dict[str, Any]) -> None:
-    """A worker's jobs start when it is answered: versions never fall, inner rounds come in one piece."""
+    """A worker's jobs start with the server's reply: versions never fall, inner rounds come in one piece."""
     for history in books.handed.values():
         versions = [version for _, version in history]
         assert versions == sorted(versions)

@@ -69,7 +69,7 @@ def plain(
         index = len(steps)
         steps.append(Step(now_s, active, [index - versions[member] for member in active]))
         ages = [age + 1 for age in ages]
-        answered, active = active, []
+        dispatched, active = active, []
         if cuts is not None and cuts.due(index):
             now_s = max([now_s, *(arrived_s for arrived_s, _ in under_way)])
             under_way.clear()
@@ -77,8 +77,8 @@ def plain(
                 now_s += max(length_s(member, jobs[member]) for member in everybody) + step_s
                 jobs = [job + 1 for job in jobs]
             ages = [1] * n_workers
-            answered = list(everybody)
-        for worker in answered:
+            dispatched = list(everybody)
+        for worker in dispatched:
             start(worker, index + 1)
     return steps
 
@@ -166,8 +166,8 @@ def plain_with_attacks(
             if len(steps) >= versions[worker] + tau - 1 - attack.margin_steps:
                 held.remove(worker)
                 send(worker)
-        answered, active = active, []
-        for worker in answered:
+        dispatched, active = active, []
+        for worker in dispatched:
             start(worker)
     return steps
 

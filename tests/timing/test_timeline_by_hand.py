@@ -190,7 +190,7 @@ def test_a_polyhedron_update_of_the_active_set_alone() -> None:
     assert stretches(ending, 3) == chain(("computing", 8), ("waiting", 9), ("computing", 12))
 
 
-# Two workers of 1 s and a server that thinks for 2 s, S = 1. Both hand in at 1; the server takes A, thinks,
+# Two workers of 1 s and a server that thinks for 2 s, S = 1. Both report at 1; the server takes A, thinks,
 # steps at 3; B's ticket has waited in the inbox: step at 5. A's next is there since 4: step at 7, B's: 9.
 def test_messages_queue_while_the_server_thinks() -> None:
     ending, books = simulate([workers(1.0, count=2)], wait_for=1, step_s=2.0, max_steps=4, keep_spans=True)
@@ -229,7 +229,7 @@ def test_tau_1_is_the_synchronous_form(cuts: CutPlan | None) -> None:
     assert synchronous != tables(wait_for=1, tau=2)
 
 
-# Both hand in at 1 s. The server takes 0 first, steps, answers it; only then does it take 1, whose ticket has
+# Both report at 1 s. The server takes 0 first, steps, replies; only then does it take 1, whose ticket has
 # read version 0 and is one step old. From then on 0 reads every odd version and 1 every even one.
 def test_two_tickets_at_one_instant_are_taken_in_the_order_they_came() -> None:
     _, books = simulate([workers(1.0, count=2)], wait_for=1, max_steps=6)
@@ -246,13 +246,13 @@ def test_order_at_one_instant_is_that_of_scheduling() -> None:
     assert books.active == [[0], [1], [0]]
 
 
-def test_a_reply_reflects_the_ticket_it_answers() -> None:
+def test_a_reply_reflects_its_own_ticket() -> None:
     """Nobody ever reads a version that does not hold its own last ticket."""
     ending, books = simulate([workers(1.0, count=3)], wait_for=1, max_steps=9)
     # worker 0 is in steps 1, 4, 7, so it reads versions 0, 1, 4, and 7 at the end
     assert [version for _, version in books.handed[0]] == [0, 1, 4, 7]
     assert [version for _, version in books.handed[1]] == [0, 2, 5, 8]
-    # the run ends in step 9: worker 2 is not answered
+    # the run ends in step 9: worker 2 gets no reply
     assert [version for _, version in books.handed[2]] == [0, 3, 6]
     assert ending.jobs[2] == 3
 

@@ -112,7 +112,7 @@ def test_the_share_of_places_that_rushing_workers_take(n_rushing: int) -> None:
 # with worker 0; 1 uploads until 4.5: step 3 with it, staleness 2 - 0 = 2. It reads version 3, is ready at
 # 5.5, due after step 5. Worker 0, at work since 4 with version 2: step 4 at 6 (staleness 3 - 2 = 1), step 5
 # at 8; worker 1 at 8.5: step 6, staleness 5 - 3 = 2.
-def test_slow_rolling_answers_just_before_the_staleness_bound() -> None:
+def test_slow_rolling_reports_just_before_the_staleness_bound() -> None:
     groups = [workers(2.0), workers(1.0, **upload(0.5))]
     attacks = [by(SlowRolling(), 1)]
     ending, books = simulate(groups, wait_for=1, tau=4, max_steps=6, attacks=attacks, keep_spans=True)
@@ -169,7 +169,7 @@ def test_slow_rolling_without_work() -> None:
 # Worker 0 takes 2 s, the slow-rolling workers 1 and 2 take 1 s; tau is far away. With S = 3 both are asked at
 # 2 s. With S = 2 one is enough: worker 1, who has held back as long as worker 2 and came first. It reads
 # version 1 at 2 s, is ready at 3; at 4 worker 2 has held back for longest, with version 0.
-def test_who_holds_back_answers_when_the_server_waits_for_nobody_else() -> None:
+def test_who_holds_back_reports_when_the_server_waits_for_nobody_else() -> None:
     groups = [workers(2.0), workers(1.0, count=2)]
     attacks = [by(SlowRolling(), 1, 2)]
     ending, books = simulate(groups, wait_for=3, max_steps=2, attacks=attacks)
@@ -192,7 +192,7 @@ def test_nobody_is_left_but_those_who_hold_back() -> None:
 
 
 # Step 1 at 2 s with worker 0. Worker 1, holding back since 1 s, is let go for the barrier: drained at 2.5 s.
-# The round lasts 2 s for worker 0; worker 1 answers it after 1 + 0.5 s, without holding back.
+# The round lasts 2 s for worker 0; worker 1 reports after 1 + 0.5 s, without holding back.
 def test_nobody_holds_back_at_a_barrier() -> None:
     cuts = CutPlan(every=100, rounds=1)
     groups = [workers(2.0), workers(1.0, **upload(0.5))]
@@ -220,8 +220,8 @@ def test_all_who_hold_back_are_let_go_when_a_barrier_begins() -> None:
     assert seconds(ending, 1) == {"computing": 1, "holding": 1, "waiting": 6}
 
 
-# Worker 1 becomes ready while the barrier waits for worker 2 (9 s): it answers at 4 s, at once.
-def test_who_is_ready_during_a_barrier_answers_at_once() -> None:
+# Worker 1 becomes ready while the barrier waits for worker 2 (9 s): it reports at 4 s, at once.
+def test_who_is_ready_during_a_barrier_reports_at_once() -> None:
     cuts = CutPlan(every=100, rounds=1)
     groups = [workers(2.0), workers(4.0), workers(9.0)]
     ending, books = simulate(
@@ -231,8 +231,8 @@ def test_who_is_ready_during_a_barrier_answers_at_once() -> None:
     assert "holding" not in seconds(ending, 1)
 
 
-def test_an_answer_let_go_early_does_not_make_the_next_one_due_early() -> None:
-    # Due after step 4 with tau = 5 and margin 0 - but asked for at the barrier after step 1. The next answer
+def test_a_report_let_go_early_does_not_make_the_next_one_due_early() -> None:
+    # Due after step 4 with tau = 5 and margin 0 - but asked for at the barrier after step 1. The next report
     # has read version 1 and is due after step 1 + 4 = 5.
     cuts = CutPlan(every=100, rounds=1)
     groups = [workers(2.0), workers(1.0)]
@@ -245,7 +245,7 @@ def test_an_answer_let_go_early_does_not_make_the_next_one_due_early() -> None:
 
 @pytest.mark.parametrize(("stops_at_s", "first_s"), [(0.5, 2), (3.0, 3)])
 def test_who_holds_back_does_not_wait_for_the_dead(stops_at_s: float, first_s: float) -> None:
-    # S = 2: worker 0's ticket of 2 s needs another; worker 2 will never answer, from `stops_at_s` on
+    # S = 2: worker 0's ticket of 2 s needs another; worker 2 will never report, from `stops_at_s` on
     groups = [workers(2.0), workers(1.0), workers(100.0, stops_at_s=stops_at_s)]
     ending, books = simulate(groups, wait_for=2, max_steps=3, attacks=[by(SlowRolling(), 1)])
     assert books.active == [[0, 1]] * 3
@@ -253,7 +253,7 @@ def test_who_holds_back_does_not_wait_for_the_dead(stops_at_s: float, first_s: f
     assert not ending.stalled
 
 
-# Worker 0 hands in at 2 s and is dead when the server, which thinks until 2.5 s, answers it.
+# Worker 0 reports at 2 s and is dead when the server, which thinks until 2.5 s, replies.
 def test_who_holds_back_does_not_wait_for_who_dies_while_the_server_thinks() -> None:
     groups = [workers(2.0, stops_at_s=2.25), workers(1.0)]
     attacks = [by(SlowRolling(), 1)]
@@ -270,7 +270,7 @@ def test_who_holds_back_does_not_wait_for_a_dead_accomplice() -> None:
 
 # S = 1, tau = 4, margin 0; worker 2 is dead since 0.5 s. Worker 0 takes 2 s, worker 1 takes 3 s and holds
 # back in the jobs that it starts after 1 s. Steps at 2, 3 (with worker 1), 4 s; a fourth would need worker 2.
-# Worker 0 hands in at 6 s; worker 1, ready at 6 s and due after step 2 + 3 = 5, does not hold back: the
+# Worker 0 reports at 6 s; worker 1, ready at 6 s and due after step 2 + 3 = 5, does not hold back: the
 # server waits for worker 2 alone.
 def test_a_server_that_waits_for_the_dead_waits_for_nobody_else() -> None:
     groups = [workers(2.0), workers(3.0), workers(100.0, stops_at_s=0.5)]
@@ -325,8 +325,8 @@ def test_what_is_held_back_at_the_horizon_is_in_the_books() -> None:
     assert (ending.stalled, ending.jobs) == (False, [0, 0])
 
 
-# Worker 1 starts jobs at 0, 1, 2 s and wakes at 2.5 s: the job started at 2 s is answered at 3 s, the next is
-# not begun. S = 2; worker 0 hands in at 4 s, and the server waits for ever.
+# Worker 1 starts jobs at 0, 1, 2 s and wakes at 2.5 s: the job started at 2 s is reported at 3 s, the next is
+# not begun. S = 2; worker 0 reports at 4 s, and the server waits for ever.
 def test_a_sleeper_falls_silent() -> None:
     groups = [workers(1.0, count=2)]
     ending, books = simulate(
@@ -375,8 +375,8 @@ def test_a_sleeper_wakes_to_another_attack() -> None:
     assert rolling == run(SlowRolling(start_s=5.0, skip_calls=True)) != rushing
 
 
-# Answers in [0, 3), [5, 8), [10, 13); jobs of 2 s. Answers at 2; ready at 4: sent at 5; at 7; ready at 9:
-# sent at 10; at 12. With phase 4 s the cycle began at -4: answers in [1, 4), [6, 9), [11, 14). The first at
+# Reports in [0, 3), [5, 8), [10, 13); jobs of 2 s. Reports at 2; ready at 4: sent at 5; at 7; ready at 9:
+# sent at 10; at 12. With phase 4 s the cycle began at -4: reports in [1, 4), [6, 9), [11, 14). The first at
 # 2; ready at 4: sent at 6; at 8; ready at 10: sent at 11.
 @pytest.mark.parametrize(
     ("phase_s", "times_s", "down_s"), [(0.0, [2, 5, 7, 10, 12], 2), (4.0, [2, 6, 8, 11], 3)]
@@ -397,7 +397,7 @@ def test_when_a_flapping_worker_is_back() -> None:
 
 
 def test_an_upload_that_has_begun_is_finished() -> None:
-    # ready at 2 s, answers until 3 s, uploads until 4 s; the next is ready at 6 s, in [5, 8)
+    # ready at 2 s, reports until 3 s, uploads until 4 s; the next is ready at 6 s, in [5, 8)
     attack = Flapping(on_s=3.0, off_s=2.0)
     _, books = simulate([workers(2.0, **upload(2.0))], wait_for=1, max_steps=2, attacks=[by(attack, 0)])
     assert books.times_s == [4, 8]
@@ -445,7 +445,7 @@ def test_a_barrier_waits_for_a_flapping_worker() -> None:
 
 
 def test_several_attacks_of_one_worker() -> None:
-    # no work, and answers in [0, 3), [5, 8): with 2 s of upload at 2, 4; ready at 4, sent at 5, there at 7
+    # no work, and reports in [0, 3), [5, 8): with 2 s of upload at 2, 4; ready at 4, sent at 5, there at 7
     flapping = Flapping(on_s=3.0, off_s=2.0)
     ending, books = simulate(
         [workers(9.0, **upload(2.0))],

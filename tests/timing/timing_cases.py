@@ -51,7 +51,7 @@ class Books:
         self.handed: dict[int, list[tuple[JobKind, int]]] = {}
         """The kind of each job of a worker and the version it read."""
         self.skipped: list[tuple[int, int]] = []
-        """The jobs, as (worker, job), that were handed out to be answered without work."""
+        """The jobs, as (worker, job), that were handed out to be reported without work."""
         self._in_flight: dict[int, int] = {}
 
     def first(self) -> str:

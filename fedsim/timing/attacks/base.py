@@ -1,4 +1,4 @@
-"""The interface of an attack on timing: how a malicious worker goes about its jobs, and when it answers."""
+"""The interface of an attack on timing: how a malicious worker goes about its jobs, and when it reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Conduct(NamedTuple):
     """How a worker goes about one job; the defaults are an honest worker's.
 
     The phases of a job follow each other as always: download, arithmetic, calls, upload. Before the upload a
-    malicious worker may first hold its answer back and then be silent.
+    malicious worker may first hold its report back and then be silent.
     """
 
     computes: bool = True
@@ -27,11 +27,11 @@ class Conduct(NamedTuple):
     calls: bool = True
     """Whether it makes its LLM calls; without them the job is not done and its ticket is `skipped`."""
     margin_steps: int | None = None
-    """Hold the answer of an outer job back until so many steps before the server must wait for it."""
+    """Hold the report of an outer job back until so many steps before the server must wait for it."""
     sends_s: SendsAt | None = None
-    """When (s) an answer is sent that is ready at a given instant (s); none: at once."""
+    """When (s) a report is sent that is ready at a given instant (s); none: at once."""
     answers: bool = True
-    """False: from this job on the worker does nothing and never answers again."""
+    """False: from this job on the worker does nothing and never reports again."""
 
     def then(self, later: Conduct) -> Conduct:
         """Return what a worker does that follows both, the later one on top of this one."""
@@ -59,14 +59,14 @@ HONEST = Conduct()
 
 
 class TimingAttack(Attack):
-    """A malicious worker that answers at other moments than an honest one would.
+    """A malicious worker that reports at other moments than an honest one would.
 
-    It cannot answer for another worker, and has one job in flight like everybody else: at most one ticket of
-    a worker is in a step.
+    It cannot report for another worker, and has one job in flight like everybody else: a step holds at most
+    one ticket per worker.
     """
 
     skip_calls: bool = Field(default=False)
-    """Answer without the work: no arithmetic, no LLM call. Its variables then stay what they were."""
+    """Report without the work: no arithmetic, no LLM call. Its variables then stay what they were."""
 
     @abstractmethod
     def conduct(self, start_s: float) -> Conduct:

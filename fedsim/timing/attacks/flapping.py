@@ -11,11 +11,11 @@ from fedsim.timing.attacks.base import HONEST, Conduct, TimingAttack
 
 
 class Flapping(TimingAttack):
-    """Answers for a while, is silent for a while, and so on.
+    """Reports for a while, is silent for a while, and so on.
 
-    Who is silent still does what it was asked to, but sends nothing: an answer that is ready then is sent
-    when the worker comes back, and until then it is down. An upload that has begun is finished. A server
-    that waits for the answer waits; one that loses patience (`server.evict_after_s`) evicts it.
+    A silent worker still does its job, but sends nothing: a report that is ready then is sent when the worker
+    comes back, and until then the worker is down. An upload that has begun is finished. A server that waits
+    for the report waits; one that loses patience (`server.evict_after_s`) evicts the worker.
 
     Source: the unstable processes of Aguilera, Chen and Toueg, "Failure detection and consensus in the
     crash-recovery model", Distributed Computing 13, 2000, which crash and recover again and again; here
@@ -24,18 +24,18 @@ class Flapping(TimingAttack):
 
     kind: Literal["flapping"] = "flapping"
     on_s: float = Field(gt=0)
-    """How long it answers."""
+    """How long it reports."""
     off_s: float = Field(gt=0)
     """How long it is silent."""
     phase_s: float = Field(0.0, ge=0)
-    """How far into its cycle it is at `start_s`; a cycle begins with answers."""
+    """How far into its cycle it is at `start_s`; a cycle begins with reports."""
 
     def conduct(self, start_s: float) -> Conduct:
         flaps = HONEST._replace(sends_s=self.sends_s)
         return flaps.without_work() if self.skip_calls else flaps
 
     def sends_s(self, ready_s: float) -> float:
-        """Return when (s) an answer is sent that is ready at this instant (s)."""
+        """Return when (s) a report is sent that is ready at this instant (s)."""
         first_s, cycle_s = self.start_s - self.phase_s, self.on_s + self.off_s
         cycle = math.floor((ready_s - first_s) / cycle_s)
         silent_s = first_s + cycle * cycle_s + self.on_s

@@ -1,4 +1,4 @@
-"""Answering at once."""
+"""Reporting at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fedsim.timing.attacks.base import Conduct, TimingAttack
 
 
 class Rushing(TimingAttack):
-    """Answers at once, so as to sit in every active set: only its transfers take time.
+    """Reports at once, to be in every active set: only its transfers take time.
 
     By default it does no work. With ``skip_calls = false`` it does: its arithmetic then takes no time, but it
-    is no faster than the answers to its LLM calls.
+    has to wait for the answers to its LLM calls.
 
     Source: workers that are fast because they do not work, and so send more gradients than others, are what
     the frequency filter of Kardam is for: Damaskinos et al., "Asynchronous Byzantine machine learning (the

@@ -14,9 +14,9 @@ SILENT = HONEST._replace(answers=False).without_work()
 class Sleeper(TimingAttack):
     """Honest until it wakes, then it does as another attack says, or falls silent for good.
 
-    A job that starts before `wakes_at_s` is answered as an honest worker would, even after that instant. A
-    worker that has fallen silent stalls a server that waits for it and has no patience
-    (`server.evict_after_s`). An attack on data or on messages sleeps by its `start_s`.
+    A job that starts before `wakes_at_s` is reported honestly, even after that instant. A worker that has
+    fallen silent stalls a server that waits for it without end (no `server.evict_after_s`). An attack on data
+    or on messages sleeps by its `start_s`.
 
     Source: a faulty processor that cannot be told from a correct one before it fails, Lamport, Shostak and
     Pease, "The Byzantine generals problem", ACM TOPLAS 4(3), 1982, section 1; silence for good is the
@@ -26,7 +26,7 @@ class Sleeper(TimingAttack):
     kind: Literal["sleeper"] = "sleeper"
     wakes_at_s: float = Field(ge=0)
     then: AnyTimingAttack | None = None
-    """What it does once awake; none: it never answers again."""
+    """What it does once awake; none: it never reports again."""
 
     @field_validator("then")
     @classmethod
