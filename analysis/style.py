@@ -1,4 +1,4 @@
-"""One look for all figures: widths, fonts, and a colour for every method, activity, defence and poison.
+"""One style for all figures: widths, fonts, and a colour for every method, activity, defence and poison.
 
 A colour belongs to one of them in every figure: the sets of colours do not overlap, and each can be told
 apart with the common kinds of colour blindness; hatches, line styles and markers say the same thing a second

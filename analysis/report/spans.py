@@ -15,13 +15,13 @@ from fedsim.errors import InputError
 from fedsim.results import read_table
 
 MAX_SPANS = 4000
-"""Of a run; as many bars as a browser still zooms smoothly."""
+"""The most spans per run: as many bars as a browser zooms smoothly."""
 MAX_ROWS = 50
-"""Of a run: the server and the first workers."""
+"""The most rows per run: the server and the first workers."""
 MAX_ALL = 60_000
-"""Of all runs together: 2 MB of the page."""
+"""The most spans of all runs together: 2 MB of the page."""
 MAX_RUNS = 100
-"""As many as a person still finds their way among."""
+"""The most runs: more are hard to choose from."""
 READABLE = 40
 """How many spans of the busiest worker are in view at first: about eight jobs."""
 

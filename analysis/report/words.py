@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 UNKNOWN = "-"
-"""What stands where there is no value."""
+"""Printed where there is no value."""
 
 NOT_SET = "not set"
 """The value of a setting that a run does not have."""

@@ -1,4 +1,4 @@
-"""Where the results of a run are: a hash of what it is."""
+"""The folder of a run: a hash of its scenario."""
 
 from __future__ import annotations
 

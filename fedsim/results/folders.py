@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
-"""Of a run folder; raised whenever a reader of the old one would misread it."""
+"""The version of run folders; raised whenever a reader of the old one would misread the new one."""
 
 ORIGIN = "provenance.json"
 FILES = ("scenario.toml", "steps.parquet", "workers.parquet", "summary.json", ORIGIN)

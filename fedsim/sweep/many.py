@@ -1,4 +1,4 @@
-"""Runs side by side: handed out a few at a time, taken back as they come, given again when a process dies."""
+"""Parallel runs: a few are started at a time, results come as they end, lost runs are started again."""
 
 from __future__ import annotations
 

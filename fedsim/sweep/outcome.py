@@ -1,4 +1,4 @@
-"""What is to be run, what is finished already, and what became of a run."""
+"""Which runs are to be run, which are finished already, and how each run ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unit of work of a sweep: a scenario goes in, the files of its run folder come out.
+"""The unit of work of a sweep: from a scenario to the files of its run folder.
 
 It may run on another machine: it neither reads nor writes results.
 """
@@ -41,13 +41,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Broken:
-    """A run that came to none."""
+    """A run that failed without a result."""
 
     reason: str
     trace: str = ""
-    """The stack, as a text: an exception itself may not survive the way back."""
+    """The stack, as text: the exception itself may not survive being sent back."""
     error: FedsimError | None = None
-    """Where it was one of ours."""
+    """The exception, if it was one of fedsim's."""
 
 
 @cache

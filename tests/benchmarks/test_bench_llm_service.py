@@ -37,15 +37,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def serve(calls_a_job: int, settings: dict[str, Any], detail: str = "per_call") -> tuple[float, int]:
+def serve(calls_per_job: int, settings: dict[str, Any], detail: str = "per_call") -> tuple[float, int]:
     """Serve `CALLS` calls; return the processor time (s) and the number of requests."""
     env = simpy.Environment()
     shared = Shared.model_validate({"detail": detail, "ttft": Exponential(mean_s=1.0), **settings})
     service = shared.open(env, Streams(1), ActivityClock(WORKERS), [0] * WORKERS, False)
-    cost = JobCost(calls_a_job, 100 * calls_a_job, 10 * calls_a_job, 0, 0)
+    cost = JobCost(calls_per_job, 100 * calls_per_job, 10 * calls_per_job, 0, 0)
 
     def worker(number: int) -> Generator[simpy.Event, object, None]:
-        for job in range(CALLS // (WORKERS * calls_a_job)):
+        for job in range(CALLS // (WORKERS * calls_per_job)):
             yield from service.serve(Calls(number, job, cost, LANES, 1.0, True))
 
     for number in range(WORKERS):
@@ -70,11 +70,11 @@ def timeouts(count: int) -> float:
     return process_time() - begun_s
 
 
-@pytest.mark.parametrize("calls_a_job", [20, 400])
+@pytest.mark.parametrize("calls_per_job", [20, 400])
 @pytest.mark.parametrize("limits", SETTINGS)
 @pytest.mark.parametrize("detail", DETAILS)
-def test_calls(benchmark: BenchmarkFixture, detail: str, limits: str, calls_a_job: int) -> None:
-    benchmark.pedantic(serve, (calls_a_job, SETTINGS[limits], detail), rounds=3)
+def test_calls(benchmark: BenchmarkFixture, detail: str, limits: str, calls_per_job: int) -> None:
+    benchmark.pedantic(serve, (calls_per_job, SETTINGS[limits], detail), rounds=3)
 
 
 def test_bare_timeouts(benchmark: BenchmarkFixture) -> None:

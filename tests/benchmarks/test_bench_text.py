@@ -181,7 +181,7 @@ def test_a_cache_hit(benchmark: BenchmarkFixture) -> None:
 
 @pytest.mark.parametrize("cache", [False, True], ids=["memory", "disk"])
 def test_the_scorer_itself(benchmark: BenchmarkFixture, cache: bool) -> None:
-    benchmark.extra_info["us_a_call"] = benchmark.pedantic(scorer_us, args=[cache, False, 1], rounds=1)
+    benchmark.extra_info["us_per_call"] = benchmark.pedantic(scorer_us, args=[cache, False, 1], rounds=1)
 
 
 def test_breakdown(benchmark: BenchmarkFixture) -> None:

@@ -33,7 +33,7 @@ ONE, TWO = Link(mbps=1.0), Link(mbps=2.0)
 
 def sent(worker: int = 0, n_bytes: int = MEGABIT, up: bool = True, **settings: Any) -> Message:
     return Message(
-        **{"worker": worker, "job": 0, "up": up, "n_bytes": n_bytes, "latency_s": 0.0, "s_a_byte": 0.0}
+        **{"worker": worker, "job": 0, "up": up, "n_bytes": n_bytes, "latency_s": 0.0, "s_per_byte": 0.0}
         | settings
     )
 
@@ -101,9 +101,9 @@ def test_the_length_of_a_link_is_part_of_its_latency() -> None:
 
 def test_the_access_line_limits_a_message() -> None:
     """Half a megabit per second: 2 s; the other message gets what is left, half of the link."""
-    trial = Trial(Star(server_link=ONE), 2, (0.0, sent(s_a_byte=16e-6)), (0.0, sent(1)))
+    trial = Trial(Star(server_link=ONE), 2, (0.0, sent(s_per_byte=16e-6)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([2.0, 2.0])
-    trial = Trial(Star(server_link=TWO), 2, (0.0, sent(s_a_byte=16e-6)), (0.0, sent(1)))
+    trial = Trial(Star(server_link=TWO), 2, (0.0, sent(s_per_byte=16e-6)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([2.0, 1 / 1.5])
 
 
@@ -257,7 +257,7 @@ def test_a_message_given_up_over_a_halted_link_stops_watching_it() -> None:
 def test_a_network_without_limits_counts_what_it_carries() -> None:
     """At 1 Mbit/s of access: busy in [0, 1), then in [2, 3.5); the run ends at 3 s."""
     starts = [(0.0, 0), (2.0, 0), (2.5, 1)]
-    trial = Trial(Star(), 2, *((at_s, sent(worker, s_a_byte=8e-6)) for at_s, worker in starts))
+    trial = Trial(Star(), 2, *((at_s, sent(worker, s_per_byte=8e-6)) for at_s, worker in starts))
     assert trial.arrived == pytest.approx([1.0, 3.0, 3.5])
     assert trial.used(end_s=3.0) == {
         "hub > server": (3 * MEGABIT, pytest.approx(2.0)),
@@ -269,7 +269,7 @@ def test_a_network_without_limits_counts_what_it_carries() -> None:
 
 def test_a_worker_at_the_servers_node_has_its_access_line_alone() -> None:
     network = GraphFile(format="edge_list", text="s w {'mbps': 1}", server="s", workers=("s", "w"))
-    trial = Trial(network, 2, (0.0, sent(0, s_a_byte=4e-6, latency_s=0.25)), (0.0, sent(1)))
+    trial = Trial(network, 2, (0.0, sent(0, s_per_byte=4e-6, latency_s=0.25)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([0.75, 1.0])
     assert trial.used() == {"w > s": (MEGABIT, 1.0)}
 

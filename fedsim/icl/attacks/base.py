@@ -1,4 +1,4 @@
-"""The interface of an attack on data: what malicious workers do to what they hold."""
+"""The interface of an attack on data: what malicious workers do to the data that they hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Demonstrations whose text is one of another class."""
+"""Demonstrations whose text belongs to another class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Demonstrations that show any label."""
+"""Demonstrations with random labels."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fedsim.errors import InputError
 from fedsim.icl.encoders.base import Encoder, Floats, unit_rows
 
 DIMENSIONS = 256
-"""Of the weights that the package carries."""
+"""The dimension of the weights that come with the package."""
 
 
 class WordLlama(Encoder):

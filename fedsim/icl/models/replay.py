@@ -30,7 +30,7 @@ class Replay(LanguageModel):
     file: str
     """The recording; see `fedsim.icl.answers.recording`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Of the file; filled in when the scenario is loaded."""
+    """The hash of the file; filled in when the scenario is loaded."""
     cache: Literal[False] = False
     """A replay uses no cache."""
 

@@ -30,7 +30,7 @@ from fedsim.whole_files import write_whole
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
-"""Of the source distribution."""
+"""The hash of the source distribution."""
 INNER_ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 

@@ -57,7 +57,7 @@ class TextTask(Task):
     folder: str | None = None
     """A local copy of the `glue` task; see `fedsim.icl.tasks.glue.read_glue`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Of the file or folder; filled in when the scenario is loaded. GLUE's own copy is known by its name."""
+    """The hash of the file or folder; filled in at loading. GLUE's own copy is known by its name."""
     prompt: Annotated[PromptTemplate, BeforeValidator(_template, json_schema_input_type=str | PromptTemplate)]
     """The name of a template of Table 1, or an own one; with `glue` that of its task when left out."""
     test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)

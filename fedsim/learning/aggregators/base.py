@@ -28,7 +28,7 @@ class Aggregator(Part):
     @property
     @abstractmethod
     def least_rows(self) -> int:
-        """The smallest m for which the rule is defined and promises anything."""
+        """The smallest m for which the rule is defined and its guarantee holds."""
 
     @final
     def aggregate(self, rows: Tensor, previous: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SMALL = 100
 """Rows up to which all eigenvectors are computed; beyond, the top one alone, by Lanczos' method."""
 TOLERANCE = 1e-4
-"""Of the top eigenvalue then: a direction in which rows vary as good as most serves the filter as well."""
+"""The relative error of the top eigenvalue then: a direction of nearly the largest variance does as well."""
 
 
 class Caf(Tolerant):

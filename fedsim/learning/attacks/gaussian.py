@@ -1,4 +1,4 @@
-"""Noise."""
+"""Gaussian noise in place of messages."""
 
 from __future__ import annotations
 

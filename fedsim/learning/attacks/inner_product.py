@@ -1,4 +1,4 @@
-"""The other way, a little."""
+"""Inner-product manipulation: a small multiple of the opposite of the mean."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TIE = 1e-9
-"""Projections that differ relatively by less are equal: two rows, for one, are always equally far out."""
+"""Projections with a smaller relative difference are equal: two rows, for example, are always equally far."""
 
 
 class Mimic(MessageAttack):

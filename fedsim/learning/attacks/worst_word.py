@@ -1,4 +1,4 @@
-"""Collusion on bad words."""
+"""Malicious workers that agree on a bad word."""
 
 from __future__ import annotations
 

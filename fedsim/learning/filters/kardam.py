@@ -1,4 +1,4 @@
-"""Kardam: smooth workers, in turn, and the less the staler."""
+"""Kardam: an update passes if it is smooth and not too frequent, and counts less the staler it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zeno++: what lowers the loss on the server's own data."""
+"""Zeno++: an update passes if it lowers the loss on the server's own data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam, with the correction of its start."""
+"""Adam, with bias correction."""
 
 from __future__ import annotations
 

@@ -41,5 +41,5 @@ class NormClipping(Preaggregator):
         differences = rows.to(wide) - centre
         radius = middle(in_order(lengths(differences))) if self.radius is None else self.radius
         short = clipped(differences, radius)
-        # Where nothing was cut the row itself, not the consensus plus a rounded difference.
+        # A row that was not cut stays as it is: the consensus plus a rounded difference would differ.
         return torch.where(short == differences, rows, (centre + short).to(rows.dtype))

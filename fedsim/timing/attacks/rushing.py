@@ -1,4 +1,4 @@
-"""Reporting at once."""
+"""Malicious workers that report at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reporting at the last moment."""
+"""Malicious workers that report at the last moment."""
 
 from __future__ import annotations
 

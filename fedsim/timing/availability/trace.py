@@ -1,4 +1,4 @@
-"""On when a device of a trace was."""
+"""Workers that are on when a device of a trace was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token buckets: so many per minute, and a burst."""
+"""Token buckets: a rate per minute and a burst."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn for the calls of a shared LLM service: how long answers take, and what fails before."""
+"""Random numbers for calls at a shared LLM service: how long answers take, and which requests fail first."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CallDraws:
         self._settings = settings
         self._measured = _Measured(settings) if settings.requests is not None else None
         self.failure_probability = settings.server_error_probability
-        """Of each request that is let in, by an error of the service or a row of the trace that failed."""
+        """That a request that is let in fails: by an error of the service, or as a row of the trace did."""
         if self._measured is not None:
             self.failure_probability = self._measured.failure_probability
 

@@ -1,4 +1,4 @@
-"""Outages of a service whose calls are a fluid: who is turned away, and when clients come back."""
+"""Outages of a service whose calls are a fluid: which jobs are refused, and when they try again."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Message(NamedTuple):
     n_bytes: int
     latency_s: float
     """Of the worker's access, slow-down included."""
-    s_a_byte: float
+    s_per_byte: float
     """Seconds per byte that the access takes if nothing else is slower, slow-down included; 0: no limit."""
 
 

@@ -105,15 +105,15 @@ class GraphCarrier:
     def carry(self, message: Message) -> Generator[simpy.Event, object, None]:
         """Return when the message has arrived; see `Carrier`."""
         env, flows = self._env, self._flows
-        worker, _, up, n_bytes, latency_s, s_a_byte = message
+        worker, _, up, n_bytes, latency_s, s_per_byte = message
         route = (self._up if up else self._down)[worker]
         if flows is None:
             # Nobody disturbs anybody: one wait, and the same instants to the last digit as without a network.
-            sending_s = n_bytes * s_a_byte
+            sending_s = n_bytes * s_per_byte
             self._unlimited.send(route.channels, n_bytes, env.now, env.now + sending_s)
             latency_s += sending_s
         else:
-            access_bytes_s = 1 / s_a_byte if s_a_byte else math.inf
+            access_bytes_s = 1 / s_per_byte if s_per_byte else math.inf
             yield from self._send(flows, route, n_bytes, min(route.most_bytes_s, access_bytes_s))
         latency_s += route.latency_s
         if route.delays or route.losses:

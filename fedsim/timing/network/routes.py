@@ -1,4 +1,4 @@
-"""Which way messages take: the shortest paths between the server and each worker."""
+"""Routes of messages: the shortest paths between the server and each worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every trace is: columns of equal length, checked, of which whole rows can be taken."""
+"""The base of all traces: checked columns of equal length, from which whole rows can be drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The formats by their names, and how a file becomes the trace that its columns tell of."""
+"""The formats by their names, and reading a file as the trace that its columns belong to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many prompts, a few of them on their way at a time."""
+"""Many prompts, of which only a few are asked at a time."""
 
 from __future__ import annotations
 
