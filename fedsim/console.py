@@ -74,7 +74,7 @@ def watch_sweep(total: int, workers: int) -> Iterator[Callable[[Tally], None]]:
     with bar(total, "runs") as (progress, task):
 
         def tell(tally: Tally) -> None:
-            # What was found finished took no time: it would make the rest look quick.
+            # Runs found finished took no time: counted, they would make the rest look quick.
             left = total - tally.total
             note = f"{tally.failed:,} failed, {min(left, workers)} running"
             note += f", {tally.kept:,} found finished" if tally.kept else ""

@@ -51,7 +51,7 @@ class Interval:
 def bootstrap_interval(
     values: Sequence[float] | pd.Series[float] | Floats, statistic: Callable[..., Any] = np.mean
 ) -> Interval:
-    """Return a number worked out from independent values, one a seed, with its BCa interval.
+    """Return a number worked out from independent values, one per seed, with its BCa interval.
 
     Values that are all equal have an interval of zero width. Where the correction for skewness is undefined,
     as for a number that does not move when one value is left out, the plain percentile interval stands.

@@ -26,7 +26,7 @@ PROFILE = Path(__file__).parents[2] / "scenarios" / "profiles" / "llm_latency.cs
 PROBABILITIES = (0.5, 0.9, 0.99)
 
 # Time to first token (s) at PROBABILITIES, hosted Llama-2 70B chat, 550 tokens in, 5 requests at once, about
-# 150 requests an endpoint; between two samples, the larger one. Source: ray-project/llmperf-leaderboard
+# 150 requests per endpoint; between two samples, the larger one. Source: ray-project/llmperf-leaderboard
 # (Apache-2.0), raw data of December 2023.
 STEADY = {
     "anyscale_70b": (0.21, 0.32, 0.49),

@@ -51,7 +51,7 @@ def by_task_and_method(runs: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame
             if len(twice):
                 raise InputError(
                     f"{task}, {method}, seed {twice[0]}: there are several runs, with different settings; "
-                    "a mean over seeds needs one run a seed, so give the folder of a single study"
+                    "a mean over seeds needs one run per seed, so give the folder of a single study"
                 )
             groups[task, method] = group
     return groups

@@ -32,7 +32,7 @@ LARGEST_LINEAR = 10
 
 
 def table(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]]) -> pd.DataFrame:
-    """Return the points of the plot: `probability`, `measured`, and a column of seconds a law.
+    """Return the points of the plot: `probability`, `measured`, and a column of seconds per law.
 
     The i-th least of n delays stands at the probability (i - 0.5) / n.
 

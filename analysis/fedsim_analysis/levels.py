@@ -14,7 +14,7 @@ class Levels:
     """How many calls wait and are answered at one service in one run, as step functions of time."""
 
     def __init__(self, changes: pd.DataFrame, end_s: float) -> None:
-        # Of what happens at one instant only the outcome is seen; before the first change there is nobody.
+        # Of several changes at one instant the last one counts; before the first change nobody is there.
         last = changes.drop_duplicates("time_s", keep="last")
         last = last[last["time_s"] < end_s]
         first = [] if (last["time_s"] == 0).any() else [0]

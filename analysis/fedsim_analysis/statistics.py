@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float] | pd.Series[float]) -> Estimate:
-    """Return the mean of independent values, one a seed, with its 95 % t interval.
+    """Return the mean of independent values, one per seed, with its 95 % t interval.
 
     A NaN among the values makes the whole estimate NaN: leaving it out is a decision for the caller.
 

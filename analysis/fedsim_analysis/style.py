@@ -1,4 +1,4 @@
-"""One look for all figures: widths, fonts, and a colour for every method, activity, defence and poison.
+"""One style for all figures: widths, fonts, and a colour for every method, activity, defence and poison.
 
 A colour belongs to one of them in every figure: the sets of colours do not overlap, and each can be told
 apart with the common kinds of colour blindness; hatches, line styles and markers say the same thing a second
@@ -64,7 +64,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Activity:
+class ActivityLook:
     """How an activity is called and drawn.
 
     `colour` serves where colours mean activities; where they mean methods, the method's colour is mixed with
@@ -107,16 +107,16 @@ SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455
 
 # In the order in which they are stacked and listed.
 ACTIVITIES = {
-    "calling": Activity("LLM calls", "#56B4E9", 0.0, ""),
-    "queueing": Activity("LLM queue", "#C7A76C", 0.4, "++++"),
-    "computing": Activity("computing", "#777777", 0.35, "||||"),
-    "uploading": Activity("uploading", "#F0E442", 0.5, "\\\\\\\\"),
-    "downloading": Activity("downloading", "#CC79A7", 0.5, "----"),
-    "cutting": Activity("polyhedron updates", "#E69F00", 0.55, "//////"),
-    "waiting": Activity("waiting for the server", "#E4E4E4", 0.85, ""),
-    "holding": Activity("holding an answer back", "#B2182B", 0.45, "...."),
-    "down": Activity("down", "#FFFFFF", 1.0, "xxxx"),
-    "stepping": Activity("server step", "#000000", 0.0, ""),
+    "calling": ActivityLook("LLM calls", "#56B4E9", 0.0, ""),
+    "queueing": ActivityLook("LLM queue", "#C7A76C", 0.4, "++++"),
+    "computing": ActivityLook("computing", "#777777", 0.35, "||||"),
+    "uploading": ActivityLook("uploading", "#F0E442", 0.5, "\\\\\\\\"),
+    "downloading": ActivityLook("downloading", "#CC79A7", 0.5, "----"),
+    "cutting": ActivityLook("polyhedron updates", "#E69F00", 0.55, "//////"),
+    "waiting": ActivityLook("waiting for the server", "#E4E4E4", 0.85, ""),
+    "holding": ActivityLook("holding a report back", "#B2182B", 0.45, "...."),
+    "down": ActivityLook("down", "#FFFFFF", 1.0, "xxxx"),
+    "stepping": ActivityLook("server step", "#000000", 0.0, ""),
 }
 
 # What combines the messages of a step; `none` is the algorithm as the paper prints it, without psi.
@@ -193,9 +193,9 @@ def _spare(name: str) -> Mark:
     return Mark(name.replace("_", " "), look.colour, look.line, marker)
 
 
-def activity(name: str) -> Activity:
+def activity(name: str) -> ActivityLook:
     """Return the look of an activity; one unknown here is drawn in grey, crossed."""
-    return ACTIVITIES.get(name, Activity(name, "#BBBBBB", 0.7, "++++"))
+    return ACTIVITIES.get(name, ActivityLook(name, "#BBBBBB", 0.7, "++++"))
 
 
 def bar(activity_name: str, method_colour: str | None = None) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def check_single(runs: pd.DataFrame, keys: Sequence[str]) -> None:
     differing = [name for name in map(str, same) if "." in name and same[name].astype(str).nunique() > 1]
     where = ", ".join(f"{key} {first[key]}" for key in (*keys, "seed"))
     among = f", which differ in {_listed(differing)}" if differing else ""
-    raise InputError(f"{where}: there are {len(same)} runs{among}; expected one a seed")
+    raise InputError(f"{where}: there are {len(same)} runs{among}; expected one per seed")
 
 
 def _told_by_wait_for(runs: pd.DataFrame) -> pd.Series[float]:

@@ -83,7 +83,7 @@ def check_single(trials: pd.DataFrame, keys: Sequence[str]) -> None:
     twice = trials[trials.duplicated([*keys, "seed"])]
     if len(twice):
         where = ", ".join(f"{key} {twice.iloc[0][key]}" for key in (*keys, "seed"))
-        raise InputError(f"{where}: there are several runs, expected one a seed")
+        raise InputError(f"{where}: there are several runs, expected one per seed")
 
 
 def damaged(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What tells runs of one scenario apart: the settings that vary among them, in words."""
+"""How runs of one scenario differ: the settings that vary among them, in words."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ for name, command in COMMANDS.items():
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; an error becomes a sentence."""
     given = sys.argv[1:] if arguments is None else arguments
-    # A stranger's part may lie in the folder where the person works; what is installed goes before it.
+    # A stranger's part may be in the working folder; what is installed goes before it.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:

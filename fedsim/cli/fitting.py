@@ -12,9 +12,9 @@ from fedsim.errors import InputError, nearest
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fedsim.timing.fitting import Fit
+    from fedsim.timing.fitting import LawFit
     from fedsim.timing.fitting.densities import Floats
-    from fedsim.timing.traces import Failures
+    from fedsim.timing.traces import FailureCounts
 
 TIMES = ("ttft_s", "end_to_end_s")
 SHOWN_PROBABILITIES = (0.5, 0.9, 0.99)
@@ -67,7 +67,7 @@ def fit_latency(
     typer.echo(f"latency = {toml_value(rounded(fits[0].delay))}")
 
 
-def _counted(n_requests: int, failures: Failures) -> str:
+def _counted(n_requests: int, failures: FailureCounts) -> str:
     if not failures.total:
         return f"{n_requests} requests, none failed"
     return (
@@ -76,7 +76,7 @@ def _counted(n_requests: int, failures: Failures) -> str:
     )
 
 
-def _comparison(fits: list[Fit], delays_s: Floats) -> Table:
+def _comparison(fits: list[LawFit], delays_s: Floats) -> Table:
     import numpy as np
     from rich.table import Table
 

@@ -30,9 +30,9 @@ class Forecast:
         """Runs whose calls nobody can tell."""
         self.exact, self.at_most = True, False
         self.updates: list[int | None] = []
-        """Of each run that is to be run."""
+        """Worker updates of each run that is to be run."""
         self.first: Planned | None = None
-        """Of those."""
+        """The first of these runs."""
         self._place = out, timing_only
         self._again = again
 

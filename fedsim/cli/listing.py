@@ -1,4 +1,4 @@
-"""Commands that tell what exists."""
+"""Commands that list parts, and print the schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The option --log: other homes for what runs measure."""
+"""The option --log: send measurements to other tools as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that shows results as a table: chosen rows, chosen columns, in a format for others."""
+"""The command that shows results as a table: selected rows and columns, in several formats."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ class VocabularySettings(Strict):
     """Longer n-grams are dropped, not cut."""
     min_count: int = Field(default=2, ge=1)
     """How often an n-gram has to occur at a worker, at least; pairs that are rarer are never joined. The
-    released code of BDPL keeps counts above 5 of a whole training set, that is 6; a worker here holds some
-    hundred sentences, of which that leaves a few dozen words. At 1 nearly all pairs are joined, as any pair
-    of rare words seen once has a high PMI, and what is left are scraps of single sentences."""
+    released code of BDPL keeps counts above 5 of a whole training set, that is 6; a worker here holds about a
+    hundred sentences, in which only a few dozen words occur so often. At 1 nearly all pairs are joined, since
+    any pair of rare words seen once has a high PMI, and only scraps of single sentences are left."""
     pmi_threshold: float = 1.0
     """Neighbours are joined where their pointwise mutual information is at least this (in nats)."""
     min_workers: int = Field(default=1, ge=1)
@@ -43,9 +43,9 @@ def offer(texts: Sequence[str], settings: VocabularySettings) -> Counter[str]:
 
     Words are what white space separates; upper and lower case differ. Neighbours x, y with
     ``PMI = log(total * c(x, y) / (c(x) * c(y)))`` at or above the threshold are joined, ``total`` being the
-    number of pairs; a sentence so falls into segments. The segments that are frequent and short enough are
+    number of pairs; this cuts a sentence into segments. The segments that are frequent and short enough are
     counted once more wherever they occur, within longer segments too. Trailing symbols are stripped; of
-    n-grams that are then alike the most frequent one stands for all, because it has counted the others.
+    n-grams that are then the same only the most frequent is kept, because its count includes the others.
     """
     sentences = [text.split() for text in texts]
     joined = _joined_pairs(sentences, settings)

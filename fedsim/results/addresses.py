@@ -1,4 +1,4 @@
-"""Where the results of a run are: a hash of what it is."""
+"""The folder of a run: a hash of its scenario."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_id(scenario: Scenario) -> str:
 
 def address(scenario: Scenario, dumped: str) -> str:
     """Return the address of a run whose scenario has been dumped already."""
-    if "sha256" in dumped:  # it states the content of files: wherever those lie, it is the same run
+    if "sha256" in dumped:  # it states the content of files: wherever those are, it is the same run
         import tomli_w
 
         dumped = tomli_w.dumps(_without_places(resolved(scenario)))
@@ -37,7 +37,7 @@ def settings_of(scenario: Scenario) -> dict[str, Any]:
 
 
 def _without_places(value: Any) -> Any:
-    """Leave out where the files lie whose content is stated."""
+    """Leave out the paths of files whose content is stated."""
     if isinstance(value, list):
         return [_without_places(part) for part in value]
     if not isinstance(value, dict):

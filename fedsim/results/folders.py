@@ -1,4 +1,4 @@
-"""Run folders as they lie there: found, checked, read one by one."""
+"""Run folders on disk: found, checked, read one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
-"""Of a run folder; raised whenever a reader of the old one would misread it."""
+"""The version of run folders; raised whenever a reader of the old one would misread the new one."""
 
 ORIGIN = "provenance.json"
 FILES = ("scenario.toml", "steps.parquet", "workers.parquet", "summary.json", ORIGIN)
@@ -44,7 +44,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def why_not_finished(folder: Path) -> str:
-    """Return why what lies at a run's address is not that run, in half a sentence; nothing if it is."""
+    """Return why what is at a run's address is not that run, in half a sentence; nothing if it is."""
     try:
         origin = check_folder(folder)
     except ResultsError as error:

@@ -1,4 +1,4 @@
-"""Folders under work: a name of their own, a lock while their owner lives, the removal of the dead."""
+"""Unfinished folders: their names, a lock while their process lives, removal of what dead processes left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]  # no stub for its absence
 
 SURELY_LEFT_S = 86_400.0
-"""Where the file system knows no locks: who has written nothing for a day is dead."""
+"""On a file system without locks, a process that has written nothing for a day counts as dead."""
 
 
 def partial_of(folder: Path) -> Path:

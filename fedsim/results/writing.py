@@ -1,4 +1,4 @@
-"""Run folders: packed where the run was made, written where they belong, whole or not at all."""
+"""Writing run folders: files made by the process of the run, written by the main one, whole or not at all."""
 
 from __future__ import annotations
 

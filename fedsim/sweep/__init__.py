@@ -16,7 +16,7 @@ from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
 from fedsim.sweep.engines import Engine, LocalPool, workers_of
 from fedsim.sweep.many import Crew
-from fedsim.sweep.outcome import Desk, Outcome, Task, failure, folder_of
+from fedsim.sweep.outcome import Outcome, RunLedger, RunTask, failure, folder_of
 from fedsim.sweep.seeds import with_seed
 from fedsim.sweep.work import broken_by, done, order_of
 
@@ -47,9 +47,9 @@ def run_one(
     Raises:
         InputError: the scenario asks for something impossible, or `out` cannot be written to.
     """
-    desk, command = Desk(out, timing_only, again), results.command_line()
+    ledger, command = RunLedger(out, timing_only, again), results.command_line()
     folder = folder_of(scenario, out, timing_only)
-    if found := desk.found(scenario, folder):
+    if found := ledger.found(scenario, folder):
         return found
     task = desk.task(scenario, folder)
     return desk.taken(task, done(scenario, timing_only, command, packed(loggers or {}), progress), command)
@@ -116,9 +116,9 @@ def _run_here(task: Task, desk: Desk, command: str, loggers: Mapping[str, Logger
     except results.UnwritableError:
         raise
     except Exception as error:
-        if not desk.keep_going:
+        if not ledger.keep_going:
             raise
-        return desk.taken(task, broken_by(error), command)
+        return ledger.taken(task, broken_by(error), command)
 
 
 @contextmanager

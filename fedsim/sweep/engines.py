@@ -12,9 +12,9 @@ from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
 
 from fedsim.errors import InputError, RunError
-from fedsim.sweep.work import Broken, Done, Order, work
+from fedsim.sweep.work import Broken, Done, WorkOrder, work
 
-Answer = Future[Done | Broken]
+FutureRun = Future[Done | Broken]
 
 KILLED = "a process was killed, perhaps for want of memory; try fewer --jobs"
 PATIENCE_S = 3.0
@@ -28,7 +28,7 @@ class Engine:
         self.executor = executor
         self.workers = workers
 
-    def submit(self, order: Order) -> Answer:
+    def submit(self, order: WorkOrder) -> FutureRun:
         """Hand a run over.
 
         Raises:
@@ -143,6 +143,6 @@ def workers_of(executor: Executor) -> int:
     return getattr(executor, "_max_workers", None) or os.cpu_count() or 1
 
 
-def is_lost(future: Answer) -> bool:
-    """Whether a run got no answer because its executor has lost its workers; it must have ended."""
+def is_lost(future: FutureRun) -> bool:
+    """Whether a run has no result because its executor has lost its workers; it must have ended."""
     return future.cancelled() or isinstance(future.exception(), BrokenExecutor)

@@ -1,4 +1,4 @@
-"""Runs side by side: handed out a few at a time, taken back as they come, given again when a process dies."""
+"""Parallel runs: a few are started at a time, results come as they end, lost runs are started again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
-from fedsim.sweep.engines import KILLED, Answer, Engine, is_lost
-from fedsim.sweep.outcome import Outcome, Task
-from fedsim.sweep.work import Broken, Done, Order, broken_by
+from fedsim.sweep.engines import KILLED, Engine, FutureRun, is_lost
+from fedsim.sweep.outcome import Outcome, RunTask
+from fedsim.sweep.work import Broken, Done, WorkOrder, broken_by
 
 WINDOW = 3
 """Runs handed out for each worker: enough that none waits for the next one, few enough for any memory."""
@@ -30,16 +30,16 @@ class Crew:
     def __init__(
         self,
         engine: Engine,
-        tasks: Iterator[Task | Outcome],
-        order: Callable[[Task], Order],
-        finish: Callable[[Task, Done | Broken], Outcome],
+        tasks: Iterator[RunTask | Outcome],
+        order: Callable[[RunTask], WorkOrder],
+        finish: Callable[[RunTask, Done | Broken], Outcome],
     ) -> None:
         self._engine = engine
         self._tasks = tasks
         self._order = order
         self._finish = finish
-        self._pending: dict[Answer, Task] = {}
-        self._again: deque[Task] = deque()
+        self._pending: dict[FutureRun, RunTask] = {}
+        self._again: deque[RunTask] = deque()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield what became of each run, in the order in which they end."""
@@ -50,7 +50,7 @@ class Crew:
                 yield from self._mended()
             else:
                 for future in finished:
-                    yield self._finish(self._pending.pop(future), _answer(future))
+                    yield self._finish(self._pending.pop(future), _result(future))
             yield from self._fill()
 
     def cancel(self) -> None:
@@ -72,11 +72,11 @@ class Crew:
                     break  # those under way will tell
                 self._engine.mend()
 
-    def _submit(self, task: Task) -> Answer:
+    def _submit(self, task: RunTask) -> FutureRun:
         try:
             order = self._order(task)
         except Exception as error:  # a stranger's part that cannot travel
-            failed: Answer = Future()
+            failed: FutureRun = Future()
             failed.set_exception(error)
             return failed
         return self._engine.submit(order)
@@ -86,7 +86,7 @@ class Crew:
         alone = any(task.breaks > 1 for task in (*self._pending.values(), *self._again))
         return len(self._pending) < (1 if alone else WINDOW * self._engine.workers)
 
-    def _next(self) -> Task | Outcome | None:
+    def _next(self) -> RunTask | Outcome | None:
         return self._again.popleft() if self._again else next(self._tasks, None)
 
     def _mended(self) -> Iterator[Outcome]:
@@ -95,7 +95,7 @@ class Crew:
         self._engine.mend()
         for future, task in pending.items():
             if not is_lost(future):
-                yield self._finish(task, _answer(future))
+                yield self._finish(task, _result(future))
                 continue
             task.breaks += 1
             if task.breaks < MOST_BREAKS:
@@ -104,7 +104,7 @@ class Crew:
                 yield self._finish(task, Broken(KILLED))
 
 
-def _answer(future: Answer) -> Done | Broken:
+def _result(future: FutureRun) -> Done | Broken:
     """Return what a run said, or what happened to it on the way."""
     error = future.exception()
     if error is None:

@@ -1,4 +1,4 @@
-"""What is to be run, what is finished already, and what became of a run."""
+"""Which runs are to be run, which are finished already, and how each run ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass
-class Task:
+class RunTask:
     """A run on its way."""
 
     scenario: Scenario
@@ -45,7 +45,7 @@ class Task:
 
 
 @dataclass
-class Desk:
+class RunLedger:
     """Tells what is to be run from what need not be, and writes down what comes back.
 
     Args:
@@ -63,7 +63,7 @@ class Desk:
     retry_failed: bool = False
     _cleared: set[Path] = field(default_factory=set)
 
-    def sorted(self, scenarios: Iterable[Scenario]) -> Iterator[Task | Outcome]:
+    def sorted(self, scenarios: Iterable[Scenario]) -> Iterator[RunTask | Outcome]:
         """Yield a task for each scenario that is to be run, and the outcome of each that is not.
 
         Raises:
@@ -76,14 +76,14 @@ class Desk:
                 results.clear_left_overs(folder.parent)
             yield self.found(scenario, folder) or self.task(scenario, folder)
 
-    def task(self, scenario: Scenario, folder: Path) -> Task:
+    def task(self, scenario: Scenario, folder: Path) -> RunTask:
         """Return the task of running a scenario.
 
         Raises:
             InputError: its results cannot be written.
         """
         results.check_writable(folder)
-        return Task(scenario, folder, "" if self.again else _wrong_with(folder))
+        return RunTask(scenario, folder, "" if self.again else _wrong_with(folder))
 
     def found(self, scenario: Scenario, folder: Path) -> Outcome | None:
         """Return the outcome of a run that need not be run: it is finished, or has broken off before."""
@@ -100,7 +100,7 @@ class Desk:
         reason = _labelled(scenario, note["reason"])
         return Outcome(scenario, folder, {}, f"{reason} (failed before; --retry-failed runs it again)", True)
 
-    def taken(self, task: Task, answer: Done | Broken, command: str) -> Outcome:
+    def taken(self, task: RunTask, result: Done | Broken, command: str) -> Outcome:
         """Write what a run has found, or note that it broke off.
 
         Raises:
@@ -108,8 +108,8 @@ class Desk:
             FedsimError: the run broke off and `keep_going` is false.
         """
         scenario, folder = task.scenario, task.folder
-        if isinstance(answer, Done):
-            results.write_files(folder, answer.files, replace=self.again or bool(task.redone))
+        if isinstance(result, Done):
+            results.write_files(folder, result.files, replace=self.again or bool(task.redone))
             results.forget_failure(folder)
             failed = failure(answer.summary)
             return Outcome(
@@ -139,7 +139,7 @@ def failure(summary: dict[str, Any]) -> str:
 
 
 def _wrong_with(folder: Path) -> str:
-    """Return why what lies at a run's address has to be made again, in half a sentence."""
+    """Return why what is at a run's address has to be made again, in half a sentence."""
     if not folder.is_dir():
         return ""
     try:

@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What tells this point from the others, as a person reads it."""
+        """How this point differs from the others, in words for people."""
         varied = ({VARIANT: self.variant} if self.variant else {}) | self.settings
         return ", ".join(f"{key} = {shown(value)}" for key, value in varied.items())
 

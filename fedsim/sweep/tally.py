@@ -1,4 +1,4 @@
-"""What became of a sweep: counts, and each reason said once."""
+"""How the runs of a sweep ended: counts, and each reason once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADDRESS = re.compile(r"\b[0-9a-f]{12}\b")
 
 @dataclass
 class Sentences:
-    """Sentences, of which those that differ in numbers and addresses alone are said once."""
+    """Sentences; several that differ only in numbers and addresses are printed once."""
 
     first: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The unit of work of a sweep: a scenario goes in, the files of its run folder come out.
+"""The unit of work of a sweep: from a scenario to the files of its run folder.
 
 It may run on another machine: it neither reads nor writes results.
 """
@@ -23,7 +23,7 @@ PACKAGE = "fedsim-icl"
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkOrder:
     """What is to be done."""
 
     scenario: bytes
@@ -48,13 +48,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Broken:
-    """A run that came to none."""
+    """A run that failed without a result."""
 
     reason: str
     trace: str = ""
-    """The stack, as a text: an exception itself may not survive the way back."""
+    """The stack, as text: the exception itself may not survive being sent back."""
     error: FedsimError | None = None
-    """Where it was one of ours."""
+    """The exception, if it was one of fedsim's."""
 
 
 @cache
@@ -69,7 +69,7 @@ def order_of(scenario: Scenario, timing_only: bool, command: str, loggers: Packe
     return Order(pickle.dumps(scenario), timing_only, command, fedsim_version(), loggers)
 
 
-def work(order: Order) -> Done | Broken:
+def work(order: WorkOrder) -> Done | Broken:
     """Run a scenario; whatever goes wrong comes back as a value."""
     if (ours := fedsim_version()) != order.fedsim:
         return Broken(f"a worker has fedsim {ours}, the sweep was started by fedsim {order.fedsim}")

@@ -1,1 +1,1 @@
-"""Runs as trace events, which Perfetto and chrome://tracing show: who did what, when, and what came of it."""
+"""Runs as trace events for Perfetto and chrome://tracing: what machines did when, and what used it."""

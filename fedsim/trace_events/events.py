@@ -100,7 +100,7 @@ def _told(activity: int, count: int, kind: str, step: float, staleness: float, j
 
 
 def _counters(run: Tables, pid: int) -> Iterator[Iterator[Event]]:
-    """Yield one stream of events a counter; all are the server's."""
+    """Yield one stream of events per counter; all are the server's."""
     at_ns, steps = nanoseconds(run.steps.time_s), run.steps
     yield _counter("active set", pid, at_ns, tickets=steps.active)
     yield _counter("staleness", pid, at_ns, mean=steps.staleness_mean, max=steps.staleness_max)
@@ -115,7 +115,7 @@ def _counters(run: Tables, pid: int) -> Iterator[Iterator[Event]]:
 
 
 def _queues(queue: pd.DataFrame, pid: int) -> Iterator[Iterator[Event]]:
-    """Yield one stream of events an LLM service: how many calls wait there, and how many are answered."""
+    """Yield one stream of events per LLM service: how many calls wait there, and how many are answered."""
     services = queue.service.unique()
     for service in services:
         mine = queue[queue.service == service]

@@ -11,7 +11,7 @@ from fedsim.trace_events.events import Event, events
 from fedsim.trace_events.tables import read
 from fedsim.whole_files import whole
 
-EVENTS_A_LINE = 1000
+EVENTS_PER_LINE = 1000
 
 
 def write(folders: Sequence[Path], file: Path, tell: Callable[[Path, int], None]) -> None:
@@ -32,7 +32,7 @@ def write(folders: Sequence[Path], file: Path, tell: Callable[[Path, int], None]
         out.write('{"displayTimeUnit":"ms","traceEvents":[')
         comma = "\n"
         for folder, stream in _streams(folders):
-            while some := list(islice(stream, EVENTS_A_LINE)):
+            while some := list(islice(stream, EVENTS_PER_LINE)):
                 # Several at once: an encoder takes about as long to set up as for an event.
                 out.write(comma + encode(some)[1:-1])
                 comma = ",\n"

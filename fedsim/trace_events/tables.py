@@ -1,4 +1,4 @@
-"""What a run folder tells of its machines."""
+"""The tables of a run folder, by machine."""
 
 from __future__ import annotations
 

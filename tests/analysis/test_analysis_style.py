@@ -1,4 +1,4 @@
-"""One colour a method, one colour an activity, and no global state."""
+"""One colour per method, one colour per activity, and no global state."""
 
 import subprocess
 import sys

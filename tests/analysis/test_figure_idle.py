@@ -113,7 +113,7 @@ def test_methods_side_by_side_and_scenarios_below_each_other():
     picture = idle.figure(*tables)
     assert titles(picture) == [
         *("5G\ncenDBT: no runs", "SDBT: 100 s", "AsynDBT: no runs"),
-        *("SST-2\ncenDBT: 3 h, one client", "SDBT: 5 min", "AsynDBT: 100 s"),
+        *("SST-2\ncenDBT: 3 h, one worker", "SDBT: 5 min", "AsynDBT: 100 s"),
     ]
     assert labels(picture.axes[3]) == ["worker 0", "worker 1"]
     assert widths(picture.axes[3])[0] == ("#56b4e9", [(0, pytest.approx(100 / 3))])
@@ -156,7 +156,7 @@ def test_malicious_workers_have_bars_of_their_own(count, bars):
     rows = idle.table(
         *spent(
             ("one", "clean", 0, [*honest, *alike(count)]),
-            ("one", "liars", 0, [*honest, *alike(count, 10, 90, malicious=True)]),
+            ("one", "malicious", 0, [*honest, *alike(count, 10, 90, malicious=True)]),
         )
     )
     assert rows["bar"].tolist()[-1] == bars[1]

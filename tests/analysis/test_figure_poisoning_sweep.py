@@ -12,7 +12,7 @@ from fedsim_analysis.figures import poisoning_sweep
 
 
 def runs(kinds=("alie", "sign_flip")):
-    """Return two seeds of two defences: a loss of 0.2 and 0.4, and 0.1 more a malicious worker."""
+    """Return two seeds of two defences: a loss of 0.2 and 0.4, and 0.1 more per malicious worker."""
     return pd.DataFrame(
         [
             run("one", variant, seed, 10.0, loss=loss, accuracy=1 - loss, n_workers=10)

@@ -13,10 +13,10 @@ LIMIT = "llm.requests_per_minute"
 
 
 def varied():
-    """Return SDBT and AsynDBT, 2 and 4 workers, 60 and 600 requests a minute; 1,200 calls for 100 updates.
+    """Return SDBT and AsynDBT, 2 and 4 workers, 60 and 600 requests per minute; 1,200 calls for 100 updates.
 
-    At 60 a minute every run takes 20 min and 1 min more or less; at 600 it takes 600 s or 300 s, and AsynDBT
-    four fifths of it.
+    At 60 per minute every run takes 20 min and 1 min more or less; at 600 it takes 600 s or 300 s, and
+    AsynDBT four fifths of it.
     """
     rows = []
     for method, factor in (("asyndbt", 0.8), ("sdbt", 1.0)):
@@ -47,7 +47,7 @@ def test_table_by_hand():
     assert row(table, "asyndbt", 600, 2, "time_s")["mean"] == pytest.approx(480.0)
     # 100 updates in 480 s
     assert row(table, "asyndbt", 600, 2, "updates_per_minute")["mean"] == pytest.approx(12.5)
-    # 1,200 calls at 60 a minute: 20 minutes; 12 calls an update: 5 updates a minute
+    # 1,200 calls at 60 per minute: 20 minutes; 12 calls per update: 5 updates per minute
     assert row(table, "sdbt", 60, 4, "bound_s")["mean"] == pytest.approx(1200.0)
     assert row(table, "sdbt", 60, 4, "bound_updates_per_minute")["mean"] == pytest.approx(5.0)
     assert row(table, "sdbt", 600, 4, "bound_s")["mean"] == pytest.approx(120.0)
@@ -96,7 +96,7 @@ def test_what_is_drawn():
     assert bounds[:2] == [pytest.approx([20.0, 2.0])] * 2
     assert [label.get_text() for label in below.get_xticklabels()] == ["2", "4"]
     rates = [list(line.get_ydata()) for line in below.lines if line.get_marker() == "s"]
-    assert rates == [pytest.approx([10.0, 20.0])]  # at 600 a minute
+    assert rates == [pytest.approx([10.0, 20.0])]  # at 600 per minute
 
 
 def test_one_legend_a_row_with_the_bound_last():

@@ -86,7 +86,7 @@ def test_figure_has_a_row_a_task_a_column_an_attack_and_a_line_a_defence():
     assert (low, high) == pytest.approx((0.5 - 1.27062, 0.5 + 1.27062), abs=1e-5)
 
 
-def test_a_rule_that_was_told_too_few_liars_has_a_hollow_point():
+def test_a_rule_that_was_told_too_few_malicious_workers_has_a_hollow_point():
     panel = robustness.figure(attacked()).axes[0]
     hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow if len(line.get_xdata())] == [[pytest.approx(40.8)]]

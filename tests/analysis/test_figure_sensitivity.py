@@ -42,7 +42,7 @@ def test_per_step_and_per_update_stand_in_the_table():
     runs = varied()
     runs.loc[runs["variant"] == "asyndbt", "worker_updates"] = 600
     table = sensitivity.table(runs)
-    # AsynDBT makes twice the updates in 120 s: 0.2 s an update against 1/3 s
+    # AsynDBT makes twice the updates in 120 s: 0.2 s per update against 1/3 s
     assert row(table, 2, "time_per_worker_update_s", "cendbt")["saving_percent"] == pytest.approx(40.0)
     assert row(table, 2, "time_per_server_step_s", "cendbt")["saving_percent"] == pytest.approx(-20.0)
 

@@ -58,7 +58,7 @@ def test_the_saving_is_for_equal_work():
     found = row(
         straggler_sweep.table(more), measure="time_per_update_s", line="AsynDBT, S = 5", straggler_factor=4
     )
-    assert found["saving_percent"] == pytest.approx(20)  # 300 / 375 of the time an update
+    assert found["saving_percent"] == pytest.approx(20)  # 300 / 375 of the time per update
 
 
 def test_a_pair_without_the_target_is_left_out_counted_and_drawn_hollow():

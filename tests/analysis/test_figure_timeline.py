@@ -50,7 +50,7 @@ def test_the_start_of_a_run_is_no_server_step():
 
 def test_a_long_run_shows_the_first_forty_spans_of_the_busiest_worker():
     rows = timeline.table(*recorded(jobs=100))
-    assert rows["end_s"].max() == 200.0  # two spans a job
+    assert rows["end_s"].max() == 200.0  # two spans per job
 
 
 def test_a_short_run_is_shown_whole():

@@ -108,7 +108,7 @@ def test_colours_and_widths_of_links():
     picture = topology.figure(*recorded(star()))
     axes, bar = picture.axes
     (drawn,) = lines(axes)
-    # One line a link, the busier direction's utilisation, the busiest on top.
+    # One line per link, the busier direction's utilisation, the busiest on top.
     assert drawn.get_array().tolist() == pytest.approx([30, 30, 30, 90])
     assert drawn.get_clim() == (0, 100)
     assert list(drawn.get_linewidths()) == [0.5, 0.5, 0.5, 1.5]

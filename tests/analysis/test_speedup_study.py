@@ -118,7 +118,7 @@ def test_a_slower_straggler_costs_sdbt_more(places):
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
-    """Shrink the study to two places a panel, and return its words."""
+    """Shrink the study to two places per panel, and return its words."""
     monkeypatch.setattr(study, "STUDIES", {"straggler_factor": (1, 4), "n_workers": (3, 4)})
     monkeypatch.setattr(study, "MOST_LEARNING", 3)
     monkeypatch.setattr(study, "ROUNDS", 2)

@@ -120,7 +120,7 @@ def test_two_runs_of_one_place_name_what_differs():
     )
     with pytest.raises(
         InputError,
-        match=r"place 4, seed 0: there are 2 runs, which differ in problem.n_samples; expected one a seed",
+        match=r"place 4, seed 0: there are 2 runs, which differ in problem.n_samples; expected one per seed",
     ):
         sweeps.check_single(two, ["place"])
     sweeps.check_single(two.assign(place=[4, 5]), ["place"])

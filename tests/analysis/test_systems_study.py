@@ -112,7 +112,7 @@ def test_from_scenarios_to_pictures(tiny, tmp_path, capsys):
 
 
 def check_rate_limit(table):
-    """At 60 a minute the limit alone decides; nothing beats it but the burst of one second."""
+    """At 60 per minute the limit alone decides; nothing beats it but the burst of one second."""
     assert set(table["runs"]) == {2}
     by_measure = table.pivot_table(
         index=["method", "requests_per_minute", "n_workers"], columns="measure", values="mean"

@@ -1,4 +1,4 @@
-"""The word that the robustness study lets liars agree on."""
+"""The word on which malicious workers agree in the robustness study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedsim_analysis.studies.robustness import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_liars_know_the_worst_word(task):
+def test_the_attack_names_the_worst_word(task):
     found = worst_words.losses(task)
     assert found.index[0] == TASKS[task]
     # Worse than a typical word by more than a typical word is from the best.

@@ -32,12 +32,12 @@ COMBINATORIAL = {"minimum_diameter"}
 
 
 def made(part: type[Any], kind: str, f: int = N_LIES) -> Any:
-    """Return the part with f lies, if it asks for them."""
+    """Return the part with its f set, if it has one."""
     return part(**SETTINGS.get(kind, {}), **({"f": f} if "f" in part.model_fields else {}))
 
 
 def rows(m: int, dtype: torch.dtype, scattered: bool = False) -> Tensor:
-    """Distributions over 100 words, and liars who send the same, or each something else."""
+    """Distributions over 100 words, and malicious workers that send the same, or each something else."""
     generator = torch.Generator().manual_seed(1)
     messages = torch.randn(m, N_COLUMNS // 100, 100, generator=generator, dtype=dtype).softmax(-1).flatten(1)
     messages[: m // 10] *= 50
@@ -69,7 +69,7 @@ def test_aggregator(benchmark: BenchmarkFixture, kind: str, dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize("kind", ["geometric_median", "caf"])
-def test_liars_who_each_send_something_else(benchmark: BenchmarkFixture, kind: str) -> None:
+def test_malicious_workers_that_each_send_something_else(benchmark: BenchmarkFixture, kind: str) -> None:
     """CAF then takes a round for each of them."""
     rule = made(AGGREGATORS[kind], kind)
     messages = rows(N_ROWS, torch.float64, scattered=True)

@@ -1,7 +1,7 @@
 """What flows cost: one class, a thousand classes on one channel, a tree.
 
-The target: 5,000 worker updates a second with 1,000 workers in a star with a shared server link, each with a
-message down and one up. So a flow may cost 100 microseconds, its beginning and its end.
+The target: 5,000 worker updates per second with 1,000 workers in a star with a shared server link, each with
+a message down and one up. So a flow may cost 100 microseconds, its beginning and its end.
 
 `python tests/benchmarks/test_bench_flows.py` prints the processor time of a flow.
 """
@@ -111,7 +111,7 @@ def main() -> None:
             middle = process_time()
             case(6000)
             best = min(best, (process_time() - middle) - (middle - started))
-        sys.stdout.write(f"{name}: {1e6 * best / 4000:.0f} us a flow\n")
+        sys.stdout.write(f"{name}: {1e6 * best / 4000:.0f} us per flow\n")
 
 
 if __name__ == "__main__":

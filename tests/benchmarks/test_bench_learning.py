@@ -258,10 +258,10 @@ def main() -> None:
         for cuts in (False, True):
             per_s = quadratic(wait_for, cuts, updates=60_000)
             write(f"  S = {wait_for}, {'default' if cuts else 'no'} cuts: {per_s:,.0f} worker updates/s\n")
-    write("a small task, S = 10 (target: 4 GiB, and the same cost a step)\n")
+    write("a small task, S = 10 (target: 4 GiB, and the same cost per step)\n")
     for n_workers, steps in ((1_000, 2_000), (100_000, 20_000)):
         step_ms, peak_mib = many_workers_in_a_fresh_process(n_workers, steps)
-        write(f"  R = {n_workers:,}: {step_ms:.3f} ms a step, peak {peak_mib:,.0f} MiB\n")
+        write(f"  R = {n_workers:,}: {step_ms:.3f} ms per step, peak {peak_mib:,.0f} MiB\n")
 
 
 if __name__ == "__main__":

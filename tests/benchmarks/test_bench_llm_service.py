@@ -1,9 +1,9 @@
 """What a call to the shared LLM service costs, at both levels of detail.
 
-Targets, on a quiet core: call by call 100,000 calls a second, requests that are refused counted; a round at a
-time a million, with jobs of 400 calls, as the paper's workers make.
+Targets, on a quiet core: call by call 100,000 calls per second, requests that are refused counted; a round at
+a time a million, with jobs of 400 calls, as the paper's workers make.
 
-`python tests/benchmarks/test_bench_llm_service.py` prints calls a second of processor time.
+`python tests/benchmarks/test_bench_llm_service.py` prints calls per second of processor time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fedsim.timing.llm_service.shared import Shared
 WORKERS, LANES, CALLS = 100, 5, 40_000
 DETAILS = ("per_call", "per_round")
 BUCKETS = {"requests_per_minute": 2000.0, "tokens_per_minute": 300_000.0, "burst_s": 10.0}
-"""Less than 50 places can do with answers of mean 1 s; of tokens (110 a call) there are enough."""
+"""Less than 50 places can do with answers of mean 1 s; of tokens (110 per call) there are enough."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "no limit": {},
     "places": {"concurrency": 50},
@@ -37,15 +37,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def serve(calls_a_job: int, settings: dict[str, Any], detail: str = "per_call") -> tuple[float, int]:
+def serve(calls_per_job: int, settings: dict[str, Any], detail: str = "per_call") -> tuple[float, int]:
     """Serve `CALLS` calls; return the processor time (s) and the number of requests."""
     env = simpy.Environment()
     shared = Shared.model_validate({"detail": detail, "ttft": Exponential(mean_s=1.0), **settings})
     service = shared.open(env, Streams(1), ActivityClock(WORKERS), [0] * WORKERS, False)
-    cost = JobCost(calls_a_job, 100 * calls_a_job, 10 * calls_a_job, 0, 0)
+    cost = JobCost(calls_per_job, 100 * calls_per_job, 10 * calls_per_job, 0, 0)
 
     def worker(number: int) -> Generator[simpy.Event, object, None]:
-        for job in range(CALLS // (WORKERS * calls_a_job)):
+        for job in range(CALLS // (WORKERS * calls_per_job)):
             yield from service.serve(Calls(number, job, cost, LANES, 1.0, True))
 
     for number in range(WORKERS):
@@ -56,7 +56,7 @@ def serve(calls_a_job: int, settings: dict[str, Any], detail: str = "per_call") 
 
 
 def timeouts(count: int) -> float:
-    """Return the processor time (s) of as many bare SimPy timeouts: the least that an event a call costs."""
+    """Return the processor time (s) of as many bare SimPy timeouts: the least for an event per call."""
     env = simpy.Environment()
 
     def lane() -> Generator[simpy.Event, object, None]:
@@ -70,11 +70,11 @@ def timeouts(count: int) -> float:
     return process_time() - begun_s
 
 
-@pytest.mark.parametrize("calls_a_job", [20, 400])
+@pytest.mark.parametrize("calls_per_job", [20, 400])
 @pytest.mark.parametrize("limits", SETTINGS)
 @pytest.mark.parametrize("detail", DETAILS)
-def test_calls(benchmark: BenchmarkFixture, detail: str, limits: str, calls_a_job: int) -> None:
-    benchmark.pedantic(serve, (calls_a_job, SETTINGS[limits], detail), rounds=3)
+def test_calls(benchmark: BenchmarkFixture, detail: str, limits: str, calls_per_job: int) -> None:
+    benchmark.pedantic(serve, (calls_per_job, SETTINGS[limits], detail), rounds=3)
 
 
 def test_bare_timeouts(benchmark: BenchmarkFixture) -> None:
@@ -87,6 +87,6 @@ if __name__ == "__main__":
     for detail, (limits, settings), many in product(DETAILS, SETTINGS.items(), (20, 400)):
         seconds, requests = min(serve(many, settings, detail) for _ in range(3))
         print(  # noqa: T201
-            f"{detail}, {limits}, {many} calls a job: {CALLS / seconds:,.0f} calls/s, "
+            f"{detail}, {limits}, {many} calls per job: {CALLS / seconds:,.0f} calls/s, "
             f"{requests / seconds:,.0f} requests/s"
         )

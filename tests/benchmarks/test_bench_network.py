@@ -1,6 +1,6 @@
-"""What a network costs the timing half: worker updates a second over each kind of it.
+"""What a network costs the timing half: worker updates per second over each kind of it.
 
-Target: at least 5,000 worker updates a second with 1,000 workers in a star with a shared server link.
+Target: at least 5,000 worker updates per second with 1,000 workers in a star with a shared server link.
 `python tests/benchmarks/test_bench_network.py` prints all figures in a table, in CPU seconds.
 """
 

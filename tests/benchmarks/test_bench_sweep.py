@@ -1,7 +1,7 @@
 """What sweeps cost besides their runs, how they use two cores, and how long their results take to load.
 
-Targets: less than 5 ms a run with a warm pool of processes; two cores do at least 1.8 times the work of one;
-the summaries of 10,000 runs are loaded in less than 5 s.
+Targets: less than 5 ms per run with a warm pool of processes; two cores do at least 1.8 times the work of
+one; the summaries of 10,000 runs are loaded in less than 5 s.
 `python tests/benchmarks/test_bench_sweep.py` prints all figures.
 """
 
@@ -99,7 +99,7 @@ def many_results(out: Path, n_runs: int = 10_000) -> Path:
 def test_overhead_of_a_run(benchmark: BenchmarkFixture) -> None:
     with warm_pool() as pool:
         benchmark.pedantic(overhead_ms, (pool,), rounds=2)
-        benchmark.extra_info["ms a run in all, besides its work"] = overhead_ms(pool)
+        benchmark.extra_info["ms per run in all, besides its work"] = overhead_ms(pool)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

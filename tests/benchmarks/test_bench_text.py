@@ -181,7 +181,7 @@ def test_a_cache_hit(benchmark: BenchmarkFixture) -> None:
 
 @pytest.mark.parametrize("cache", [False, True], ids=["memory", "disk"])
 def test_the_scorer_itself(benchmark: BenchmarkFixture, cache: bool) -> None:
-    benchmark.extra_info["us_a_call"] = benchmark.pedantic(scorer_us, args=[cache, False, 1], rounds=1)
+    benchmark.extra_info["us_per_call"] = benchmark.pedantic(scorer_us, args=[cache, False, 1], rounds=1)
 
 
 def test_breakdown(benchmark: BenchmarkFixture) -> None:
@@ -204,7 +204,9 @@ def main() -> None:
         if sys.argv[1:] == ["local"]:
             for n_words in (0, 10):
                 share, call_s = share_of_local_model(n_words)
-                write(f"  local model, M = {n_words}: {1e3 * call_s:.1f} ms a call, and {share:.2%} on top\n")
+                write(
+                    f"  local model, M = {n_words}: {1e3 * call_s:.1f} ms per call, and {share:.2%} on top\n"
+                )
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def seconds_of(run: Callable[[], object]) -> float:
 def share_of_bare(
     n_workers: int, wait_for: int, updates: int, repeats: int = 5
 ) -> tuple[float, float, float]:
-    """Return fedsim's and the bare model's worker updates a second, and the ratio of the best of each.
+    """Return fedsim's and the bare model's worker updates per second, and the ratio of the best of each.
 
     The two take turns, so that a busy machine slows both.
     """
@@ -192,7 +192,7 @@ def main() -> None:
             took_s = seconds_of(lambda n=n_workers, d=delay, u=updates: fedsim_s(n, 1, u, d))  # type: ignore[misc]
             write(f"R {n_workers:,}, S 1, {delay.kind}: {updates / took_s:,.0f} updates/s, start included\n")
     for n_workers in (1000, 100_000):
-        write(f"R {n_workers:,}, S 10: {1e6 * step_s(n_workers, 10):.0f} us a step, start left out\n")
+        write(f"R {n_workers:,}, S 10: {1e6 * step_s(n_workers, 10):.0f} us per step, start left out\n")
     write(f"R 100,000, S 10, 10,000 steps: peak memory {peak_gib(100_000, 10, 10_000):.2f} GiB\n")
 
 

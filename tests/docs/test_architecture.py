@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,6 +218,17 @@ def test_every_part_is_in_the_catalog():
     listed = {part for family in FAMILIES.values() for part in family.builtin.values()}
     assert concrete - {Part, Attack} == listed
     assert len(listed) > 15
+
+
+def test_no_class_name_is_taken_twice():
+    """A class is talked about by its name alone, and the schema's definitions are called by it."""
+    places = defaultdict(list)
+    for file in (*MODULES, *sorted((ROOT.parent / "analysis").rglob("*.py"))):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{file.relative_to(ROOT.parent)}:{node.lineno}")
+    assert len(places) > 350
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,7 @@ def test_preparation_comes_once_and_nothing_depends_on_the_step(task) -> None:
     oracle = oracle_of(task, method, n_workers=2)
     P = torch.ones(2, 1, 1, dtype=torch.float64)
     by_p, by_q = oracle.upper([0, 1], [1, 1], P, P)
-    assert oracle.questions.usage()["asked"] == 14  # seven calls a worker
+    assert oracle.questions.usage()["asked"] == 14  # seven calls per worker
     assert not by_p.any()
     assert not by_q.any()
     oracle.upper([0, 1], [2, 2], P, P)
@@ -492,7 +492,7 @@ def test_cost_by_hand(task, method, correction, calls, tokens_in) -> None:
     ("method", "message"),
     [
         ({"kind": "kate", "n_demonstrations": 7}, "kate shows 7 demonstrations, but a pool holds 6"),
-        ({"kind": "random_icl", "per_class": 4}, "shows 4 demonstrations a class, but a pool holds 3"),
+        ({"kind": "random_icl", "per_class": 4}, "shows 4 demonstrations per class, but a pool holds 3"),
         ({"kind": "adaicl"}, r"to select 10 \+ 20 of a pool of 6: too few"),
         ({"kind": "adaicl", "budget": 5}, "budget=5 cannot be split into 2 equal phases"),
         ({"kind": "adaicl", "n_initial": 4}, "n_demonstrations=5 exceeds n_initial=4"),

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from fedsim.errors import InputError, ModelError
 from fedsim.icl.models.endpoint import Endpoint
 from fedsim.icl.models.endpoint.background import THREAD
-from fedsim.icl.models.endpoint.budget import Budget, Use, most
+from fedsim.icl.models.endpoint.budget import UsageBudget, Use, most
 from fedsim.icl.models.language import Answer, Writing
 
 LABELS = ("No", "Yes")
@@ -334,7 +334,7 @@ def test_a_prompt_uses_at_most_a_token_a_byte_and_a_template():
 
 def test_cost_is_tokens_times_prices():
     prices = {"price_per_million_tokens_in": 3.0, "price_per_million_tokens_out": 10.0}
-    budget = Budget(Endpoint(model="m", max_cost=0.5, **prices))
+    budget = UsageBudget(Endpoint(model="m", max_cost=0.5, **prices))
     budget.reserve(Use(1, 100_000, 10_000))
     # 0.3 for the prompt and 0.1 for the answer: 0.1 is left.
     assert budget.lacking(Use(1, 0, 10_000)) is None
@@ -374,7 +374,7 @@ def test_a_budget_is_for_the_session_and_for_whole_prompts():
         session = server.endpoint(when_unlisted="logit_bias", label_token_ids=ids, max_calls=5).connect()
         answers: dict[int, Answer] = {}
         session.ask(["a"], LABELS, answers.__setitem__)
-        # Two calls a prompt: the fifth call is left, but a third prompt may need two.
+        # Two calls per prompt: the fifth call is left, but a third prompt may need two.
         with pytest.raises(ModelError, match="4 used, and it may need 2; raise max_calls"):
             session.ask(["b", "c"], LABELS, answers.__setitem__)
         session.close()

@@ -25,7 +25,7 @@ def test_cost_by_hand_at_the_papers_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "calls", "tokens_a_call", "size_bytes"),
+    ("settings", "calls", "tokens_per_call", "size_bytes"),
     [
         ({"use_demonstrations": False}, 400, 75 * 2 + 10, 30_000),
         ({"use_fragment": False}, 400, 3 * 10, 0),
@@ -34,11 +34,11 @@ def test_cost_by_hand_at_the_papers_sizes() -> None:
     ],
 )
 def test_cost_of_ablations_and_batches(
-    settings: dict[str, Any], calls: int, tokens_a_call: int, size_bytes: int
+    settings: dict[str, Any], calls: int, tokens_per_call: int, size_bytes: int
 ) -> None:
     tokens = {"tokens_per_word": 2, "template_tokens": 4, "text_tokens": 6, "tokens_out": 2}
     cost = IclProblem(task=SST2, tokens=tokens, **settings).cost()
-    assert cost == (calls, calls * tokens_a_call, 2 * calls, size_bytes, size_bytes, 0)
+    assert cost == (calls, calls * tokens_per_call, 2 * calls, size_bytes, size_bytes, 0)
 
 
 def test_only_a_fragment_makes_a_lower_level() -> None:

@@ -89,7 +89,7 @@ def test_labels_with_the_same_first_token_count_whole(session):
         rel=1e-4,
     )
     assert answer.rule == "whole_label"
-    # One call a beginning: none, G, Go, Goo, Gr, Gre, Grea, N.
+    # One call per beginning: none, G, Go, Goo, Gr, Gre, Grea, N.
     assert answer.tokens_out == 8
     assert answer.tokens_in == 2 + 3 + 4 + 5 + 4 + 5 + 6 + 3
 

@@ -130,7 +130,7 @@ def test_bad_settings_of_a_pool() -> None:
 
 
 def test_mass_worked_out_by_hand() -> None:
-    """Worker 1 of two offers one flipped candidate a class: the third and last column of worker 0."""
+    """Worker 1 of two offers one flipped candidate per class: the third and last column of worker 0."""
     problem = IclProblem(task=tiny_task(), pool=Pool(sharing="shared", offered_per_class=1))
     oracle = problem.prepare(Streams(0), 2, attacks=(Assigned(FlippedLabels(), frozenset({1})),))
     Q = torch.tensor([[[0.5, 0.3, 0.2], [0.3, 0.1, 0.6]]], dtype=torch.float64)
@@ -139,7 +139,7 @@ def test_mass_worked_out_by_hand() -> None:
     assert found["poison_share"] == pytest.approx(1 / 3)
     uniform = oracle.evaluate([0], oracle.start_p[None], oracle.start_q[None], oracle.start_p)
     assert uniform["poison_mass"] == pytest.approx(uniform["poison_share"])
-    # Worker 1 holds two flipped ones a class and is offered a clean one.
+    # Worker 1 holds two flipped ones per class and is offered a clean one.
     both = oracle.evaluate([0, 1], oracle.start_p.expand(2, -1, -1), Q.expand(2, -1, -1), oracle.start_p)
     assert both["poison_mass"] == pytest.approx((0.4 + (0.8 + 0.4) / 2) / 2)
     assert both["poison_share"] == pytest.approx((1 / 3 + 2 / 3) / 2)

@@ -29,7 +29,7 @@ pytestmark = [
 
 
 def task(name: str) -> TextTask:
-    """Return a data set with the paper's sizes: 10 + 10 + 50 rows a class and worker, 75 of 100 words."""
+    """Return a data set with the paper's sizes: 10 + 10 + 50 rows per class and worker, 75 of 100 words."""
     template, _ = TEST_ROWS[name]
     return TextTask(file=str(FOLDER / f"{name}.jsonl"), prompt=template)
 
@@ -61,5 +61,5 @@ def test_too_many_workers_are_told_how_many_rows_there_are(name: str) -> None:
     corpus = task(name)._corpus()
     found = len(corpus.numbers(0, test=False))
     n_most = found // 70
-    with pytest.raises(InputError, match=f"{n_most + 1} clients need {70 * n_most + 70} .* found {found} in"):
+    with pytest.raises(InputError, match=f"{n_most + 1} workers need {70 * n_most + 70} .* found {found} in"):
         task(name).draw(Streams(0), n_most + 1)

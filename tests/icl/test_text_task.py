@@ -35,9 +35,9 @@ def held(data: TaskData[Texts]) -> list[list[int]]:
     return np.concatenate([part.reshape(n, -1) for part in parts], axis=1).tolist()
 
 
-def test_the_rows_of_a_client_worked_out_by_hand(tmp_path: Path) -> None:
+def test_the_rows_of_a_worker_worked_out_by_hand(tmp_path: Path) -> None:
     data = tiny_text_task(tmp_path).draw(Streams(3), 3)
-    # Rows of the classes take turns in the file: class 0 are the even numbers below 40. A client takes 6.
+    # Rows of the classes take turns in the file: class 0 are the even numbers below 40. A worker takes 6.
     blame, praise = (
         Streams(3).generator(Stream.DATA, label, 3).permutation(np.arange(label, 40, 2)) for label in (0, 1)
     )
@@ -89,7 +89,7 @@ def test_labels_are_those_of_the_file_and_no_row_is_used_twice(
 
 @pytest.mark.parametrize("alpha", [None, 0.5])
 @pytest.mark.parametrize("reuse", [False, True])
-def test_another_client_changes_nobody_s_rows(tmp_path: Path, alpha: float | None, reuse: bool) -> None:
+def test_another_worker_changes_nobody_s_rows(tmp_path: Path, alpha: float | None, reuse: bool) -> None:
     task = tiny_text_task(tmp_path, reuse=reuse)
     few, many = (task.draw(Streams(9), n, dirichlet_alpha=alpha) for n in (2, 3))
     for part in ("train", "validation", "demonstrations"):
@@ -130,7 +130,7 @@ def test_words_worked_out_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pooled", [1, 3])
-def test_an_offer_is_made_of_a_client_s_own_training_texts(
+def test_an_offer_is_made_of_a_worker_s_own_training_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooled: int
 ) -> None:
     seen: list[list[str]] = []
@@ -158,7 +158,7 @@ def test_words_of_one_s_own(tmp_path: Path) -> None:
 
 
 def test_just_enough_rows(tmp_path: Path) -> None:
-    # 2 clients take 2 + 1 + 7 of the 20 training rows of each class; the tests take all 6.
+    # 2 workers take 2 + 1 + 7 of the 20 training rows of each class; the tests take all 6.
     data = tiny_text_task(tmp_path, n_demonstrations=7, test_counts=(6, 6)).draw(Streams(0), 2)
     assert {*np.ravel(held(data))} == {*range(40)}
     assert {*data.test.x[0]} == {*range(40, 52)}
@@ -168,20 +168,20 @@ def test_too_few_rows(tmp_path: Path) -> None:
     task = tiny_text_task(tmp_path)
     assert held(task.draw(Streams(0), 3))
     with pytest.raises(
-        InputError, match=r"4 clients need 24 training rows of class 0 \(Terrible\), found 20 i"
+        InputError, match=r"4 workers need 24 training rows of class 0 \(Terrible\), found 20 i"
     ):
         task.draw(Streams(0), 4)
-    with pytest.raises(InputError, match=r"6 clients need 36 training rows .* or reuse = true"):
+    with pytest.raises(InputError, match=r"6 workers need 36 training rows .* or reuse = true"):
         task.draw(Streams(0), 2, pooled=3)
     assert len(held(tiny_text_task(tmp_path, reuse=True).draw(Streams(0), 40))) == 40
     greedy = tiny_text_task(tmp_path, reuse=True, n_demonstrations=18)
     with pytest.raises(
-        InputError, match=r"one client needs 21 training rows of class 0 \(Terrible\), found 20"
+        InputError, match=r"one worker needs 21 training rows of class 0 \(Terrible\), found 20"
     ):
         greedy.draw(Streams(0), 1)
     table = [row for row in rows() if row["label"] == 0 or row["split"] == "test"]
     with pytest.raises(
-        InputError, match=r"one client needs 6 training rows of class 1 \(Great\), found 0 in .*js"
+        InputError, match=r"one worker needs 6 training rows of class 1 \(Great\), found 0 in .*js"
     ):
         tiny_text_task(tmp_path, table).draw(Streams(0), 1)
 
@@ -243,7 +243,7 @@ test_counts = [4, 3]
 
 @pytest.fixture
 def scenario(tmp_path: Path, small: Path) -> Path:
-    """A scenario file whose data lie in another folder."""
+    """A scenario file whose data are in another folder."""
     (tmp_path / "data").mkdir()
     (tmp_path / "scenarios").mkdir()
     write_jsonl(tmp_path / "data", rows())
@@ -301,7 +301,7 @@ def test_editors_accept_the_name_of_a_template_or_a_table(scenario: Path) -> Non
 
 
 class FakeDatasets:
-    """Stands in for the package `datasets`: GLUE's own columns and labels, two rows a part."""
+    """Stands in for the package `datasets`: GLUE's own columns and labels, two rows per part."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
@@ -380,7 +380,7 @@ def test_a_task_of_glue(datasets: FakeDatasets, tmp_path: Path) -> None:
     task = TextTask.model_validate({"glue": "sst2", **settings})
     assert (task.prompt, task.sha256) == (TEMPLATES["sst2"], None)
     assert datasets.asked == []
-    with pytest.raises(InputError, match=r"one client needs 3 training rows of class 0 .*, found 1 in sst2"):
+    with pytest.raises(InputError, match=r"one worker needs 3 training rows of class 0 .*, found 1 in sst2"):
         task.draw(Streams(0), 1)
     (tmp_path / "train.csv").write_text("x")
     local = TextTask.model_validate({"glue": "sst2", "folder": str(tmp_path), **settings})

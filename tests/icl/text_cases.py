@@ -47,7 +47,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def write_jsonl(folder: Path, table: Iterable[dict[str, Any]], name: str = "reviews.jsonl") -> Path:
-    """Write rows, one JSON object a line."""
+    """Write rows, one JSON object per line."""
     file = folder / name
     file.write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
     return file
@@ -56,7 +56,7 @@ def write_jsonl(folder: Path, table: Iterable[dict[str, Any]], name: str = "revi
 def tiny_text_task(where: Path, table: Iterable[dict[str, Any]] | None = None, **settings: Any) -> TextTask:
     """Return a small text task over `rows()` or a table of one's own, written to the folder `where`.
 
-    A client holds 2 training queries, 1 validation query and 3 demonstrations of each class: three fit.
+    A worker holds 2 training queries, 1 validation query and 3 demonstrations of each class: three fit.
     """
     sizes = {
         "n_words": 2,

@@ -31,23 +31,23 @@ class Example(NamedTuple):
     """Settings that are lengths: they are scaled with the rows."""
     reaches: bool = True
     """Whether rows equal to each other give that row, wherever the consensus was."""
-    lies: Literal["range", "distance", "anything"] = "distance"
+    bounded: Literal["range", "distance", "anything"] = "distance"
     """What F arbitrary rows cannot do: move a coordinate out of the range of the honest rows; move the result
     by more than `far` diameters of the honest rows from their mean; or there is nothing that they cannot."""
     far: float = 1.0
 
 
 EXAMPLES = {
-    "mean": Example(lies="anything"),
-    "median": Example({"f": F}, lies="range"),
-    "trimmed_mean": Example({"f": F}, lies="range"),
+    "mean": Example(bounded="anything"),
+    "median": Example({"f": F}, bounded="range"),
+    "trimmed_mean": Example({"f": F}, bounded="range"),
     "meamed": Example({"f": F}, far=2),
     # Within 2 (m - f) / (m - 2f) = 3.2 times the honest rows' largest distance from their mean.
     "geometric_median": Example({"f": F}, far=3.2),
-    # A lie that is chosen is near m - f - 2 others, honest ones among them, as near as honest rows are.
+    # A Byzantine row that is chosen is as near to m - f - 2 others, some honest, as honest rows are.
     "krum": Example({"f": F}, far=1 + (M - F - 2) ** 0.5),
     "multi_krum": Example({"f": F}, far=1 + (M - F - 2) ** 0.5),
-    # A lie that is taken is within one diameter of an honest row.
+    # A Byzantine row that is taken is within one diameter of an honest row.
     "minimum_diameter": Example({"f": F}, far=2),
     "caf": Example({"f": F}, far=2),
     # These three take small steps from the consensus before, and do not arrive.
@@ -230,8 +230,8 @@ def test_wrong_shapes_are_refused(kind, rows, previous):
         rule(kind).aggregate(torch.zeros(rows), torch.zeros(previous))
 
 
-def lies(size, dtype):
-    """Yield F rows that lie, in several ways, as large as `size`."""
+def byzantine_rows(size, dtype):
+    """Yield F Byzantine rows, of several kinds, as large as `size`."""
     yield torch.full((F, D), size, dtype=dtype)
     yield torch.full((F, D), -size, dtype=dtype)
     yield size * torch.tensor([1, -1, 1], dtype=dtype).unsqueeze(1).expand(F, D)
@@ -254,13 +254,13 @@ def test_lies_do_what_theory_says_and_no_more(kind, dtype, size):
     mean, low, high = honest.double().mean(0), honest.double().amin(0), honest.double().amax(0)
     diameter = torch.cdist(honest.double(), honest.double()).max()
     rounding = 10 * torch.finfo(dtype).eps
-    for lie in lies(size, dtype):
-        rows = torch.cat((lie, honest))[ORDER]
+    for byzantine in byzantine_rows(size, dtype):
+        rows = torch.cat((byzantine, honest))[ORDER]
         found = rule(kind).aggregate(rows, honest.double().mean(0).to(dtype)).double()
         assert found.isfinite().all()
-        if example(kind).lies == "range":
+        if example(kind).bounded == "range":
             assert bool(((found >= low - rounding) & (found <= high + rounding)).all())
-        if example(kind).lies == "distance":
+        if example(kind).bounded == "distance":
             assert torch.linalg.vector_norm(found - mean) <= example(kind).far * diameter
 
 
@@ -345,6 +345,6 @@ def test_a_stage_takes_one_column_and_many(kind, d):
 @every_stage
 @pytest.mark.parametrize(("dtype", "huge"), [(torch.float32, 1e30), (torch.float64, 1e300)])
 def test_finite_rows_stay_finite(kind, dtype, huge):
-    for lie in lies(huge, dtype):
-        rows = torch.cat((lie, some_rows(M - F, dtype=dtype)))[ORDER]
+    for byzantine in byzantine_rows(huge, dtype):
+        rows = torch.cat((byzantine, some_rows(M - F, dtype=dtype)))[ORDER]
         assert stage(kind).apply(rows, PREVIOUS.to(dtype)).isfinite().all()

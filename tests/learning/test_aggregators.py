@@ -1,4 +1,4 @@
-"""Coordinate-wise, clipping and regularised aggregators: values by hand, slow twins, how far lies reach."""
+"""Coordinate-wise, clipping and regularised aggregators: by hand, slow twins, reach of Byzantine rows."""
 
 from __future__ import annotations
 
@@ -157,33 +157,33 @@ def test_the_twins_agree(m, ties):
 
 # Theory: how far one row reaches.
 
-LIES = [0.0, 1.0, -7.0, 1e30, -1e300]
+BYZANTINE = [0.0, 1.0, -7.0, 1e30, -1e300]
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 def test_one_message_moves_the_consensus_by_no_more_than_a_step(norm):
     honest, previous = some_rows(6, 5), torch.zeros(5, dtype=torch.float64)
     without = rule("rsa", step=0.1, norm=norm).aggregate(honest, previous)
-    for lie in LIES:
-        row = lie * some_rows(1, 5, seed=3)
+    for byzantine in BYZANTINE:
+        row = byzantine * some_rows(1, 5, seed=3)
         found = rule("rsa", step=0.1, norm=norm).aggregate(torch.cat((honest, row)), previous)
         assert (found - without).abs().max() <= 0.1 + 1e-12
 
 
 def test_one_message_moves_centred_clipping_by_no_more_than_its_share_of_the_radius():
     honest, previous = some_rows(6, 5), torch.zeros(5, dtype=torch.float64)
-    rows = [torch.cat((honest, lie * some_rows(1, 5, seed=3))) for lie in LIES]
+    rows = [torch.cat((honest, byzantine * some_rows(1, 5, seed=3))) for byzantine in BYZANTINE]
     found = [rule("centred_clipping", radius=2.0).aggregate(each, previous) for each in rows]
     for one in found:
         for other in found:
             assert torch.linalg.vector_norm(one - other) <= 2 * 2.0 / 7 + 1e-12
-    # A huge lie pulls with its whole share: it has a direction, though its squared length overflows.
+    # A huge row pulls with its whole share: it has a direction, though its squared length overflows.
     shift = found[-1] - clipped(honest, 2.0).sum(0) / 7
     assert torch.linalg.vector_norm(shift) == pytest.approx(2.0 / 7)
 
 
 def test_meamed_may_leave_the_honest_range_but_by_less_than_its_width():
-    # The lies sit as far above the median as the lowest honest value lies below it.
+    # The Byzantine rows are as far above the median as the lowest honest value is below it.
     rows = column(0, 1, 1, 1.9, 1.9)
     found = rule("meamed", f=2).aggregate(rows, torch.zeros(1))
     assert near(found, [(1 + 1 + 1.9) / 3])

@@ -113,20 +113,22 @@ def test_equal_workers_do_not_draw_the_same(kind):
 @pytest.mark.parametrize(("kind", "settings"), EVERY)
 def test_knowledge_of_their_own_reads_no_other_message(kind, settings):
     own, honest, previous = messages(3, 5)
-    lies = attack(kind, settings, "own")
-    clean = lies.forge(own, honest, previous, draws(3), N)
-    assert torch.equal(clean, lies.forge(own, torch.full_like(honest, torch.nan), previous, draws(3), N))
+    attacking = attack(kind, settings, "own")
+    clean = attacking.forge(own, honest, previous, draws(3), N)
+    assert torch.equal(clean, attacking.forge(own, torch.full_like(honest, torch.nan), previous, draws(3), N))
 
 
 @pytest.mark.parametrize(("kind", "settings"), EVERY)
 def test_knowledge_of_all_looks_at_the_messages_of_others_alone(kind, settings):
     own, honest, previous = messages(3, 5)
-    lies = attack(kind, settings, "all")
-    clean = lies.forge(own, honest, previous, draws(3), N)
-    other = lies.forge(own, messages(3, 5, seed=1)[1], previous, draws(3), N)
+    attacking = attack(kind, settings, "all")
+    clean = attacking.forge(own, honest, previous, draws(3), N)
+    other = attacking.forge(own, messages(3, 5, seed=1)[1], previous, draws(3), N)
     assert torch.equal(clean, other) == (kind not in STATISTICAL)
     if kind in STATISTICAL:
-        assert torch.equal(clean, lies.forge(torch.full_like(own, torch.nan), honest, previous, draws(3), N))
+        assert torch.equal(
+            clean, attacking.forge(torch.full_like(own, torch.nan), honest, previous, draws(3), N)
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -152,9 +154,9 @@ def test_the_order_of_known_messages_does_not_matter(kind):
     own, honest, previous = messages(3, 7)
     for settings in CASES[kind]:
         if "row" not in settings:
-            lies = attack(kind, settings)
-            there = lies.forge(own, honest, previous)
-            back = lies.forge(own, honest.flip(0), previous)
+            attacking = attack(kind, settings)
+            there = attacking.forge(own, honest, previous)
+            back = attacking.forge(own, honest.flip(0), previous)
             torch.testing.assert_close(there, back, rtol=0, atol=1e-12)
 
 
@@ -174,12 +176,12 @@ OF_UPDATES: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "settings"), OF_UPDATES)
 def test_moved_and_stretched_messages_give_moved_and_stretched_lies(kind, settings):
     given = messages(3, 5)
-    lies = attack(kind, settings)
-    forged = lies.forge(*given, draws(3), N)
+    attacking = attack(kind, settings)
+    forged = attacking.forge(*given, draws(3), N)
     shift = torch.linspace(-2, 3, M * N, dtype=torch.float64)
-    moved = lies.forge(*(tensor + shift for tensor in given), draws(3), N)
+    moved = attacking.forge(*(tensor + shift for tensor in given), draws(3), N)
     torch.testing.assert_close(moved, forged + shift, rtol=0, atol=1e-12)
-    stretched = lies.forge(*(3 * tensor for tensor in given), draws(3), N)
+    stretched = attacking.forge(*(3 * tensor for tensor in given), draws(3), N)
     torch.testing.assert_close(stretched, 3 * forged, rtol=0, atol=1e-12)
 
 

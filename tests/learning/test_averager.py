@@ -1,4 +1,4 @@
-"""Fed-BDPL: rounds by hand, local steps, who keeps what, stale messages, liars, a slow twin of whole runs."""
+"""Fed-BDPL: rounds by hand, local steps, who keeps what, stale messages, attacks, slow twin of whole runs."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ class Told(MessageAttack):
     def forge(
         self, own: Tensor, honest: Tensor, previous: Tensor, draws: Any = (), options: int | None = None
     ) -> Tensor:
-        lie = own.clone()
-        lie[:, 0] = self.first
-        return lie
+        forged = own.clone()
+        forged[:, 0] = self.first
+        return forged
 
 
 class NotANumber(MessageAttack):
@@ -147,7 +147,7 @@ def test_a_round_by_hand(rules: Any, expected: list[float]) -> None:
     torch.testing.assert_close(theta, tensor([expected, [0.0] * 3]) + THIRD)
 
 
-def test_all_clients_weigh_the_same_however_often_they_took_part() -> None:
+def test_all_workers_weigh_the_same_however_often_they_took_part() -> None:
     averager = toy()
     slopes(averager, SLOPES)
     rounds = Server(averager, 3)
@@ -157,7 +157,7 @@ def test_all_clients_weigh_the_same_however_often_they_took_part() -> None:
     torch.testing.assert_close(theta[0], before[0] + (SENT - THIRD).mean(0))
 
 
-def test_clients_start_at_theta_and_not_where_they_were() -> None:
+def test_workers_start_at_theta_and_not_where_they_were() -> None:
     averager = toy()
     slopes(averager, SLOPES)
     rounds = Server(averager, 3)
@@ -203,7 +203,7 @@ def test_jobs_in_flight_are_evaluated_in_one_batch() -> None:
     assert averager._oracle.upper_jobs == order  # type: ignore[attr-defined]
 
 
-def test_the_order_in_which_clients_are_drawn_or_answer_does_not_matter() -> None:
+def test_the_order_in_which_workers_are_drawn_or_report_does_not_matter() -> None:
     found = []
     for order in itertools.permutations(range(3)):
         averager = toy(optimizer=ADAM)
@@ -214,8 +214,8 @@ def test_the_order_in_which_clients_are_drawn_or_answer_does_not_matter() -> Non
         torch.testing.assert_close(theta, found[0], rtol=0, atol=1e-15)
 
 
-def test_each_client_keeps_the_memory_of_its_optimizer() -> None:
-    """Adam's moments and step numbers are the client's own, also over rounds that it sits out."""
+def test_each_worker_keeps_the_memory_of_its_optimizer() -> None:
+    """Adam's moments and step numbers are the worker's own, also over rounds that it sits out."""
     averager, adam = toy(2, optimizer=ADAM), Adam(learning_rate=0.05)
     rounds, memory = Server(averager, 2), {}
     q = averager._oracle.start_q.repeat(2, 1, 1)
@@ -240,7 +240,7 @@ def nearest_distribution(row: list[float]) -> list[float]:
 
 
 class Twin:
-    """Fed-BDPL in plain loops over clients, words and candidates."""
+    """Fed-BDPL in plain loops over workers, words and candidates."""
 
     def __init__(self, losses: Any, local_steps: int, outer_rate: float, rate: float) -> None:
         self.losses, self.local_steps, self.outer_rate, self.rate = losses, local_steps, outer_rate, rate
@@ -260,7 +260,7 @@ class Twin:
         return slopes
 
     def sent(self, v: int) -> list[list[float]]:
-        """Return the p of a client after its local steps, Adam as the paper prints it."""
+        """Return the p of a worker after its local steps, Adam as the paper prints it."""
         p = [list(row) for row in self.theta]
         for _ in range(self.local_steps):
             self.count[v] += 1
@@ -298,7 +298,7 @@ def test_whole_runs_equal_the_slow_twin(local_steps: int, outer_rate: float) -> 
     assert float(averager.tables.P.min()) == 0  # the projection had work to do
 
 
-def test_with_all_clients_one_plain_step_is_a_step_of_the_centralised_form() -> None:
+def test_with_all_workers_one_plain_step_is_a_step_of_the_centralised_form() -> None:
     """FedSGD: inside the simplex the mean of projected steps is the projected mean step."""
     averager = toy(3, optimizer={"kind": "sgd", "learning_rate": 0.01})
     rounds = Server(averager, 3)
@@ -311,7 +311,7 @@ def test_with_all_clients_one_plain_step_is_a_step_of_the_centralised_form() -> 
     assert float(theta.min()) > 0.2
 
 
-def test_a_stale_message_adds_what_its_client_did() -> None:
+def test_a_stale_message_adds_what_its_worker_did() -> None:
     averager = toy()
     slopes(averager, SLOPES)
     drive = Drive(averager, 3)  # type: ignore[arg-type]
@@ -449,7 +449,7 @@ def test_without_demonstrations_q_stays_where_it_is() -> None:
         assert not torch.equal(averager.state.z, averager._oracle.start_p)
 
 
-def test_a_client_that_was_given_up_takes_part_no_more() -> None:
+def test_a_worker_that_was_given_up_takes_part_no_more() -> None:
     averager = toy()
     drive = Drive(averager, 3)  # type: ignore[arg-type]
     averager.evict(2)

@@ -103,7 +103,7 @@ def passes(filtering: Any, *arrivals: Arrival) -> bool:
 
 
 def test_smooth_workers_by_hand() -> None:
-    """Four workers, one liar: the third smallest of the last coefficients is the bound."""
+    """Four workers, one of them malicious: the third smallest of the last coefficients is the bound."""
     filtering = kardam()
     for worker in range(4):
         assert passes(filtering, arrival(worker, 1.0, 0.0))  # nothing to compare with
@@ -128,7 +128,7 @@ def test_where_the_consensus_stood_still() -> None:
     assert passes(filtering, arrival(0, 1.5, 1.0))  # the same again: 0
     assert not passes(filtering, arrival(3, 1.5, 0.0))  # another: infinite
     assert filtering._coefficients == {0: 0.0, 1: 0.5, 2: 0.5, 3: math.inf}
-    # More who do so than may lie: the bound is infinite as well, and the server gets on.
+    # More who do so than may be malicious: the bound is infinite as well, and the server gets on.
     assert passes(filtering, arrival(0, 2.0, 1.0))
 
 
@@ -183,7 +183,7 @@ class KardamTwin:
     def smooth(self, worker: int) -> bool:
         known = sorted(c for v in range(self.n) if (c := self.coefficient(v)) is not None)
         own = self.coefficient(worker)
-        # The smallest number below or at which lie (n - f) / n of those known.
+        # The smallest number at or below which are (n - f) / n of those known.
         return own is None or own <= next(
             c for c in known if sum(other <= c for other in known) * self.n >= len(known) * (self.n - self.f)
         )
@@ -217,32 +217,32 @@ def test_kardam_equals_its_slow_twin(n_workers: int, f: int) -> None:
     passed = twin.let_in[2 * f :]
     for start in range(len(passed) - 2 * f):
         window = passed[start : start + 2 * f + 1]
-        for liars in itertools.combinations(range(n_workers), f):
-            assert sum(v not in liars for v in window) >= f + 1
+        for malicious in itertools.combinations(range(n_workers), f):
+            assert sum(v not in malicious for v in window) >= f + 1
 
 
 def test_a_passing_lie_is_as_smooth_as_somebody_honest() -> None:
-    """At most f workers lie; whatever they say, what passes is no rougher than the roughest honest worker."""
-    rng, n_workers, liars = np.random.default_rng(0), 9, {1, 4}
+    """With at most f malicious workers, what passes is no rougher than the roughest honest worker."""
+    rng, n_workers, malicious = np.random.default_rng(0), 9, {1, 4}
     filtering = kardam(n_workers, f=2)
     refused = 0
     for t in range(600):
         worker = t % n_workers
         read = torch.from_numpy(rng.normal(size=3))
         update = -0.1 * read + 0.01 * torch.from_numpy(rng.normal(size=3))
-        if worker in liars:
+        if worker in malicious:
             update = torch.from_numpy(rng.normal(size=3)) * 10.0 ** rng.integers(-3, 9)
         let_in = passes(filtering, arrival(worker, update, read))
         if t < 2 * n_workers:
             continue
-        roughest = max(c for v, c in filtering._coefficients.items() if v not in liars)
-        if worker in liars and let_in:
+        roughest = max(c for v, c in filtering._coefficients.items() if v not in malicious)
+        if worker in malicious and let_in:
             assert filtering._coefficients[worker] <= roughest
-        refused += worker in liars and not let_in
+        refused += worker in malicious and not let_in
     assert refused > 100
 
 
-def test_without_liars_a_share_f_of_n_is_refused() -> None:
+def test_without_malicious_workers_a_share_f_of_n_is_refused() -> None:
     """The paper's bound on the slowdown: of exchangeable coefficients the largest f of n do not pass."""
     rng, n_workers, total = np.random.default_rng(1), 10, 4000
     filtering, updates, reads = kardam(n_workers, f=2), np.zeros(n_workers), np.zeros(n_workers)
@@ -255,7 +255,7 @@ def test_without_liars_a_share_f_of_n_is_refused() -> None:
     assert abs(share - 0.2) < 4 * error, (share, error)
 
 
-def test_with_no_liar_to_stand_everything_passes() -> None:
+def test_with_f_0_everything_passes() -> None:
     filtering, rng = kardam(3, f=0, frequency=True), np.random.default_rng(0)
     assert all(passes(filtering, arrival(t % 2, rng.normal() * 10, rng.normal())) for t in range(50))
 
@@ -265,7 +265,8 @@ def test_kardam_needs_a_majority_of_two_thirds(n_workers: int, f: int) -> None:
     Kardam(f=f).check(n_workers + 1)
     for asked in (Kardam(f=f).check, Kardam(f=f).open):
         with pytest.raises(
-            ValueError, match=f"f: {f} liars need more than {3 * f} workers, found {n_workers}"
+            ValueError,
+            match=f"f: {f} malicious workers need more than {3 * f} workers in all, found {n_workers}",
         ):
             asked(n_workers)
 
@@ -388,7 +389,7 @@ def test_buffers_by_hand() -> None:
     assert filtering.refused == 0
 
 
-def test_a_fast_liar_spoils_its_own_buffer_alone() -> None:
+def test_a_fast_malicious_worker_spoils_its_own_buffer_alone() -> None:
     """However often it reports, the other rows stay within what honest workers did."""
     filtering, rng = Basgd(buffers=3).open(9), np.random.default_rng(0)
     made = 0

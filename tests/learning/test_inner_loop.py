@@ -1,4 +1,4 @@
-"""The inner loop (7)-(13): one round by hand, its limit in closed form (P7), bounds on liars (P13, P2)."""
+"""The inner loop (7)-(13): one round by hand, its limit in closed form (P7), bounds on attacks (P13, P2)."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def converged(oracle: ToyOracle, start: Any, rounds: int) -> InnerLoop:
 def test_p7_many_rounds_reach_the_vertex_of_the_closed_form(seed: int, start: Any) -> None:
     """All p and z of word i end at the vertex ``argmin_j sum_v G_ij^(v)``.
 
-    The losses are sums of one part a word, so that G_ij does not depend on the other word.
+    The losses are sums of one part per word, so that G_ij does not depend on the other word.
     """
     oracle = ToyOracle(3, seed)
     table = oracle.L[:, :, :, 0, 0]
@@ -168,30 +168,35 @@ OPTIONS = pytest.mark.parametrize("option", ["R3", "R4"])
 @OPTIONS
 @given(payload=st.lists(FINITE, min_size=3, max_size=3), dual=st.floats(-0.2, 0.2))
 @hypothesis_settings(max_examples=100, deadline=None)
-def test_p13_a_liar_moves_the_inner_z_by_psi_at_most(option: Any, payload: list[float], dual: float) -> None:
+def test_p13_a_malicious_worker_moves_the_inner_z_by_psi_at_most(
+    option: Any, payload: list[float], dual: float
+) -> None:
     robust = RobustSettings(psi=0.2, inner=option)
-    z, liar = distributions(1, 3), tensor([[payload]])
-    rho = torch.full_like(liar, dual)
-    alone = inner_z_gradient(z, liar, rho, 1.0, robust)
+    z, malicious = distributions(1, 3), tensor([[payload]])
+    rho = torch.full_like(malicious, dual)
+    alone = inner_z_gradient(z, malicious, rho, 1.0, robust)
     assert (alone.abs() <= 0.2).all()
     honest, honest_rho = distributions(2, 1, 3, seed=1), torch.zeros(2, 1, 3, dtype=torch.float64)
-    together = inner_z_gradient(z, torch.cat([honest, liar]), torch.cat([honest_rho, rho]), 1.0, robust)
+    together = inner_z_gradient(z, torch.cat([honest, malicious]), torch.cat([honest_rho, rho]), 1.0, robust)
     without = inner_z_gradient(z, honest, honest_rho, 1.0, robust)
     torch.testing.assert_close(together - without, alone, rtol=0, atol=1e-15)
 
 
 @given(payload=st.lists(FINITE, min_size=3, max_size=3))
 @hypothesis_settings(max_examples=100, deadline=None)
-def test_p13_a_liar_moves_the_outer_z_by_psi_at_most(payload: list[float]) -> None:
+def test_p13_a_malicious_worker_moves_the_outer_z_by_psi_at_most(payload: list[float]) -> None:
     z = distributions(1, 3)
     moved = outer_pull(z, tensor([[payload]]), 0.2)
     assert set(moved.abs().flatten().tolist()) <= {0.0, 0.2}
 
 
 def test_p13_option_r2_has_no_bound() -> None:
-    liar = tensor([[[1e6, 0.0, 0.0]]])
+    malicious = tensor([[[1e6, 0.0, 0.0]]])
     robust = RobustSettings(psi=0.2, inner="R2")
-    assert inner_z_gradient(distributions(1, 3), liar, torch.zeros_like(liar), 1.0, robust).abs().max() > 1e5
+    assert (
+        inner_z_gradient(distributions(1, 3), malicious, torch.zeros_like(malicious), 1.0, robust).abs().max()
+        > 1e5
+    )
 
 
 def test_signs_by_hand() -> None:

@@ -134,7 +134,7 @@ def test_alie_by_hand():
         (4, 6, 0.4307272992954576),  # s = 6 - 4 = 2: 4 of 6
         (3, 8, 0.31863936396437514),  # s = floor(6.5) - 3 = 3: 5 of 8
         (2, 8, 0.0),  # s = 4: half of them
-        (1, 9, 0.0),  # s = 5: 4 of 9 lie below, a negative quantile
+        (1, 9, 0.0),  # s = 5: 4 of 9 are below, a negative quantile
         (6, 4, 0.6744897501960817),  # a majority: one supporter, 3 of 4
         (1, 1, 0.0),
         (3, 0, 0.0),
@@ -161,7 +161,7 @@ def test_inner_product_by_hand():
 
 
 def test_mimic_by_hand():
-    """Columns vary by 50 and 28.8: row 4 lies farthest out, but across the direction of most variance."""
+    """Columns vary by 50 and 28.8: row 4 is farthest out, but across the direction of most variance."""
     honest = rows([-4, 0], [4, 0], [3, 0], [-3, 0], [0, 6])
     check(forged("mimic", rows([9, 9], [9, 9]), honest), [-4, 0], [-4, 0])  # of two as far out, the first
     check(forged("mimic", rows([9, 9]), honest.flip(0)), [4, 0])
@@ -346,11 +346,11 @@ def test_the_bound_on_distances_holds_and_is_reached(kind, perturbation, n):
 
 
 def test_alie_stays_inside_the_spread():
-    """About s = 2 of 26 honest messages are farther out than the lie of 24, in each coordinate."""
+    """About s = 2 of 26 honest messages are farther out than what the 24 forge, in each coordinate."""
     honest = torch.from_numpy(np.random.default_rng(0).normal(3.0, 2.0, (26, 4000)))
-    lie = forged("alie", honest[:24], honest)[0]
-    assert bool((lie > honest.amin(0)).double().mean() > 0.8)
-    farther_out = (honest < lie).sum(0).double()
+    forged_row = forged("alie", honest[:24], honest)[0]
+    assert bool((forged_row > honest.amin(0)).double().mean() > 0.8)
+    farther_out = (honest < forged_row).sum(0).double()
     error = float(farther_out.std()) / math.sqrt(4000)
     assert float(farther_out.mean()) == pytest.approx(2, abs=0.1 + 4 * error)
 
@@ -360,11 +360,11 @@ def test_inner_product_turns_the_sum_of_updates_round():
     honest, previous = random_rows(6, 5, seed=0) + 2, vector(1, 2, 3, 4, 5)
     update = (honest - previous).sum(0)
     for epsilon, cosine in ((1.0, 1.0), (3.5, -1.0)):
-        lies = forged("inner_product", honest[:2], honest, previous, epsilon=epsilon)
-        total = update + (lies - previous).sum(0)
+        forged_rows = forged("inner_product", honest[:2], honest, previous, epsilon=epsilon)
+        total = update + (forged_rows - previous).sum(0)
         assert float(torch.nn.functional.cosine_similarity(total, update, dim=0)) == pytest.approx(cosine)
-    lies = forged("inner_product", honest[:2], honest, epsilon=3.0, of="message")
-    torch.testing.assert_close(lies.sum(0), -honest.sum(0))
+    forged_rows = forged("inner_product", honest[:2], honest, epsilon=3.0, of="message")
+    torch.testing.assert_close(forged_rows.sum(0), -honest.sum(0))
 
 
 def test_worst_word_lies_as_far_from_the_mean_as_a_vertex_can():
@@ -439,7 +439,7 @@ def test_only_malicious_messages_are_replaced():
 
 
 def test_when_counts_the_start_of_the_job():
-    """On in [5, 8): whoever starts at 5 or at 7.9 lies, whoever starts at 4.9 or at 8 does not."""
+    """On in [5, 8): whoever starts at 5 or at 7.9 forges, whoever starts at 4.9 or at 8 does not."""
     starts = (4.9, 5.0, 7.9, 8.0)
     there = door(flip(workers=(0, 1, 2, 3), start_s=5.0, stop_s=8.0))
     messages, _ = there.take([ticket(v, starts[v]) for v in range(4)], sent_by(0, 1, 2, 3), nobody_else)
@@ -595,7 +595,7 @@ def test_numbers_of_another_type_become_messages(result):
     assert not messages.requires_grad
 
 
-def test_a_liar_cannot_write_to_what_others_have():
+def test_a_malicious_worker_cannot_write_to_what_others_have():
     def vandal(own, honest, previous, *_):
         for tensor in (own, honest, previous):
             tensor.fill_(99.0)

@@ -65,15 +65,15 @@ def test_rows_within_the_radius_stay_as_they_are_bit_for_bit():
     assert sum(kept) == 5  # of 9 the shorter half and the median itself
 
 
-@pytest.mark.parametrize("lie", [1e30, -1e300])
-def test_a_minority_of_lies_does_not_choose_the_radius(lie):
+@pytest.mark.parametrize("factor", [1e30, -1e300])
+def test_a_byzantine_minority_does_not_choose_the_radius(factor):
     honest = some_rows(4, 3)
-    rows = torch.cat((honest, lie * some_rows(3, 3, seed=2)))
+    rows = torch.cat((honest, factor * some_rows(3, 3, seed=2)))
     found = stage("norm_clipping").apply(rows, torch.zeros(3, dtype=torch.float64))
     longest = torch.linalg.vector_norm(honest, dim=1).max()
     assert torch.linalg.vector_norm(found, dim=1).max() <= longest * (1 + 1e-12)
-    # A lie that is cut keeps its direction.
-    cosine = torch.nn.functional.cosine_similarity(found[4:], rows[4:] / abs(lie))
+    # A row that is shortened keeps its direction.
+    cosine = torch.nn.functional.cosine_similarity(found[4:], rows[4:] / abs(factor))
     assert torch.allclose(cosine, torch.ones(3).double())
 
 

@@ -104,7 +104,7 @@ def test_noise_has_an_address() -> None:
 
 
 def test_pooled_functions_are_means() -> None:
-    """One client that holds three workers' data has the mean of their gradients, up to no constant."""
+    """One worker that holds the data of three has the mean of their gradients, up to no constant."""
     apart, pooled = prepared(3, coupling=0.4), prepared(1, pooled=3, coupling=0.4)
     rng = np.random.default_rng(1)
     P, Q = (torch.from_numpy(rng.normal(size=(1, 1, 4))) for _ in "pq")

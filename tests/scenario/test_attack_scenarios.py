@@ -268,11 +268,11 @@ def first_messages(monkeypatch):
 def test_attack_draws_disturb_no_other_draw(kind, first_messages):
     """An attack on worker 9 leaves the first messages of the others and every moment of the run alone."""
     attacks = [{"kind": kind, "workers": [9]}]
-    clean, lied = (first_messages(ten({"kind": "sdbt"}, given)) for given in ((), attacks))
-    assert torch.equal(clean[:9], lied[:9])
-    assert not torch.equal(clean[9], lied[9])
-    clean, lied = (simulation.run(ten(ASYNDBT, given)).steps for given in ((), attacks))
+    clean, attacked = (first_messages(ten({"kind": "sdbt"}, given)) for given in ((), attacks))
+    assert torch.equal(clean[:9], attacked[:9])
+    assert not torch.equal(clean[9], attacked[9])
+    clean, attacked = (simulation.run(ten(ASYNDBT, given)).steps for given in ((), attacks))
     timing = list(clean.columns[: list(clean.columns).index("bytes_down") + 1])
-    pd.testing.assert_frame_equal(clean[timing], lied[timing], check_exact=True)
-    assert lied.malicious_updates.iloc[-1] > 0
+    pd.testing.assert_frame_equal(clean[timing], attacked[timing], check_exact=True)
+    assert attacked.malicious_updates.iloc[-1] > 0
     assert not clean.malicious_updates.any()

@@ -37,7 +37,7 @@ class Suicide(Strange):
 
 
 class Slow(Strange):
-    # Asked some ten times a run.
+    # Asked some ten times per run.
     def misbehave(self):
         time.sleep(0.015)
 

@@ -56,7 +56,7 @@ def level(time_s: float, queued: int) -> dict[str, object]:
 
 
 def links(*rows: tuple[float, float]) -> Callable[[Path], None]:
-    """Give the run links of 1 Mbit/s, that is 125,000 bytes a second, each with bytes and busy seconds."""
+    """Give the run links of 1 Mbit/s, that is 125,000 bytes per second, each with bytes and busy seconds."""
 
     def plant(folder: Path) -> None:
         end_s = json.loads((folder / "summary.json").read_text())["simulated_time_s"]

@@ -22,7 +22,7 @@ def laws() -> list[Law]:
 
 
 def table() -> str:
-    """Return a line a law; errors are one standard error, `=` where the measured value must be exact."""
+    """Return a line per law; errors are one standard error, `=` where the measured value must be exact."""
     lines = ["| law | with | exact | measured | source |", "|---|---|---|---|---|"]
     for law in laws():
         error = f" ± {law.standard_error:.1g}" if law.standard_error else " (=)"

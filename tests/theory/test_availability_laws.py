@@ -30,9 +30,9 @@ TURNS: dict[str, tuple[Delay, Delay]] = {
 
 @cache
 def coming_and_going(kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the part of the time that each of 40 workers was on, and how often it went down a second.
+    """Return the part of the time that each of 40 workers was on, and how often per second it went down.
 
-    They are busy with a job that never ends; one worker more makes a step a second.
+    They are busy with a job that never ends; one worker more makes one step per second.
     """
     on, off = TURNS[kind]
     others = WorkerGroup(count=40, compute=Constant(value_s=1e9), availability=OnOff(on=on, off=off))

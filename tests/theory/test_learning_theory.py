@@ -90,7 +90,7 @@ def steps_until_near(seed: int, wait_for: int, tau: int, slow_down: float) -> in
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_steps_to_a_mark_fall_with_s(seed: int) -> None:
-    """More workers a step: fewer steps (Theorem 2: T falls with S), in the ratio of updates a step."""
+    """More workers per step: fewer steps (Theorem 2: T falls with S), in the ratio of updates per step."""
     steps = [steps_until_near(seed, wait_for, 10, slow_down=1.0) for wait_for in (1, 2, 3)]
     assert steps[0] > 1.2 * steps[1] > 1.2 * 1.2 * steps[2]
 

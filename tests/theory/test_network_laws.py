@@ -52,7 +52,7 @@ def carried(
 
 
 def message(worker: int, job: int = 0, up: bool = True, n_bytes: int = MEGABIT) -> Message:
-    return Message(worker, job, up, n_bytes, latency_s=0.0, s_a_byte=0.0)
+    return Message(worker, job, up, n_bytes, latency_s=0.0, s_per_byte=0.0)
 
 
 @cache

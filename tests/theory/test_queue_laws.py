@@ -33,7 +33,7 @@ REPLICATES, CUSTOMERS, WARM_UP = 20, 2000, 400
 
 
 class Visits(NamedTuple):
-    """Customers of one call, in order of arrival, a row a replicate."""
+    """Customers of one call, in order of arrival, a row per replicate."""
 
     waits_s: NDArray[np.float64]
     served_s: NDArray[np.float64]
@@ -203,7 +203,8 @@ def limited_requests(per_minute: float, burst_s: float) -> Law:
     ended_s, _ = run_jobs(settings, jobs, calls, 0, lanes=5)
     return Law(
         "token bucket: time to let n requests in, (n - burst) / rate (s)",
-        f"n = {jobs * calls:,}, {per_minute:g} requests a minute, burst of {burst_s:g} s, 50 open at a time",
+        f"n = {jobs * calls:,}, {per_minute:g} requests per minute, "
+        f"burst of {burst_s:g} s, 50 open at a time",
         "Turner, New directions in communications, 1986",
         (jobs * calls - per_minute / 60 * burst_s) / (per_minute / 60),
         max(ended_s),
@@ -220,7 +221,7 @@ def limited_tokens(per_minute: float, burst_s: float, tokens: int) -> Law:
     ended_s, _ = run_jobs(settings, jobs, calls, tokens, lanes=5)
     return Law(
         "token bucket: time to let n tokens in, (n - burst) / rate (s)",
-        f"{jobs * calls:,} requests of {tokens} tokens, {per_minute:,.0f} tokens a minute, "
+        f"{jobs * calls:,} requests of {tokens} tokens, {per_minute:,.0f} tokens per minute, "
         f"burst of {burst_s:g} s",
         "Turner, New directions in communications, 1986",
         (jobs * calls * tokens - per_minute / 60 * burst_s) / (per_minute / 60),
@@ -231,11 +232,11 @@ def limited_tokens(per_minute: float, burst_s: float, tokens: int) -> Law:
 
 @cache
 def tries(probability: float) -> Law:
-    """Requests a call: geometric, mean 1 / (1 - p), variance p / (1 - p)^2."""
+    """Requests per call: geometric, mean 1 / (1 - p), variance p / (1 - p)^2."""
     jobs, calls = 100, 200
     _, requests = run_jobs(Shared(server_error_probability=probability), jobs, calls, 0, lanes=10)
     return Law(
-        "requests a call when each fails with probability p, 1 / (1 - p)",
+        "requests per call when each fails with probability p, 1 / (1 - p)",
         f"p = {probability:g}, {jobs * calls:,} calls",
         "the geometric distribution",
         1 / (1 - probability),

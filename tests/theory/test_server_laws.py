@@ -83,7 +83,7 @@ def staleness(wait_for: int, n_workers: int) -> Law:
     return Law(
         "mean staleness, R / S - 1 (steps)",
         f"S = {wait_for}, R = {n_workers}, lognormal workers, {steps:,} steps",
-        "renewal: each worker hands in every R / S steps",
+        "renewal: each worker reports every R / S steps",
         n_workers / wait_for - 1,
         mean,
         n_workers**2 / wait_for / (steps * wait_for),

@@ -41,7 +41,7 @@ def test_the_law_of_synchronous_iterations_is_that_of_adbos_protocol(
 
 
 ADBO = [
-    # R, S, tau, stragglers at 4x, ms an iteration
+    # R, S, tau, stragglers at 4x, ms per iteration
     (3, 2, 5, 0, 42.4),
     (3, 2, 5, 1, 76.7),
     (3, 1, 5, 0, 25.0),

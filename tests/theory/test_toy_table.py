@@ -33,9 +33,9 @@ R, PROBLEMS, M, N, ROUNDS = 10, 3, 3, 5, 400
 INNER = {"p_rate": 0.05, "z_rate": 0.02, "rho_rate": 0.05}
 BROKEN, HOLDS = ("R2, psi 0", "R2", "mean"), ("R4", "R3", "median", "trimmed mean")
 ATTACKS = ("gaussian", "flip", "worst word")
-ROWS = ["none", *(f"{liars}/10 {attack}" for liars in (2, 4) for attack in ATTACKS)]
+ROWS = ["none", *(f"{malicious}/10 {attack}" for malicious in (2, 4) for attack in ATTACKS)]
 AT_LEAST, AT_MOST, CLEAN_AT_MOST = 0.5, 0.2, 0.1
-"""What a broken rule costs, what one that holds costs, and what each costs without liars. The uniform z,
+"""What a broken rule costs, what one that holds costs, and what each costs without an attack. The uniform z,
 which knows nothing, costs 0.8 to 1.3 here."""
 
 
@@ -45,16 +45,16 @@ def rule(name: str, liars: int) -> Rules:
     if name in ("R2", "R3", "R4"):
         table["robust"] = {"psi": 0.2, "inner": name, "project_messages": False}
     elif name == "trimmed mean":
-        table["aggregation"] = {"inner": {"kind": "trimmed_mean", "f": liars}}
+        table["aggregation"] = {"inner": {"kind": "trimmed_mean", "f": malicious}}
     elif name in ("median", "mean"):
         table["aggregation"] = {"inner": {"kind": name}}
     return Rules.model_validate(table)
 
 
-def attack(name: str, liars: tuple[int, ...]) -> MessageAttack:
+def attack(name: str, malicious: tuple[int, ...]) -> MessageAttack:
     if name == "gaussian":
-        return Gaussian(workers=liars, std=1.0)
-    return SignFlip(workers=liars) if name == "flip" else WorstWord(workers=liars, knowledge="all")
+        return Gaussian(workers=malicious, std=1.0)
+    return SignFlip(workers=malicious) if name == "flip" else WorstWord(workers=malicious, knowledge="all")
 
 
 class Words:
@@ -105,9 +105,9 @@ def entry(row: str, column: str, oracle: Words) -> list[float]:
     """Return the costs of one cell, one for each problem."""
     if row == "none":
         return oracle.excess(consensus(rule(column, 0), [], oracle), R)
-    liars = tuple(range(R - int(row[0]), R))
-    assigned = Assigned(attack(row.split(maxsplit=1)[1], liars), frozenset(liars))
-    return oracle.excess(consensus(rule(column, len(liars)), [assigned], oracle), R - len(liars))
+    malicious = tuple(range(R - int(row[0]), R))
+    assigned = Assigned(attack(row.split(maxsplit=1)[1], malicious), frozenset(malicious))
+    return oracle.excess(consensus(rule(column, len(malicious)), [assigned], oracle), R - len(malicious))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from fedsim.timing.network.carrier import GraphCarrier
 from fedsim.timing.network.graph_file import GraphFile
 from fedsim.timing.network.link_states import changes_s
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import Plan, Wire
+from fedsim.timing.network.plan import NetworkPlan, Wire
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.topology import Topology
@@ -33,7 +33,7 @@ ONE, TWO = Link(mbps=1.0), Link(mbps=2.0)
 
 def sent(worker: int = 0, n_bytes: int = MEGABIT, up: bool = True, **settings: Any) -> Message:
     return Message(
-        **{"worker": worker, "job": 0, "up": up, "n_bytes": n_bytes, "latency_s": 0.0, "s_a_byte": 0.0}
+        **{"worker": worker, "job": 0, "up": up, "n_bytes": n_bytes, "latency_s": 0.0, "s_per_byte": 0.0}
         | settings
     )
 
@@ -49,7 +49,7 @@ class Trial:
 
     def __init__(
         self,
-        network: Topology | Plan,
+        network: Topology | NetworkPlan,
         n_workers: int,
         *messages: tuple[float, Message] | tuple[float, Message, float],
     ) -> None:
@@ -95,15 +95,15 @@ def test_the_length_of_a_link_is_part_of_its_latency() -> None:
         Wire("w", "a", Link(latency=Constant(value_s=0.25)), extra_s=0.5),
         Wire("a", "s", Link(), extra_s=1.0),
     ]
-    plan = Plan(wires, "s", ["w"])
+    plan = NetworkPlan(wires, "s", ["w"])
     assert Trial(plan, 1, (0.0, sent()), (0.0, sent(up=False))).arrived == [1.75, 1.75]
 
 
 def test_the_access_line_limits_a_message() -> None:
-    """Half a megabit a second: 2 s; the other message gets what is left, half of the link."""
-    trial = Trial(Star(server_link=ONE), 2, (0.0, sent(s_a_byte=16e-6)), (0.0, sent(1)))
+    """Half a megabit per second: 2 s; the other message gets what is left, half of the link."""
+    trial = Trial(Star(server_link=ONE), 2, (0.0, sent(s_per_byte=16e-6)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([2.0, 2.0])
-    trial = Trial(Star(server_link=TWO), 2, (0.0, sent(s_a_byte=16e-6)), (0.0, sent(1)))
+    trial = Trial(Star(server_link=TWO), 2, (0.0, sent(s_per_byte=16e-6)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([2.0, 1 / 1.5])
 
 
@@ -191,7 +191,7 @@ def test_a_message_stands_still_while_a_link_is_down() -> None:
 def test_the_others_have_what_a_halted_message_does_not_use() -> None:
     """Worker 0's own link is down from 0.5 s to 2 s: worker 1 has all of the shared link until it is done."""
     own, shared = Wire("a", "hub", down((0.5, 2.0))), Wire("hub", "s", ONE)
-    plan = Plan([shared, own, Wire("b", "hub", Link())], "s", ["a", "b"])
+    plan = NetworkPlan([shared, own, Wire("b", "hub", Link())], "s", ["a", "b"])
     assert Trial(plan, 2, (0.0, sent(0)), (0.0, sent(1))).arrived == pytest.approx([2.75, 1.25])
 
 
@@ -257,7 +257,7 @@ def test_a_message_given_up_over_a_halted_link_stops_watching_it() -> None:
 def test_a_network_without_limits_counts_what_it_carries() -> None:
     """At 1 Mbit/s of access: busy in [0, 1), then in [2, 3.5); the run ends at 3 s."""
     starts = [(0.0, 0), (2.0, 0), (2.5, 1)]
-    trial = Trial(Star(), 2, *((at_s, sent(worker, s_a_byte=8e-6)) for at_s, worker in starts))
+    trial = Trial(Star(), 2, *((at_s, sent(worker, s_per_byte=8e-6)) for at_s, worker in starts))
     assert trial.arrived == pytest.approx([1.0, 3.0, 3.5])
     assert trial.used(end_s=3.0) == {
         "hub > server": (3 * MEGABIT, pytest.approx(2.0)),
@@ -269,7 +269,7 @@ def test_a_network_without_limits_counts_what_it_carries() -> None:
 
 def test_a_worker_at_the_servers_node_has_its_access_line_alone() -> None:
     network = GraphFile(format="edge_list", text="s w {'mbps': 1}", server="s", workers=("s", "w"))
-    trial = Trial(network, 2, (0.0, sent(0, s_a_byte=4e-6, latency_s=0.25)), (0.0, sent(1)))
+    trial = Trial(network, 2, (0.0, sent(0, s_per_byte=4e-6, latency_s=0.25)), (0.0, sent(1)))
     assert trial.arrived == pytest.approx([0.75, 1.0])
     assert trial.used() == {"w > s": (MEGABIT, 1.0)}
 

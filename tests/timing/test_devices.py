@@ -75,7 +75,7 @@ def test_a_trace_is_read_from_its_file_with_what_is_said_beside(tmp_path) -> Non
     devices = scenario.workers[0].devices
     assert devices is not None
     assert (devices.assignment, len(devices.rows)) == ("in order", 2)
-    # the centralised client is no device and always on: 1 s of computing and 1 ms of the server's arithmetic
+    # the centralised worker has no device, is always on: 1 s of computing and 1 ms of the server's arithmetic
     finished = run(scenario, timing_only=True)
     assert finished.steps.time_s.tolist() == [0, 1.001, 2.002]
     assert finished.workers.columns[5:8].tolist() == ["times_down", "jobs_lost", "readmitted"]

@@ -20,7 +20,7 @@ from fedsim.timing.delays.constant import Constant
 CALL = JobCost(calls=1, tokens_in=0, tokens_out=0, bytes_up=3, bytes_down=7)
 
 
-# Given up at 3 s, worker 1 hands in at 5 s and is refused. That it is on from 7 s on changes nothing.
+# Given up at 3 s, worker 1 reports at 5 s and is refused. That it is on from 7 s on changes nothing.
 def test_who_was_refused_stays_down() -> None:
     refused = workers(5.0, availability=on((0.0, 6.0), (7.0,)))
     ending, _ = simulate([workers(1.0), refused], wait_for=1, evict_after_s=3.0, max_steps=9, keep_spans=True)
@@ -113,7 +113,7 @@ def test_a_loss_while_the_server_thinks_stalls_it() -> None:
 
 
 # The server thinks from 1 to 3 s. Worker 1 asks for other work at 1.4 s, goes down at 1.6 s and is back at
-# 1.8 s, before the server has read that: its state is lost once. It gets version 1 at 3 s, hands in at 5.5 s,
+# 1.8 s, before the server has read that: its state is lost once. It gets version 1 at 3 s, reports at 5.5 s,
 # and its ticket makes step 3, from 6 to 8 s.
 def test_down_again_before_the_server_has_read_its_request() -> None:
     crashes = workers(2.5, availability=on((0.0, 1.2), (1.4, 1.6), (1.8,)), on_return="rejoin")

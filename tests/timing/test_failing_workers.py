@@ -85,8 +85,8 @@ def test_a_job_that_is_interrupted_begins_again(
         assert [report.bytes_down for report in books.reports] == [0, 14]
 
 
-# Worker 0 takes 1 s a job: steps at 1, 2, 3, ... Worker 1, 4 s, is down from 2 to 5.5 s: its ticket comes at
-# 9.5 s, after 9 steps.
+# Worker 0 takes 1 s per job: steps at 1, 2, 3, ... Worker 1, 4 s, is down from 2 to 5.5 s: its ticket comes
+# at 9.5 s, after 9 steps.
 @pytest.mark.parametrize(("on_return", "read"), [("restart", 0), ("rejoin", 5)])
 def test_who_restarts_has_read_long_ago_and_who_rejoins_reads_anew(on_return: str, read: int) -> None:
     groups = [workers(1.0), workers(4.0, availability=on((0.0, 2.0), (5.5,)), on_return=on_return)]
@@ -176,7 +176,7 @@ def test_down_in_a_round(on_return: str, participation: Any) -> None:
     assert ending.report.bytes_down == 4 * 7 + 2 * 18 + 7 * len(again)
 
 
-# S = 1: step 1 at 1 s with worker 0. The drain waits for worker 1, 4 s a job, down from 2 to 3 s.
+# S = 1: step 1 at 1 s with worker 0. The drain waits for worker 1, 4 s per job, down from 2 to 3 s.
 @pytest.mark.parametrize(("on_return", "version"), [("restart", 0), ("rejoin", 1)])
 def test_down_at_the_barrier(on_return: str, version: int) -> None:
     groups = [workers(1.0), workers(4.0, availability=on((0.0, 2.0), (3.0,)), on_return=on_return)]
@@ -245,7 +245,7 @@ def test_an_evicted_worker_is_taken_in_again_when_its_message_arrives() -> None:
     assert stretches(ending, 1) == chain(("computing", 5.5), ("computing", 10))
 
 
-# As before, but worker 1 (2 s a job) is down from 1 to 4 s, given up at 3 s in its first job.
+# As before, but worker 1 (2 s per job) is down from 1 to 4 s, given up at 3 s in its first job.
 @pytest.mark.parametrize("on_return", ["restart", "rejoin"])
 @pytest.mark.parametrize("readmit", [False, True])
 def test_eviction_while_down(on_return: str, readmit: bool) -> None:
@@ -323,7 +323,7 @@ def test_taken_in_again_in_the_round_in_which_it_was_given_up() -> None:
     assert (books.evicted, ending.readmitted) == ([1], [0, 1, 0])
 
 
-# S = 2, tau = 2. Workers 0 and 1 take 1 s; worker 2, 3 s a job, joins at 2.5 s, with version 2 and age 1.
+# S = 2, tau = 2. Workers 0 and 1 take 1 s; worker 2, 3 s per job, joins at 2.5 s, with version 2 and age 1.
 # Step 3 at 3 s; at 4 s worker 2 is of age 2: the server waits until 5.5 s.
 def test_who_joins_late_is_not_waited_for_before() -> None:
     groups = [workers(1.0, count=2), workers(3.0, availability=joins((2.5,)))]

@@ -214,7 +214,7 @@ def test_all_that_happens_in_an_instant_is_settled_once(monkeypatch):
     setting.at(1.0, lambda: setting.flows.set_capacity(0, 100.0))
     # What takes part in the instant by way of other events at the same time is part of it too.
     setting.at(1.0, lambda: setting.send("late", 0.0, 20.0))
-    assert set(setting.run().values()) == {11.0}  # 50 times 20 bytes, 100 a second
+    assert set(setting.run().values()) == {11.0}  # 50 times 20 bytes, 100 per second
     assert calls == [1.0, 11.0]
 
 

@@ -201,7 +201,7 @@ def check_jobs(books: Books, setting: dict[str, Any]) -> None:
 @settings(deadline=None, max_examples=60)
 @given(runs())
 def test_tickets_never_overlap(setting: dict[str, Any]) -> None:
-    """One job in flight a worker (`Books` fails otherwise), each starting after the one before was done."""
+    """One job in flight per worker (`Books` fails otherwise), each starting after the one before was done."""
     _, books = simulate(**setting)
     check_jobs(books, setting)
     free_s: dict[int, float] = {}

@@ -196,7 +196,7 @@ def test_the_servers_link_carries_what_the_server_counts(mbps: float | None, wai
 def test_a_link_of_ones_own_is_a_channel_that_nobody_else_uses(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The shortcut for such links against the plain way: every link a channel to be shared out."""
+    """The shortcut for such links against the plain way: each link a channel to be shared out."""
     ending, books = whole_run(network)
     monkeypatch.setattr(Channels, "private", lambda self, paths: set())
     plain, plain_books = whole_run(network)

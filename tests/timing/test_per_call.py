@@ -133,7 +133,7 @@ def test_a_job_that_is_one_activity_is_served_but_not_booked() -> None:
 
 
 def test_calls_wait_for_the_bucket_in_turn() -> None:
-    """It holds two requests and gets one a second."""
+    """It holds two requests and gets one per second."""
     world = World(shared(0.25, requests_per_minute=60, burst_s=2, over_limit="queue"))
     world.job(0, 4, lanes=4)
     served = world.run()
@@ -150,12 +150,12 @@ def test_a_call_that_is_held_blocks_those_behind_it() -> None:
     world.job(0, 2, lanes=2, tokens_in=160, tokens_out=40)
     world.job(1, 1, at_s=1, tokens_in=10)
     world.run()
-    # 150 at first, 50 left, ten a second: 100 at 5 s, and the next 10 at 6 s
+    # 150 at first, 50 left, ten per second: 100 at 5 s, and the next 10 at 6 s
     assert world.finished_s == {(0, 0): 6, (1, 0): 7}
 
 
 def test_a_refused_client_backs_off_and_comes_again() -> None:
-    """One request a second and none to spare: 429 at 0 s and at 0.5 s, in at 1.5 s."""
+    """One request per second and none to spare: 429 at 0 s and at 0.5 s, in at 1.5 s."""
     world = World(shared(0.25, requests_per_minute=60, burst_s=1))
     world.job(0, 2, lanes=2)
     served = world.run()
@@ -380,7 +380,7 @@ MEASURED = """ttft_s,end_to_end_s,tokens_in,tokens_out,error_code
 
 
 def test_rows_of_a_trace_are_drawn_whole() -> None:
-    """One row: 1 s and 0.5 s a token; the other: 2 s, and nothing is known of its tokens."""
+    """One row: 1 s and 0.5 s per token; the other: 2 s, and nothing is known of its tokens."""
     draws = CallDraws(shared(requests={"csv": MEASURED}))
     calls = Calls(0, 0, JobCost(400, 0, 4000, 0, 0), 1, 1.0, True)
     assert set(draws.answers_s(Streams(0), calls)) == {1 + 10 * 0.5, 2.0}
@@ -414,7 +414,7 @@ def test_a_trace_that_fails_makes_clients_come_again() -> None:
 
 
 def test_the_cached_part_of_a_prompt_needs_no_prefill() -> None:
-    """100 tokens a prompt at 100 a second; of all but the first call's, half are in the cache."""
+    """100 tokens per prompt at 100 per second; of all but the first call's, half are in the cache."""
     cached = {
         "prefill_tokens_per_s": 100,
         "prefix_cache": {"share": 0.5},
@@ -536,7 +536,7 @@ def test_what_is_due_at_the_very_end_does_not_happen() -> None:
 @given(seed=st.integers(0, 10**6))
 @tried(max_examples=25, deadline=None, derandomize=True)
 def test_a_limit_that_is_never_reached_changes_nothing(seed: int) -> None:
-    """One timeout a job and events call by call tell the same story, of workers that go down as well."""
+    """One timeout per job and events call by call tell the same story, of workers that go down as well."""
     random = np.random.default_rng(seed)
     stories = []
     plan = [(int(random.integers(1, 12)), int(random.integers(1, 5)), *random.random(2)) for _ in range(4)]
@@ -558,7 +558,7 @@ def test_a_limit_that_is_never_reached_changes_nothing(seed: int) -> None:
 
 
 class Plain:
-    """`PerCall` without background and outages as one would write it: a process a lane, a door, sleeping."""
+    """`PerCall` without background and outages, written plainly: a process per lane, a door, sleeping."""
 
     def __init__(self, settings: Shared, env: simpy.Environment, streams: Streams) -> None:
         self.settings, self.env, self.streams = settings, env, streams

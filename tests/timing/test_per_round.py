@@ -24,7 +24,7 @@ from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.round_background import BackgroundLoad, mean_answer_s
 from fedsim.timing.llm_service.round_demand import Demand, demand_of
-from fedsim.timing.llm_service.round_limits import Bucket, common_wait_s
+from fedsim.timing.llm_service.round_limits import FluidBucket, common_wait_s
 from fedsim.timing.llm_service.round_outages import refusals_until_open
 from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
@@ -74,7 +74,8 @@ def test_lanes_take_places_until_they_end():
 
 @pytest.mark.parametrize("over_limit", ["queue", "reject"])
 def test_a_bucket_of_requests(over_limit):
-    # 4 calls a second against 1: 10 tokens last 10/3 s and 40/3 calls; 80/3 calls more take as many seconds.
+    # 4 calls per second against 1: 10 tokens last 10/3 s and 40/3 calls; 80/3 calls more take as many
+    # seconds.
     service = rounds(
         requests_per_minute=60, burst_s=10, ttft=Constant(value_s=0.25), over_limit=over_limit, backoff=PLAIN
     )
@@ -85,7 +86,8 @@ def test_a_bucket_of_requests(over_limit):
 
 
 def test_a_bucket_of_tokens_binds_where_it_is_the_tighter_one():
-    # 100 tokens a call, 50 a second: a call every 2 s after the 300 of the burst, gone after 6 s and 6 calls
+    # 100 tokens per call, 50 per second: a call every 2 s after the 300 of the burst, gone after 6 s and 6
+    # calls
     service = rounds(requests_per_minute=60, tokens_per_minute=3000, burst_s=6, over_limit="queue")
     found = serve(service, [Asked(0.0, 10, tokens=100)])
     assert found.ends_s == pytest.approx([6.0 + 2 * 4], abs=1e-3)
@@ -93,14 +95,14 @@ def test_a_bucket_of_tokens_binds_where_it_is_the_tighter_one():
 
 def test_a_bucket_holds_at_least_one_request():
     service = rounds(tokens_per_minute=60, burst_s=1, over_limit="queue")
-    # room for 100 tokens, 1 a second: 10 requests of 100 tokens need 1000, the first 100 of them are there
+    # room for 100 tokens, 1 per second: 10 requests of 100 tokens need 1000, the first 100 of them are there
     found = serve(service, [Asked(0.0, 10, tokens=100)])
     assert found.ends_s == pytest.approx([900.0], abs=1e-3)
 
 
 def test_a_bucket_fills_again_while_nobody_asks():
     service = rounds(requests_per_minute=60, burst_s=10, ttft=Constant(value_s=0.25), over_limit="queue")
-    # the second job finds 0 + 5 tokens: they last 5/3 s and 20/3 calls, the other 100/3 come one a second
+    # the second job finds 0 + 5 tokens: they last 5/3 s and 20/3 calls, the other 100/3 come one per second
     found = serve(service, [Asked(0.0, 40), Asked(35.0, 40)])
     assert found.ends_s[1] == pytest.approx(35 + 5 / 3 + 100 / 3, abs=1e-3)
 
@@ -165,8 +167,8 @@ def test_pauses_begin_anew_in_an_outage_long_after_the_one_before():
 
 
 def test_a_bucket_that_has_filled_hurries_nobody_who_is_still_away():
-    # The bucket of 5 requests lasts 10 s: 1 call a second, 1/2 comes in. Then calls follow every 2 s, and are
-    # answered for half of them. The outage at 15 s finds 12.5 calls of 40 done, and of an answer that was
+    # The bucket of 5 requests lasts 10 s: 1 call per second, 1/2 comes in. Then calls follow every 2 s, and
+    # are answered for half of them. The outage at 15 s finds 12.5 calls of 40 done, and of an answer that was
     # under way with a chance of 1/2, 0.5 s old, 0.25 s lost: 27.5 + 0.125 calls are left. They are refused at
     # 15, 15.5, 16.5, 18.5 and 22.5 s, and back at 30.5 s. The bucket is full at 30 s and lasts until 40 s:
     # 9.5 calls. The other 18.125 take 2 s each.
@@ -202,7 +204,7 @@ def test_outages_that_nobody_saw():
 
 
 def test_requests_of_others_take_their_places():
-    # one request a second of 1 s each: one place of two is left, for two jobs
+    # one request per second of 1 s each: one place of two is left, for two jobs
     service = rounds(concurrency=2, background=Background(requests_per_minute=60, tokens_out=0))
     assert serve(service, [Asked(0.0, 4), Asked(0.0, 4)]).ends_s == pytest.approx([8.0, 8.0])
 
@@ -242,12 +244,12 @@ def test_the_end_of_a_window_belongs_to_the_next_however_late():
 
 
 def test_how_long_others_are_answered_on_average():
-    # 0.25 s, 100 prompt tokens at 50 a second, 10 tokens of 0.1 s
+    # 0.25 s, 100 prompt tokens at 50 per second, 10 tokens of 0.1 s
     settings = rounds(
         ttft=Constant(value_s=0.25), prefill_tokens_per_s=50, per_output_token=Constant(value_s=0.1)
     )
     assert mean_answer_s(settings, 100.0, 10.0) == pytest.approx(0.25 + 2 + 1)
-    # Rows of 1 s and 0.5 s a token, and of 2 s with nothing known of tokens; what failed does not count.
+    # Rows of 1 s and 0.5 s per token, and of 2 s with nothing known of tokens; what failed does not count.
     rows = "ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n1,3,10,4,\n2,3,10,0,\n9,9,,,503\n"
     measured = Shared.model_validate({"requests": {"csv": rows}})
     assert mean_answer_s(measured, 100.0, 10.0) == pytest.approx(1.5 + 10 * 0.5 / 2)
@@ -519,7 +521,7 @@ def test_the_fluid_against_its_slow_twin(seed):
 
 
 def call_by_call(service: Shared, asked: Sequence[Asked], seed: int) -> list[float]:
-    """Return when each job ends: a SimPy process a lane, a resource for the places, a bucket that holds."""
+    """Return when each job ends: a SimPy process per lane, a resource for the places, a bucket that holds."""
     env = simpy.Environment()
     places = simpy.Resource(env, capacity=service.concurrency or 10**9)
     door = simpy.Resource(env, capacity=1)
@@ -597,7 +599,7 @@ def test_seconds_and_requests_add_up(delay: Delay, seed: int):
 
 
 def test_a_bucket_is_never_more_than_full():
-    bucket = Bucket(60, 10)
+    bucket = FluidBucket(60, 10)
     bucket.flow(0.0, 100.0)
     assert bucket.lasts_s(2.0) == pytest.approx(10.0)
     bucket.flow(3.0, 4.0)

@@ -138,7 +138,7 @@ def test_who_is_taken_in_during_a_round_is_asked_in_the_next() -> None:
 
 
 # All but worker 0 stop at once; patience 2 s. With seed 1 the first round asks 1 and 2, both given up at 2 s,
-# and the next 0 and 4, with the same version: worker 0 hands in at 3 s, 4 is given up at 4 s: step 1. Then 0
+# and the next 0 and 4, with the same version: worker 0 reports at 3 s, 4 is given up at 4 s: step 1. Then 0
 # and 3 are left, both are asked, 3 is given up at 6 s: step 2. Then worker 0 alone: step 3 at 7 s.
 def test_a_round_that_loses_everybody_is_followed_by_another() -> None:
     assert asked(1, [0, 1, 2, 3, 4], 2, 0) == [1, 2]

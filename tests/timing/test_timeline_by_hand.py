@@ -191,7 +191,7 @@ def test_an_interlude_of_the_active_set_alone() -> None:
     assert stretches(ending, 3) == chain(("computing", 8), ("waiting", 9), ("computing", 12))
 
 
-# Two workers of 1 s and a server that thinks for 2 s, S = 1. Both hand in at 1; the server takes A, thinks,
+# Two workers of 1 s and a server that thinks for 2 s, S = 1. Both report at 1; the server takes A, thinks,
 # steps at 3; B's ticket has waited in the inbox: step at 5. A's next is there since 4: step at 7, B's: 9.
 def test_messages_queue_while_the_server_thinks() -> None:
     ending, books = simulate([workers(1.0, count=2)], wait_for=1, step_s=2.0, max_steps=4, keep_spans=True)

@@ -154,7 +154,7 @@ def test_the_synchronous_form_is_s_equal_r() -> None:
 
 
 def test_one_worker_keeps_the_clock_of_the_centralised_form() -> None:
-    """But for the network, which the centralised client does not use."""
+    """But for the network, which the centralised worker does not use."""
     beside = workers(1.0, lanes=2, transient=GROUP.transient)
     alone = changed(workers=(beside,), problem=Quadratic(dimension=3, calls=4), algorithm=Asyndbt(wait_for=1))
     central = alone.model_copy(update={"algorithm": Cendbt(machine="workers")})
@@ -182,7 +182,7 @@ def test_a_robust_outer_step_sends_z_as_well() -> None:
     assert schedule.work[schedule.interlude.work].cost.bytes_down == 20
 
 
-def test_the_centralised_client_pools_the_calls_and_sends_nothing() -> None:
+def test_the_centralised_worker_pools_the_calls_and_sends_nothing() -> None:
     slow = WorkerGroup(name="slow", count=2, compute=Constant(value_s=9.0))
     found = timeline(
         changed(algorithm=Cendbt(machine=GROUP.name), workers=(GROUP, slow), budget=Budget(epochs=7))
@@ -190,7 +190,7 @@ def test_the_centralised_client_pools_the_calls_and_sends_nothing() -> None:
     assert found.schedule.work[found.schedule.regular].cost == JobCost(
         calls=20, tokens_in=0, tokens_out=0, bytes_up=0, bytes_down=0
     )
-    (client,) = found.groups
-    assert (client.count, client.lanes, client.compute) == (1, 2, GROUP.compute)
-    assert (client.upload, client.download) == (Constant(value_s=0.0), Constant(value_s=0.0))
-    assert (client.upload_mbps, client.download_mbps) == (None, None)
+    (worker,) = found.groups
+    assert (worker.count, worker.lanes, worker.compute) == (1, 2, GROUP.compute)
+    assert (worker.upload, worker.download) == (Constant(value_s=0.0), Constant(value_s=0.0))
+    assert (worker.upload_mbps, worker.download_mbps) == (None, None)

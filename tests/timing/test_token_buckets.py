@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from fedsim.timing.llm_service.buckets import ROUNDING_S, Bucket, Buckets
+from fedsim.timing.llm_service.buckets import ROUNDING_S, Buckets, TokenBucket
 
 
-def in_turn(bucket: Bucket, needs: list[float], at_s: float = 0.0) -> list[float]:
+def in_turn(bucket: TokenBucket, needs: list[float], at_s: float = 0.0) -> list[float]:
     """Return when each request gets what it needs, one after the other, none before `at_s`."""
     times_s = []
     for need in needs:
@@ -24,27 +24,27 @@ def in_turn(bucket: Bucket, needs: list[float], at_s: float = 0.0) -> list[float
 
 
 def test_it_is_full_at_first_and_then_gets_so_many_a_minute() -> None:
-    bucket = Bucket(per_minute=30, burst_s=6)  # it holds 3
+    bucket = TokenBucket(per_minute=30, burst_s=6)  # it holds 3
     assert in_turn(bucket, [1] * 6) == [0, 0, 0, 2, 4, 6]
 
 
 def test_it_never_holds_more_than_its_burst() -> None:
-    bucket = Bucket(per_minute=60, burst_s=2)
+    bucket = TokenBucket(per_minute=60, burst_s=2)
     assert in_turn(bucket, [1] * 3) == [0, 0, 1]
     assert in_turn(bucket, [1] * 4, at_s=100) == [100, 100, 101, 102]
 
 
 def test_what_is_left_is_kept() -> None:
     """It holds 10; 4 are taken at 0 s, and 1 comes in every second: 9 at 3 s, and 12 not before 9 s."""
-    bucket = Bucket(per_minute=60, burst_s=10)
+    bucket = TokenBucket(per_minute=60, burst_s=10)
     bucket.take(4, 0.0)
     assert bucket.enough_s(9) == 3
     assert bucket.enough_s(12) == 6
 
 
 def test_a_request_that_needs_more_than_the_bucket_holds_is_let_in_all_the_same() -> None:
-    """It holds 2 and gets 1 a second: the first 5 are there at once, the next 5 after 5 s."""
-    bucket = Bucket(per_minute=60, burst_s=2)
+    """It holds 2 and gets 1 per second: the first 5 are there at once, the next 5 after 5 s."""
+    bucket = TokenBucket(per_minute=60, burst_s=2)
     assert in_turn(bucket, [5, 5]) == [0, 5]
     assert in_turn(bucket, [5], at_s=100) == [100]
     assert in_turn(bucket, [1, 1], at_s=100) == [101, 102]
@@ -53,7 +53,7 @@ def test_a_request_that_needs_more_than_the_bucket_holds_is_let_in_all_the_same(
 @pytest.mark.parametrize("per_minute", [7, 11, 13, 600, 0.3])
 def test_a_full_bucket_lets_exactly_a_minutes_worth_through(per_minute: float) -> None:
     """Whatever rounding makes of 60 / 7: seven requests at once and not an eighth."""
-    bucket = Bucket(per_minute, burst_s=60)
+    bucket = TokenBucket(per_minute, burst_s=60)
     let_in = 0
     while bucket.enough_s(1) <= ROUNDING_S:
         bucket.take(1, 0.0)
@@ -62,13 +62,13 @@ def test_a_full_bucket_lets_exactly_a_minutes_worth_through(per_minute: float) -
 
 
 def test_long_use_does_not_add_up_rounding() -> None:
-    bucket = Bucket(per_minute=7, burst_s=60)
+    bucket = TokenBucket(per_minute=7, burst_s=60)
     last_s = in_turn(bucket, [1] * 70_007)[-1]
     assert last_s == pytest.approx(70_000 / 7 * 60, rel=1e-12)
 
 
 def test_a_request_passes_both_buckets() -> None:
-    """One request a second, and 100 tokens a second: the second lacks tokens, the fourth lacks a request."""
+    """One request and 100 tokens per second: the second lacks tokens, the fourth a request."""
     buckets = Buckets(requests_per_minute=60, tokens_per_minute=6000, burst_s=3)
     times_s, now_s = [], 0.0
     for tokens in (300, 100, 0, 0, 0):
@@ -109,7 +109,7 @@ class Plain:
 @tried(max_examples=60, deadline=None, derandomize=True)
 def test_it_decides_as_a_bucket_that_keeps_its_level(per_minute: float, burst_s: float, seed: int) -> None:
     random = np.random.default_rng(seed)
-    bucket, plain = Bucket(per_minute, burst_s), Plain(per_minute, burst_s)
+    bucket, plain = TokenBucket(per_minute, burst_s), Plain(per_minute, burst_s)
     needs = random.random(200) * plain.brim
     for now_s, need in zip(np.cumsum(random.exponential(0.4 * burst_s, 200)), needs, strict=True):
         enough = bucket.enough_s(need) <= now_s
@@ -122,7 +122,7 @@ def test_it_decides_as_a_bucket_that_keeps_its_level(per_minute: float, burst_s:
 @tried(max_examples=40, deadline=None, derandomize=True)
 def test_no_stretch_of_time_gets_more_than_its_burst_and_what_comes_in(seed: int) -> None:
     random = np.random.default_rng(seed)
-    bucket = Bucket(per_minute=60, burst_s=5)
+    bucket = TokenBucket(per_minute=60, burst_s=5)
     now_s, taken = 0.0, []
     for need in random.random(60) * 5:
         now_s = max(now_s + random.exponential(1.0), bucket.enough_s(need))

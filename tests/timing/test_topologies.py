@@ -17,7 +17,7 @@ from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.network.graph_file import GraphFile
 from fedsim.timing.network.hierarchy import Hierarchy
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import Plan, Wire
+from fedsim.timing.network.plan import NetworkPlan, Wire
 from fedsim.timing.network.random_geometric import RandomGeometric
 from fedsim.timing.network.ring import Ring
 from fedsim.timing.network.routes import Path as Way
@@ -34,7 +34,7 @@ def takes(seconds: float) -> Link:
     return Link(latency=Constant(value_s=seconds))
 
 
-def nodes(plan: Plan, way: Way, start: str) -> list[str]:
+def nodes(plan: NetworkPlan, way: Way, start: str) -> list[str]:
     """Return the nodes that a message passes."""
     passed = [start]
     for number, forward in way:
@@ -154,7 +154,7 @@ def test_the_shortest_path_by_latency_is_not_that_by_hops() -> None:
 def test_a_link_counts_with_its_mean() -> None:
     mean, draws = takes(0.3), Link(latency=Exponential(mean_s=0.29))
     wires = [Wire("s", "a", mean), Wire("s", "b", draws), Wire("a", "w", Link()), Wire("b", "w", Link())]
-    plan = Plan(wires, "s", ["w"])
+    plan = NetworkPlan(wires, "s", ["w"])
     assert nodes(plan, shortest_paths(plan).down[0], "s") == ["s", "b", "w"]
     wires[1] = wires[1]._replace(extra_s=0.02)
     assert nodes(plan, shortest_paths(plan).down[0], "s") == ["s", "a", "w"]
@@ -186,7 +186,7 @@ def test_paths_are_those_that_trying_all_of_them_finds(seed: int) -> None:
         for source, target in graph.edges()
     ]
     workers = [str(node) for node in graph if node]
-    plan = Plan(wires, "0", workers, directed)
+    plan = NetworkPlan(wires, "0", workers, directed)
     best: list[list[list[str]]] = [[], []]  # up, down
     arcs = {(int(wire.source), int(wire.target)): wire.link.latency.mean_value_s for wire in wires}
     arcs |= {} if directed else {(end, start): length for (start, end), length in arcs.items()}
@@ -262,7 +262,7 @@ def test_each_format_says_the_same(tmp_path: Path, name: str, text: str) -> None
     settings = {"kind": "graph_file", "file": str(file), "server": "s", "link": usual}
     network = GraphFile.model_validate(settings)
     first, last = Link(mbps=20.0, **usual), Link(mbps=5.0, latency=Constant(value_s=0.5), **usual)
-    assert network.plan(2) == Plan([Wire("s", "1", first), Wire("1", "2", last)], "s", ["1", "2"])
+    assert network.plan(2) == NetworkPlan([Wire("s", "1", first), Wire("1", "2", last)], "s", ["1", "2"])
     file.unlink()
     network.check(2)
     assert network.model_dump().keys() == {"kind", "format", "text", "server", "workers", "link"}

@@ -14,9 +14,9 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.traces import (
     FORMATS,
     Arrivals,
-    Availability,
     Devices,
-    Failures,
+    FailureCounts,
+    ObservedAvailability,
     Requests,
     read_as,
     read_trace,
@@ -50,7 +50,7 @@ def written(tmp_path, monkeypatch):
 
 def test_availability_by_hand(written):
     trace = read_trace(written(AVAILABILITY))
-    assert isinstance(trace, Availability)
+    assert isinstance(trace, ObservedAvailability)
     assert trace.devices == ("a", "b")
     assert trace.intervals_s("a").tolist() == [[0, 10], [10, 12]]
     assert trace.intervals_s("b").tolist() == [[5, 7.5]]
@@ -70,7 +70,7 @@ def test_requests_by_hand(written):
     trace = read_trace(written(REQUESTS))
     assert isinstance(trace, Requests)
     assert trace.failed.tolist() == [False, True, False, True, True, True, True]
-    assert trace.failures() == Failures(too_many_requests=2, server_errors=2, other=1)
+    assert trace.failures() == FailureCounts(too_many_requests=2, server_errors=2, other=1)
     assert trace.failures().total == 5
     done = trace.succeeded()
     assert done.ttft_s.tolist() == [0.5, 0.25]
@@ -219,7 +219,7 @@ BAD = [
     ),
     (
         DEVICES + "7,1,1,1\n",
-        "t.csv, line 4, column 'device_id': expected one row a device, got '7' again",
+        "t.csv, line 4, column 'device_id': expected one row per device, got '7' again",
     ),
     (
         DEVICES + "9,1,0,1\n",
@@ -338,7 +338,7 @@ def test_real_traces():
     for file in files:
         requests = read_as(file, Requests)
         too_many = 130 if "lepton" in file.name else 2 if "perplexity" in file.name else 0
-        assert requests.failures() == Failures(too_many, 0, 0)
+        assert requests.failures() == FailureCounts(too_many, 0, 0)
         assert len(requests) == 150
     with pytest.raises(InputError, match="fit no format of a trace"):
         read_trace(SHARED / "wifi_rates.csv")

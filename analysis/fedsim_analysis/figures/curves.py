@@ -82,7 +82,7 @@ def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
 
 
 def _lines(evaluated: pd.DataFrame, metric: str) -> Iterator[pd.DataFrame]:
-    """Yield the lines of one metric: one a task, axis and method."""
+    """Yield the lines of one metric: one per task, axis and method."""
     for task, of_task in evaluated.groupby("scenario"):
         end_s = of_task["time_s"].max()
         for method, of_method in of_task.groupby("method"):

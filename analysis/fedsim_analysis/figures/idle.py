@@ -8,7 +8,7 @@ panel tells the mean length of a run: equal shares of a shorter run are fewer se
 
 Where there are too many workers, a bar is the mean of a group of them; where there are too many groups or
 scenarios, it is the mean of all workers of a scenario. Malicious workers of a group have a bar of their own.
-In the centralised form the only worker is the client with everybody's data.
+In the centralised form the only worker holds everybody's data.
 
 Source: ours; the paper's Figure 1 shows times by task and method, not by worker.
 """
@@ -239,4 +239,4 @@ def _headed(method: str, rows: pd.DataFrame, of_line: pd.DataFrame) -> str:
         return label
     unit, symbol = style.time_unit(rows["time_s"].iloc[0])
     lone = rows["workers"].sum() == 1 < of_line.groupby("method")["workers"].sum().max()
-    return f"{label}: {rows['time_s'].iloc[0] / unit:.3g} {symbol}{', one client' if lone else ''}"
+    return f"{label}: {rows['time_s'].iloc[0] / unit:.3g} {symbol}{', one worker' if lone else ''}"

@@ -110,7 +110,7 @@ def figure(runs: pd.DataFrame) -> Figure:
 
 
 def _fits(runs: pd.DataFrame) -> bool:
-    # Who takes part and what lies between is given, not chosen: a best of unlike cases would mean nothing.
+    # Workers and network are given, not chosen: a best setting over different ones would mean nothing.
     several = runs["seed"].duplicated().any() and runs["accuracy"].notna().any()
     return bool(several) and not sweeps.varying(runs, _GIVEN)
 

@@ -93,10 +93,10 @@ def _placed(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with `attack`, `defence`, `fraction`, `understated`; clean ones in every attack."""
     fractions = sweeps.matching(runs, _FRACTION)
     fraction = runs[fractions].astype(float).max(axis=1).fillna(0.0)
-    liars = (fraction * runs["n_workers"]).round()
+    malicious = (fraction * runs["n_workers"]).round()
     told = runs[_TOLD].astype(float) if _TOLD in runs else pd.Series(float("nan"), runs.index)
     placed = runs.assign(
-        attack=_attacks(runs), defence=runs["method"], fraction=fraction, understated=told < liars
+        attack=_attacks(runs), defence=runs["method"], fraction=fraction, understated=told < malicious
     )
     clean = placed[placed["attack"] == style.CLEAN]
     names = [name for name in dict.fromkeys(placed["attack"]) if name != style.CLEAN]

@@ -1,4 +1,4 @@
-"""Time against the requests that an LLM service lets in a minute: where adding workers stops helping.
+"""Time against the requests that an LLM service lets in per minute: where adding workers stops helping.
 
 One column of panels per method. Above: the simulated time until the budget is spent, against the limit,
 one line per number of workers; below that, where runs have a target, the time until it is first reached. The
@@ -114,7 +114,7 @@ def figure(runs: pd.DataFrame) -> Figure:
             n_workers = sorted(rows["n_workers"].unique())
             _ticks(panel, n_workers, n_workers)
             panel.set_xlabel("Workers ($R$)")
-        panels[-1, 0].set_ylabel("Worker updates a minute")
+        panels[-1, 0].set_ylabel("Worker updates per minute")
         _legend(panels[-1, -1], "requests\na minute", bounded=True)
         for panel, method in zip(panels[0], methods, strict=True):
             panel.set_title(style.method_name(method), loc="left", fontweight="bold")
@@ -163,7 +163,7 @@ def _places(values: pd.Series[float], all_values: pd.Series[float]) -> list[floa
 def _limits_below(axes: Axes, limits: pd.Series[float]) -> None:
     ordered = pd.Series(sorted(limits.unique()))
     _ticks(axes, _places(ordered, ordered), ordered)
-    axes.set_xlabel("Requests a minute")
+    axes.set_xlabel("Requests per minute")
 
 
 def _ticks(axes: Axes, places: Sequence[float], values: Iterable[float]) -> None:

@@ -28,7 +28,7 @@ _KEYS = ("task", "attack", "defence", "psi")
 _WITHOUT = "none"
 """The defence whose runs have no psi: 0 in the table."""
 _APART = 0.06
-"""Of a decade, between neighbouring lines."""
+"""The distance between neighbouring lines, as a share of a decade."""
 
 
 def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame:

@@ -97,7 +97,7 @@ def _with_steps(spans: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_shown_runs(runs: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
-    """Return the spans of one run a task and method, with the names of task and method."""
+    """Return the spans of one run per task and method, with the names of task and method."""
     runs = runs[runs["run_id"].isin(spans["run_id"])].sort_values("seed")
     runs = runs.drop_duplicates(["scenario", "method"])
     if len(runs) > _MAX_PANELS:

@@ -1,4 +1,4 @@
-"""Liars who choose when to answer: the places they take in active sets, and the damage that they do there.
+"""Malicious workers that choose when to report: their places in active sets, and the damage they do there.
 
 One column of panels per task. Above: the share of places that malicious workers have in the active sets of a
 run, against S, the size of the sets; the dotted line is their share of all workers, what they would hold if
@@ -8,8 +8,9 @@ attacks, colours defences; the upper row is the same for all defences, since tim
 messages. Points are means over seeds, whiskers their 95 % intervals. The values of S stand at equal
 distances.
 
-Source: ours; that fast liars fill the buffer of an asynchronous server follows from its step rule (Damaskinos
-et al., "Asynchronous Byzantine machine learning (the case of SGD)", ICML 2018, section 2, on rushing).
+Source: ours; that fast malicious workers fill the buffer of an asynchronous server follows from its step rule
+(Damaskinos et al., "Asynchronous Byzantine machine learning (the case of SGD)", ICML 2018, section 2, on
+rushing).
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame
     """
     require(attacked, "attacked", [*_KEYS, "worker_updates", "drained", "malicious_updates"])
     damage = trials.damaged(trials.measured(attacked, _KEYS, measure), _KEYS)
-    liars = attacked[attacked["attack"] != style.CLEAN]
-    places = liars["worker_updates"] - liars["drained"]
-    share = liars[[*_KEYS, "seed"]].assign(
-        measure=_SHARE, value=100 * liars["malicious_updates"] / places, drawn=True
+    trial = attacked[attacked["attack"] != style.CLEAN]
+    places = trial["worker_updates"] - trial["drained"]
+    share = trial[[*_KEYS, "seed"]].assign(
+        measure=_SHARE, value=100 * trial["malicious_updates"] / places, drawn=True
     )
     return trials.estimates(pd.concat([share, damage]), [*_KEYS, "measure", "drawn"])
 

@@ -1,4 +1,4 @@
-"""The network of a run as a graph: which links are busy, which are thick, who stands where.
+"""The network of a run as a graph: its nodes, and the bandwidth and load of its links.
 
 One panel per run. A link has the colour of its utilisation, what it has carried of what it could have in the
 simulated time: of its two directions the busier one's (the table has both). Its width is its bandwidth, in

@@ -43,7 +43,7 @@ def page(results: Path, output: Path, run_id: str | None = None) -> str:
 
     Args:
         results: a run folder, or any folder above some.
-        output: where the page will lie; it tells the command that makes it again.
+        output: the file that the page will be; the page names it in the command that makes it again.
         run_id: the address of the run that the timeline shows first.
 
     Raises:

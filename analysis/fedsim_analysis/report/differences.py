@@ -1,4 +1,4 @@
-"""What tells the runs of a report apart: the settings that vary, and their values."""
+"""How the runs of a report differ: the settings that vary, and their values."""
 
 from __future__ import annotations
 

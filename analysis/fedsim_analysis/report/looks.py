@@ -1,4 +1,4 @@
-"""Colours for light pages and for dark ones, made from those of all figures."""
+"""Colours for light and for dark pages, made from those of all figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report is made from: the runs below a folder, where they lie and where they come from."""
+"""What a report is made from: the runs below a folder, their paths and where they come from."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read(path: Path, run_id: str | None = None) -> Material:
         InputError: `run_id` is none of the runs.
     """
     load = cache(lambda table: load_results(path, table))
-    # A run that lies in two folders below the path, such as a copy, is one run.
+    # A run that is in two folders below the path, such as a copy, counts once.
     runs = in_places(named(load("runs").drop_duplicates("run_id", ignore_index=True)))
     found = find_runs(path)
     timed = [folder for folder in found if TIMING_ONLY in folder.relative_to(path).parts]

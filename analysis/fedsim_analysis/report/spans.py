@@ -15,13 +15,13 @@ from fedsim_analysis.report.material import Material
 from fedsim_analysis.report.words import counted
 
 MAX_SPANS = 4000
-"""Of a run; as many bars as a browser still zooms smoothly."""
+"""The most spans per run: as many bars as a browser zooms smoothly."""
 MAX_ROWS = 50
-"""Of a run: the server and the first workers."""
+"""The most rows per run: the server and the first workers."""
 MAX_ALL = 60_000
-"""Of all runs together: 2 MB of the page."""
+"""The most spans of all runs together: 2 MB of the page."""
 MAX_RUNS = 100
-"""As many as a person still finds their way among."""
+"""The most runs: more are hard to choose from."""
 READABLE = 40
 """How many spans of the busiest worker are in view at first: about eight jobs."""
 
@@ -41,7 +41,7 @@ def timelines(material: Material) -> dict[str, Any]:
             f"{material.path}: run {chosen!r} kept no spans: set `record.spans = true` in its scenario and "
             "run it again"
         )
-    # One run a place first, so that the limit leaves none out while others show several seeds.
+    # One run per place first, so that the limit leaves none out while others show several seeds.
     order = runs.assign(turn=runs.groupby("place").cumcount(), later=runs["run_id"] != chosen)
     kept: list[dict[str, Any]] = []
     total = 0

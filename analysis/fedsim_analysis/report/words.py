@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 UNKNOWN = "-"
-"""What stands where there is no value."""
+"""Printed where there is no value."""
 
 NOT_SET = "not set"
 """The value of a setting that a run does not have."""
@@ -33,13 +33,13 @@ def label(column: str) -> str:
     """Return how a person reads the name of a measurement; a setting keeps its dotted name.
 
     >>> label("worker_updates"), label("seconds_calling"), label("llm_wait_s"), label("workers.1.slow_down")
-    ('Worker updates', 'Calling (s a worker)', 'LLM wait (s)', 'workers.1.slow_down')
+    ('Worker updates', 'Calling (s per worker)', 'LLM wait (s)', 'workers.1.slow_down')
     """
     if column in LABELS or "." in column:
         return LABELS.get(column, column)
     words, unit = column, ""
     if column.startswith("seconds_"):
-        words, unit = column.removeprefix("seconds_"), " (s a worker)"
+        words, unit = column.removeprefix("seconds_"), " (s per worker)"
     elif column.endswith("_s"):
         words, unit = column.removesuffix("_s"), " (s)"
     words = words.replace("_", " ")

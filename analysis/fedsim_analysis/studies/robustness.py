@@ -80,7 +80,7 @@ PSI = (0.01, 0.05, 0.2, 1.0)
 OPTIONS = {"r1": ("R1", "R2"), "r3": ("R0", "R3"), "r4": ("R0", "R4"), "regularised": ("R1", "R3")}
 
 
-class Place(NamedTuple):
+class RobustnessPlace(NamedTuple):
     """A place in a figure, and the run that stands there."""
 
     labels: dict[str, Any]
@@ -96,7 +96,7 @@ def study(options: argparse.Namespace) -> None:
     """Run what is not finished yet, then draw."""
     places = {
         name: [
-            Place(place.labels, scenario)
+            RobustnessPlace(place.labels, scenario)
             for place in PLACES[name](options.scenarios)
             for scenario in sweep.replicates([place.scenario], options.replicates)
         ]
@@ -127,7 +127,7 @@ def _steps(rows: list[tuple[dict[str, Any], Path]]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _robustness(folder: Path) -> Iterator[Place]:
+def _robustness(folder: Path) -> Iterator[RobustnessPlace]:
     attacked = [(attack, fraction) for attack in CURVE_ATTACKS for fraction in FRACTIONS]
     for task, (setting, more), defence in product(TASKS, SETTINGS.items(), CURVE_DEFENCES):
         if more and defence == "none":
@@ -137,13 +137,13 @@ def _robustness(folder: Path) -> Iterator[Place]:
             yield place._replace(labels=place.labels | {"setting": setting})
 
 
-def _robustness_heatmap(folder: Path) -> Iterator[Place]:
+def _robustness_heatmap(folder: Path) -> Iterator[RobustnessPlace]:
     for task, defence, attack in product(TASKS, DEFENCES, (CLEAN, *HEATMAP_ATTACKS)):
         # Without attack the rule is as careful as with one: its price is part of the picture.
         yield _with_messages(folder, task, attack, HEATMAP_FRACTION, defence)
 
 
-def _regularisation(folder: Path) -> Iterator[Place]:
+def _regularisation(folder: Path) -> Iterator[RobustnessPlace]:
     for task, attack in product(TASKS, (CLEAN, *PSI_ATTACKS)):
         without = _with_messages(folder, task, attack, PSI_FRACTION, "none")
         yield without._replace(labels=without.labels | {"psi": 0.0})
@@ -155,7 +155,7 @@ def _regularisation(folder: Path) -> Iterator[Place]:
 
 def _with_messages(
     folder: Path, task: str, attack: str, fraction: float, defence: str, more: Sequence[str] = ()
-) -> Place:
+) -> RobustnessPlace:
     """Return a place with false messages.
 
     Args:
@@ -167,21 +167,21 @@ def _with_messages(
         more: overrides.
     """
     overrides = [f"problem.task.name={task}", _attacks(attack, fraction, task), *more]
-    most, liars = DEFENCES[defence], round(fraction * N_WORKERS)
+    most, malicious = DEFENCES[defence], round(fraction * N_WORKERS)
     if most is not None:
         overrides += [f"algorithm.aggregation.{at}.f={min(liars, most)}" for at in ("outer", "inner")]
     (scenario,) = load_variants(folder / "messages.toml", overrides, [defence])
-    labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < liars}
-    return Place(labels, scenario)
+    labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < malicious}
+    return RobustnessPlace(labels, scenario)
 
 
-def _poison_mass(folder: Path) -> Iterator[Place]:
+def _poison_mass(folder: Path) -> Iterator[RobustnessPlace]:
     for task in TASKS:
         for scenario in load_variants(folder / "demonstrations.toml", [f"problem.task.name={task}"], POISONS):
-            yield Place({"task": task, "attack": scenario.variant}, scenario)
+            yield RobustnessPlace({"task": task, "attack": scenario.variant}, scenario)
 
 
-def _timing_attack(folder: Path) -> Iterator[Place]:
+def _timing_attack(folder: Path) -> Iterator[RobustnessPlace]:
     for task, (defence, rule), wait_for in product(TASKS, TIMING_RULES.items(), WAIT_FOR):
         f = round(TIMING_FRACTION * wait_for)
         for attack in (CLEAN, *TIMING_ATTACKS):
@@ -192,7 +192,9 @@ def _timing_attack(folder: Path) -> Iterator[Place]:
                 _attacks(attack, TIMING_FRACTION, task),
             ]
             (scenario,) = load_variants(folder / "timing.toml", overrides, ["asynchronous"])
-            yield Place(_labels(task, attack, defence, TIMING_FRACTION) | {"wait_for": wait_for}, scenario)
+            yield RobustnessPlace(
+                _labels(task, attack, defence, TIMING_FRACTION) | {"wait_for": wait_for}, scenario
+            )
 
 
 def _attacks(attack: str, fraction: float, task: str) -> str:
@@ -205,7 +207,7 @@ def _labels(task: str, attack: str, defence: str, fraction: float) -> dict[str, 
     return {"task": task, "attack": attack, "defence": defence, "fraction": fraction}
 
 
-PLACES: dict[str, Callable[[Path], Iterator[Place]]] = {
+PLACES: dict[str, Callable[[Path], Iterator[RobustnessPlace]]] = {
     "robustness": _robustness,
     "robustness_heatmap": _robustness_heatmap,
     "poison_mass": _poison_mass,

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import simpy
 
 LATENCY = Lognormal(median_s=0.3444, sigma=0.2925)
-"""Of three hosted endpoints, as in scenarios/common/paper.toml."""
+"""The latency of three hosted endpoints, as in scenarios/common/paper.toml."""
 LANES, PAUSE_S = 5, 1.0
-CALLS_A_WORKER = {20: 400, 400: 2400}
+CALLS_PER_WORKER = {20: 400, 400: 2400}
 """How many calls a worker makes altogether, by the calls of a job."""
 WORKERS = (3, 10, 30)
 
@@ -47,7 +47,7 @@ class Case(NamedTuple):
     regime: str
     workers: int
     calls: int
-    """Of each job."""
+    """Calls of each job."""
     limits: dict[str, Any]
     together: bool = False
     """All workers begin their jobs together, each time when the last of them has ended."""
@@ -55,7 +55,7 @@ class Case(NamedTuple):
     @property
     def jobs(self) -> int:
         """How many jobs each worker brings."""
-        return CALLS_A_WORKER[self.calls] // self.calls
+        return CALLS_PER_WORKER[self.calls] // self.calls
 
 
 class Measured(NamedTuple):
@@ -63,7 +63,7 @@ class Measured(NamedTuple):
 
     job_s: float
     """How long a job takes on average."""
-    calls_a_s: float
+    calls_per_s: float
     """All calls over the time until all have been answered."""
     queueing_s: float
     """For how long, of a job, all open calls wait."""
@@ -79,13 +79,13 @@ def alone_s(calls: int) -> float:
 def cases(workers: Iterable[int] = WORKERS) -> list[Case]:
     """Return all cases: how busy the places are, or how much less than they would make calls may be made."""
     found = []
-    for count, calls in itertools.product(workers, CALLS_A_WORKER):
-        free_a_s = count * calls / (alone_s(calls) + PAUSE_S)
+    for count, calls in itertools.product(workers, CALLS_PER_WORKER):
+        free_per_s = count * calls / (alone_s(calls) + PAUSE_S)
         for load in (0.3, 0.9, 1.2, 2.0):
-            places = max(round(free_a_s * LATENCY.mean_value_s / load), 1)
+            places = max(round(free_per_s * LATENCY.mean_value_s / load), 1)
             found.append(Case(f"places, load {load:g}", count, calls, {"concurrency": places}))
         for over_limit, share in itertools.product(("queue", "reject"), (0.8, 0.4)):
-            rate = {"requests_per_minute": 60 * share * free_a_s, "burst_s": 5.0, "over_limit": over_limit}
+            rate = {"requests_per_minute": 60 * share * free_per_s, "burst_s": 5.0, "over_limit": over_limit}
             found.append(Case(f"{over_limit}, rate {share:g}", count, calls, rate))
     return found
 
@@ -93,12 +93,12 @@ def cases(workers: Iterable[int] = WORKERS) -> list[Case]:
 def special_cases(workers: int = 10) -> list[Case]:
     """Return cases of everything else: what is known to be difficult."""
     found = []
-    for calls in CALLS_A_WORKER:
+    for calls in CALLS_PER_WORKER:
         lanes = workers * LANES
         few = {"concurrency": round(lanes / 1.5)}
         others = Background(requests_per_minute=60 * 0.5 * lanes / LATENCY.mean_value_s, tokens_out=0)
-        asked_a_s = lanes / LATENCY.mean_value_s
-        rate = {"requests_per_minute": 60 * 0.5 * asked_a_s, "burst_s": 5.0}
+        asked_per_s = lanes / LATENCY.mean_value_s
+        rate = {"requests_per_minute": 60 * 0.5 * asked_per_s, "burst_s": 5.0}
         outage = Outage(start_s=10.0, stop_s=30.0)
         found += [
             Case("all together, places, load 1.2", workers, calls, {"concurrency": round(lanes / 1.2)}, True),
@@ -163,7 +163,7 @@ def compared(found: Sequence[Case]) -> pd.DataFrame:
                 "calls": case.calls,
                 "job_s": exact.job_s,
                 "job_error": 100 * (ours.job_s / exact.job_s - 1),
-                "throughput_error": 100 * (ours.calls_a_s / exact.calls_a_s - 1),
+                "throughput_error": 100 * (ours.calls_per_s / exact.calls_per_s - 1),
                 "queueing": 100 * exact.queueing_s / exact.job_s,
                 "queueing_per_round": 100 * ours.queueing_s / ours.job_s,
                 "refused": exact.too_many_requests / calls,
@@ -178,8 +178,8 @@ def compared(found: Sequence[Case]) -> pd.DataFrame:
 def markdown(table: pd.DataFrame) -> str:
     """Return the errors for people: one line per regime, ranges over the numbers of workers."""
     titles = (
-        *("regime", "calls a job", "error of a job's length (%)", "of the throughput (%)"),
-        *("queueing, `per_call` (% of a job)", "`per_round`", "429 a call, `per_call`", "`per_round`"),
+        *("regime", "calls per job", "error of a job's length (%)", "of the throughput (%)"),
+        *("queueing, `per_call` (% of a job)", "`per_round`", "429 per call, `per_call`", "`per_round`"),
     )
     lines = [titles, ("---", *["---:"] * (len(titles) - 1))]
     for (regime, calls), rows in table.groupby(["regime", "calls"], sort=False):
@@ -206,11 +206,11 @@ def ranged(values: pd.Series[float], form: str) -> str:
 
 
 def speeds(table: pd.DataFrame) -> str:
-    """Return calls a second of processor time at both levels of detail, medians over the regimes."""
+    """Return calls per second of processor time at both levels of detail, medians over the regimes."""
     lines = []
     for calls, rows in table.groupby("calls"):
         exact, ours = rows["calls_a_cpu_s"].median(), rows["calls_a_cpu_s_per_round"].median()
-        lines.append(f"{calls} calls a job: per_call {exact:,.0f}/s, per_round {ours:,.0f}/s\n")
+        lines.append(f"{calls} calls per job: per_call {exact:,.0f}/s, per_round {ours:,.0f}/s\n")
     return "".join(lines)
 
 

@@ -37,10 +37,10 @@ STUDIES: dict[str, tuple[float, ...]] = {
 MOST_LEARNING = 100
 """With more workers than this a run that learns takes longer than the whole rest of the study."""
 ROUNDS = 100
-"""Worker updates a worker in the runs of the clock alone."""
+"""Worker updates per worker in the runs of the clock alone."""
 
 
-class Place(NamedTuple):
+class SpeedupPlace(NamedTuple):
     """A place in a figure, and the run that stands there."""
 
     table: str
@@ -86,23 +86,23 @@ def study(options: argparse.Namespace) -> None:
             print(file)  # noqa: T201  a script says what it wrote
 
 
-def speedup_places(folder: Path) -> Iterator[Place]:
+def speedup_places(folder: Path) -> Iterator[SpeedupPlace]:
     """Yield the places of the figure `speedup`; the scenarios are in `folder`."""
     for setting, values in STUDIES.items():
         for value in values:
             for method in METHODS:
                 labels = {"study": setting, "value": value}
                 scenario = _scenario(folder, method, setting, value)
-                yield Place("timed", labels, _of_the_clock(scenario))
+                yield SpeedupPlace("timed", labels, _of_the_clock(scenario))
                 if scenario.n_workers <= MOST_LEARNING:
-                    yield Place("tuned", labels, scenario)
+                    yield SpeedupPlace("tuned", labels, scenario)
 
 
-def idle_places(folder: Path) -> Iterator[Place]:
+def idle_places(folder: Path) -> Iterator[SpeedupPlace]:
     """Yield the places of the figure `idle`: with a straggler and without."""
     for name in ("no-straggler", "straggler"):
         for scenario in load_variants(folder / f"{name}.toml", [], ALL_METHODS):
-            yield Place("spent", {}, _of_the_clock(scenario))
+            yield SpeedupPlace("spent", {}, _of_the_clock(scenario))
 
 
 def _scenario(folder: Path, method: str, setting: str, value: float) -> Scenario:

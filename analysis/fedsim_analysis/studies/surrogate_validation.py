@@ -40,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--prompts", type=int, default=200, help="prompts to fit to")
     parser.add_argument("--held-out", type=int, default=100, help="prompts to compare on")
-    parser.add_argument("--queries", type=int, default=8, help="training and test queries a prompt")
+    parser.add_argument("--queries", type=int, default=8, help="training and test queries per prompt")
     parser.add_argument("--replicates", type=int, default=1, help="seeds")
     parser.add_argument("--out", type=Path, default=Path("results/surrogate_validation"))
     parser.add_argument("--figure", type=Path, default=Path("figures/surrogate_validation.pdf"))
@@ -130,7 +130,7 @@ def compared(held: Sequence[HeldOut], floor: float) -> dict[str, pd.DataFrame]:
 
 
 def _of_runs(out: Path, answered: dict[str, str]) -> dict[str, pd.DataFrame]:
-    """Return the tables of this study's runs, with who answered; other runs may lie in the folder too."""
+    """Return the tables of this study's runs, with who answered; other runs may be in the folder too."""
     tables = {}
     for name in ("runs", "steps"):
         found = load_results(out, name)

@@ -22,11 +22,11 @@ from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 
 LIMITS: tuple[float | None, ...] = (300.0, 1000.0, 3000.0, 10000.0, 30000.0, None)
-"""Requests a minute, for all workers together; none: no limit."""
+"""Requests per minute, for all workers together; none: no limit."""
 WORKERS = (3, 10, 30, 100)
 
 
-class Place(NamedTuple):
+class SystemsPlace(NamedTuple):
     """A place in a figure, and the run that stands there."""
 
     labels: dict[str, Any]
@@ -43,7 +43,7 @@ def study(options: argparse.Namespace) -> None:
     """Run what is not finished yet, then draw."""
     places = {
         name: [
-            Place(place.labels, scenario)
+            SystemsPlace(place.labels, scenario)
             for place in PLACES[name](options.scenarios)
             # A network is drawn as one run leaves it: a panel has no room for more.
             for scenario in sweep.replicates(
@@ -75,7 +75,7 @@ def _tables(runs: pd.DataFrame, folders: list[Path]) -> Callable[[str], pd.DataF
     return load
 
 
-def _rate_limit(folder: Path) -> Iterator[Place]:
+def _rate_limit(folder: Path) -> Iterator[SystemsPlace]:
     for method, n_workers, limit in product(("sdbt", "asyndbt"), WORKERS, LIMITS):
         overrides = [f"workers.0.count={n_workers}"]
         if method == "asyndbt":
@@ -83,13 +83,13 @@ def _rate_limit(folder: Path) -> Iterator[Place]:
         if limit is not None:
             overrides.append(f"llm.requests_per_minute={limit}")
         (scenario,) = load_variants(folder / "rate_limit.toml", overrides, [method])
-        yield Place({"llm.requests_per_minute": limit}, scenario)
+        yield SystemsPlace({"llm.requests_per_minute": limit}, scenario)
 
 
-def _queue(folder: Path) -> Iterator[Place]:
+def _queue(folder: Path) -> Iterator[SystemsPlace]:
     for scenario in load_variants(folder / "queue.toml"):
         outages = getattr(scenario.llm, "outages", ())
-        yield Place(
+        yield SystemsPlace(
             {
                 f"llm.outages.{number}.{edge}": getattr(outage, edge)
                 for number, outage in enumerate(outages)
@@ -99,12 +99,12 @@ def _queue(folder: Path) -> Iterator[Place]:
         )
 
 
-def _topology(folder: Path) -> Iterator[Place]:
+def _topology(folder: Path) -> Iterator[SystemsPlace]:
     for scenario in load_variants(folder / "topology.toml"):
-        yield Place({}, scenario)
+        yield SystemsPlace({}, scenario)
 
 
-PLACES: dict[str, Callable[[Path], Iterator[Place]]] = {
+PLACES: dict[str, Callable[[Path], Iterator[SystemsPlace]]] = {
     "rate_limit": _rate_limit,
     "queue": _queue,
     "topology": _topology,

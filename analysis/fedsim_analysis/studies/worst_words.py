@@ -1,4 +1,4 @@
-"""Which word does the most harm when it fills the whole fragment: what a liar finds out who tries them all.
+"""Which word does the most harm when it fills the whole fragment: what an attacker finds by trying them all.
 
 Run as ``python -m fedsim_analysis.studies.worst_words [TASK ...]``. Every candidate word of a calibrated task
 is put at all positions of the fragment, beside demonstrations drawn uniformly, and the test loss is measured.

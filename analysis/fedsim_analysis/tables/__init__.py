@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """A table of the list: how it is made from the runs, and what it shows in one line."""
 
     make: Callable[[pd.DataFrame], Made]
@@ -75,8 +75,8 @@ def _calibration(runs: pd.DataFrame) -> Made:
 
 
 TABLES = {
-    "table3": Entry(_table3, "Table 3: accuracy of all methods beside the paper's, and who answered"),
-    "table4": Entry(_table4, "Table 4: accuracy without parts of the prompt beside the paper's"),
-    "figure1": Entry(_figure1, "Figure 1 in numbers: time, work and accuracy per task and method"),
-    "calibration": Entry(_calibration, "fitted and predicted accuracies beside the paper's"),
+    "table3": TableEntry(_table3, "Table 3: accuracy of all methods beside the paper's, and who answered"),
+    "table4": TableEntry(_table4, "Table 4: accuracy without parts of the prompt beside the paper's"),
+    "figure1": TableEntry(_figure1, "Figure 1 in numbers: time, work and accuracy per task and method"),
+    "calibration": TableEntry(_calibration, "fitted and predicted accuracies beside the paper's"),
 }

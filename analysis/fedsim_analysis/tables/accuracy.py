@@ -77,7 +77,7 @@ def _measured(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     if len(twice):
         raise InputError(
             f"{task}, {method}, {model}, seed {twice.iloc[0]}: there are several runs, with different "
-            "settings; a mean over seeds needs one run a seed, so give the folders of a single study"
+            "settings; a mean over seeds needs one run per seed, so give the folders of a single study"
         )
     accuracy = estimate(100 * group["accuracy"])
     names = {"method": method, "in_paper": in_paper, "model": model, "status": _status(in_paper, model)}

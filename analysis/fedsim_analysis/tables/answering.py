@@ -24,7 +24,7 @@ LABELS = {
 def described(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with three more columns.
 
-    ``method`` is the baseline's kind, with " centralised" where one client holds all data, and for all other
+    ``method`` is the baseline's kind, with " centralised" where one worker holds all data, and for all other
     problems the variant or algorithm; ``in_paper`` is what published tables call it; ``model`` is who
     answered: the kind of the model and its name or file, or "not stated" where the results do not tell.
     """

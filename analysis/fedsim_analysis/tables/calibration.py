@@ -1,7 +1,7 @@
 """How far the simulated accuracies are from the paper's: the fitted ones, and those that are predictions.
 
-Four accuracies a task were fitted, so their differences say how well the surrogate can be made to agree with
-the paper. The others were not used in the fit: their differences say what the surrogate is worth.
+Four accuracies per task were fitted, so their differences say how well the surrogate can be made to agree
+with the paper. The others were not used in the fit: their differences say what the surrogate is worth.
 
 Source: Ma et al., Scientific Reports 16:9381, 2026, Tables 3 and 4.
 """

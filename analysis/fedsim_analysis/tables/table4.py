@@ -1,4 +1,4 @@
-"""Table 4: what each part of the prompt is worth.
+"""Table 4: accuracy without each part of the prompt.
 
 The paper's numbers are of a single run.
 

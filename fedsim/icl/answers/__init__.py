@@ -1,1 +1,1 @@
-"""Asking a language model: each prompt once, looked up first, kept on disk, recorded."""
+"""Answers of a language model: asked once per prompt, kept on disk, recorded."""

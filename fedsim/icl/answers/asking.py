@@ -1,4 +1,4 @@
-"""Putting prompts to a language model: each one once, looked up first, kept at once."""
+"""Prompts put to a language model: each one once, after a look in the cache, and kept at once."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 from fedsim.icl.answers.answer import Answer, Writing
 
 FORMAT = 1
-"""Of an address and of what is kept under it; raised whenever either would be misread."""
+"""The version of addresses and of what is kept under them; raised whenever either would be misread."""
 
 Kept = Answer | Writing
 

@@ -1,4 +1,4 @@
-"""Attacks on data: what malicious workers do to the demonstrations and queries that they hold, one a file."""
+"""Attacks on data, one per file: what malicious workers do to their demonstrations and queries."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from fedsim.errors import InputError
-from fedsim.icl.attacks.base import Access, DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import Access, DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import with_copies
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.tasks.base import Longs, TaskData
@@ -41,7 +41,7 @@ class Adversarial(DemonstrationAttack):
     n_worst: int = Field(default=3, ge=1)
     """How many of the worst candidates of a class are copied, all with equal chances."""
 
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         if not plan.chosen.any():
             return data
         if plan.access is None:

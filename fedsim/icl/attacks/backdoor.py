@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.errors import InputError
-from fedsim.icl.attacks.base import DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import ending_in, with_rows
 from fedsim.icl.tasks.base import Task, TaskData, Texts, Triggered
 
@@ -57,7 +57,7 @@ class Backdoor(DemonstrationAttack):
             rows = np.concatenate([data.triggered.rows, rows])
         return data._replace(triggered=Triggered(x, wanted, rows))
 
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         before = data.demonstrations
         data, triggered = self._with_trigger(data, before.x[plan.chosen])
         x = before.x.copy()

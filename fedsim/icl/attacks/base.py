@@ -1,4 +1,4 @@
-"""The interface of an attack on data: what malicious workers do to what they hold."""
+"""The interface of an attack on data: what malicious workers do to the data that they hold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Access(NamedTuple):
     """The smallest probability that counts in a loss."""
 
 
-class Plan(NamedTuple):
+class PoisonPlan(NamedTuple):
     """Where one attack puts poison in one run, and what it draws and asks for that."""
 
     chosen: NDArray[np.bool_]
@@ -119,7 +119,7 @@ class DemonstrationAttack(DataAttack):
     ) -> TaskData[Any]:
         shape = data.demonstrations.y.shape
         chosen, numbers = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
-        plan = Plan(chosen, numbers, tuple(sorted(clients)), streams, pooled, access)
+        plan = PoisonPlan(chosen, numbers, tuple(sorted(clients)), streams, pooled, access)
         n_poisoned = round(self.share * shape[2])
         for client in plan.clients:
             worker, mine = plan.own(client)
@@ -131,5 +131,5 @@ class DemonstrationAttack(DataAttack):
         return self._poisoned(data, plan)._replace(poisoned=poisoned)
 
     @abstractmethod
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         """Return data with poison in the chosen candidates; those given must not be written to."""

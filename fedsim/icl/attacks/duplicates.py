@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from fedsim.icl.attacks.base import NOISE, DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import NOISE, DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import with_copies, with_texts
 from fedsim.icl.tasks.base import TaskData, Text, Texts
 from fedsim.streams import Stream
@@ -32,7 +32,7 @@ class Duplicates(DemonstrationAttack):
     noise_std: float = Field(default=0.01, ge=0)
     """Standard deviation of the noise on each feature, classes being `separation` apart; not for texts."""
 
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         shape = data.demonstrations.y.shape
         # Candidate k of a pooled worker is its client's number k // pooled, so the first one is k mod pooled.
         first = np.arange(shape[2]) % plan.pooled

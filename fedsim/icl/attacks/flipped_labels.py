@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fedsim.icl.attacks.base import DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.tasks.base import TaskData
 
 
@@ -20,7 +20,7 @@ class FlippedLabels(DemonstrationAttack):
 
     kind: Literal["flipped_labels"] = "flipped_labels"
 
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         y = data.demonstrations.y
         flipped = np.where(plan.chosen, (y + 1) % y.shape[1], y)
         return data._replace(demonstrations=data.demonstrations._replace(y=flipped))

@@ -17,7 +17,7 @@ class FlippedQueries(DataAttack):
     training queries; its validation queries and its pool stay clean.
 
     Source: label flipping, Biggio, Nelson, Laskov, "Support vector machines under adversarial label noise",
-    ACML 2011; by malicious clients, Tolpegin et al., "Data poisoning attacks against federated learning
+    ACML 2011; by malicious workers, Tolpegin et al., "Data poisoning attacks against federated learning
     systems", ESORICS 2020, section 3.
     """
 

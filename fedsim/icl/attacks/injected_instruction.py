@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from fedsim.errors import InputError
-from fedsim.icl.attacks.base import DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import ending_in, with_texts
 from fedsim.icl.tasks.base import Form, TaskData, Texts
 
@@ -30,7 +30,7 @@ class InjectedInstruction(DemonstrationAttack):
     label: int = Field(default=0, ge=0)
     """The class whose label word the model is told to answer."""
 
-    def _poisoned(self, data: TaskData[Texts], plan: Plan) -> TaskData[Texts]:
+    def _poisoned(self, data: TaskData[Texts], plan: PoisonPlan) -> TaskData[Texts]:
         labels = data.source.template.labels
         if self.label >= len(labels):
             raise InputError(

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fedsim.icl.attacks.base import DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import with_texts
 from fedsim.icl.tasks.base import Form, TaskData, Text, Texts
 
@@ -44,7 +44,7 @@ class OffTopic(DemonstrationAttack):
             raise ValueError("expected sentences, found an empty one")
         return sentences
 
-    def _poisoned(self, data: TaskData[Texts], plan: Plan) -> TaskData[Texts]:
+    def _poisoned(self, data: TaskData[Texts], plan: PoisonPlan) -> TaskData[Texts]:
         n = len(self.sentences)
         texts = []
         for row, number in zip(

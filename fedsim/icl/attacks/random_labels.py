@@ -1,4 +1,4 @@
-"""Demonstrations that show any label."""
+"""Demonstrations with random labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fedsim.icl.attacks.base import DemonstrationAttack, Plan
+from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.tasks.base import TaskData
 
 
@@ -21,7 +21,7 @@ class RandomLabels(DemonstrationAttack):
 
     kind: Literal["random_labels"] = "random_labels"
 
-    def _poisoned(self, data: TaskData[Any], plan: Plan) -> TaskData[Any]:
+    def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         y = data.demonstrations.y
         drawn = np.where(plan.chosen, plan.numbers % y.shape[1], y)
         return data._replace(demonstrations=data.demonstrations._replace(y=drawn))

@@ -1,4 +1,4 @@
-"""The methods that the paper compares with, one a file.
+"""The methods that the paper compares with, one per file.
 
 BDPL (Diao et al., TMLR 2023) tunes words by policy gradients: it is a scenario of the problem `icl` with
 ``use_demonstrations = false`` and ``cuts = false``, not a part of this family.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fedsim.icl.baselines.base import Baseline, Calls, Desk
+from fedsim.icl.baselines.base import Baseline, Desk, PreparationCalls
 from fedsim.icl.baselines.retrieval import k_means, nearest_last, squared_distances
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 
@@ -75,10 +75,10 @@ class AdaIcl(Baseline):
                 "few are left to select among; lower n_initial, budget or n_neighbours"
             )
 
-    def preparation(self, pool_size: int) -> tuple[Calls, ...]:
+    def preparation(self, pool_size: int) -> tuple[PreparationCalls, ...]:
         size = self.budget // self.phases
         left = [pool_size - self.n_initial - phase * size for phase in range(self.phases)]
-        return tuple(Calls(count, self.n_demonstrations, heads=count) for count in left)
+        return tuple(PreparationCalls(count, self.n_demonstrations, heads=count) for count in left)
 
     def prepare(self, worker: Desk) -> Chosen:
         points = self.encoder.encode([text.joined() for text, _ in worker.pool])

@@ -1,4 +1,4 @@
-"""The interface of a baseline: what it does once a worker, and how it then answers the test queries."""
+"""The interface of a baseline: what it does once per worker, and how it then answers the test queries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Labelled = tuple[Text, int]
 """A text and its class."""
 
 
-class Calls(NamedTuple):
+class PreparationCalls(NamedTuple):
     """Questions to the model that a worker's preparation asks."""
 
     queries: int
@@ -38,12 +38,12 @@ class Calls(NamedTuple):
 class Baseline(Part):
     """The settings of a method of the paper's Table 3 that tunes no prompt by gradients."""
 
-    def preparation(self, pool_size: int) -> tuple[Calls, ...]:
+    def preparation(self, pool_size: int) -> tuple[PreparationCalls, ...]:
         """Return what a worker with `pool_size` demonstrations asks the model before it can answer."""
         return ()
 
     def check(self, n_classes: int, per_class: int) -> None:
-        """Raise a ValueError if a pool of `per_class` demonstrations a class is too small."""
+        """Raise a ValueError if a pool of `per_class` demonstrations per class is too small."""
         return
 
     @abstractmethod

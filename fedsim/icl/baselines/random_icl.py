@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class RandomIcl(Baseline):
     """Demonstrations drawn once from the worker's pool, as many of each class, in random order.
 
-    The default of one a class is the number that the tuned prompt shows.
+    The default of one per class is the number that the tuned prompt shows.
 
     Source: Brown et al., "Language models are few-shot learners", NeurIPS 2020, section 2; Ma et al.,
     "AsynDBT", Scientific Reports 16:9381 (2026), Table 3 (Random ICL).
@@ -28,7 +28,7 @@ class RandomIcl(Baseline):
     def check(self, n_classes: int, per_class: int) -> None:
         if self.per_class > per_class:
             raise ValueError(
-                f"method random_icl shows {self.per_class} demonstrations a class, "
+                f"method random_icl shows {self.per_class} demonstrations per class, "
                 f"but a pool holds {per_class}"
             )
 

@@ -1,4 +1,4 @@
-"""Which texts are nearest, and which stand for many: what several baselines need of an encoder's vectors."""
+"""The nearest texts, and texts that represent many others, by an encoder's vectors; for several baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text encoders, one a file: which texts are near one another."""
+"""Text encoders, one per file: which texts are near one another."""
 
 from __future__ import annotations
 

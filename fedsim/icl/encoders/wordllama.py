@@ -16,7 +16,7 @@ from fedsim.errors import InputError
 from fedsim.icl.encoders.base import Encoder, Floats, unit_rows
 
 DIMENSIONS = 256
-"""Of the weights that the package carries."""
+"""The dimension of the weights that come with the package."""
 
 
 class WordLlama(Encoder):
@@ -39,7 +39,7 @@ def _loaded() -> Any:
         raise InputError("the encoder 'wordllama' needs the extra 'llm': pip install 'fedsim-icl[llm]'")
     with _root_logger_kept():
         from wordllama import WordLlama as Package  # type: ignore[import-untyped]  # ships no types
-    # The tokenizer lies in the package too, but is looked for there only when that is the cache's folder.
+    # The tokenizer is in the package too, but is looked for there only when that is the cache's folder.
     folder = Path(package.origin).parent
     try:
         return Package.load(dim=DIMENSIONS, cache_dir=folder, disable_download=True)

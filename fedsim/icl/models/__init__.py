@@ -1,4 +1,4 @@
-"""Black boxes, one a file or folder: who answers a prompt."""
+"""Black boxes, one per file or folder: who answers a prompt."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class LanguageModel(BlackBox):
 
     correction: Correction = "none"
     """Whether the label bias is removed: "content_free" divides the label probabilities by those after the
-    same prompt with "N/A" as the query, and normalises; one more call a prompt.
+    same prompt with "N/A" as the query, and normalises; one more call per prompt.
 
     Source: Zhao et al., "Calibrate before use", ICML 2021, section 4."""
     cache: bool = True

@@ -30,7 +30,7 @@ class Replay(LanguageModel):
     file: str
     """The recording; see `fedsim.icl.answers.recording`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Of the file; filled in when the scenario is loaded."""
+    """The hash of the file; filled in when the scenario is loaded."""
     cache: Literal[False] = False
     """A replay uses no cache."""
 
@@ -96,7 +96,7 @@ class ReplaySession:
 
 @lru_cache(maxsize=2)
 def recording_in(file: str, sha256: str) -> Recording:
-    """Return the recording in a file, which is read once a process.
+    """Return the recording in a file, which is read once per process.
 
     Raises:
         InputError: the file cannot be read, is no recording, or has another content.

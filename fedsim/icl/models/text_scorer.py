@@ -83,7 +83,7 @@ def texts_of(
     """Yield the texts of each prompt: all I of the first worker, then those of the next.
 
     Demonstrations stand in the order of their slots, with the label that is shown. They and the query carry
-    the fragment, its words joined by spaces. Heads are rendered once a prompt, tails once a query and
+    the fragment, its words joined by spaces. Heads are rendered once per prompt, tails once per query and
     fragment.
     """
     rows, template, words = data.source

@@ -1,4 +1,4 @@
-"""Tasks, one a file: where queries, demonstrations and candidate words come from."""
+"""Tasks, one per file: where queries, demonstrations and candidate words come from."""
 
 from __future__ import annotations
 

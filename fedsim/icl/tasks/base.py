@@ -106,7 +106,7 @@ class Task(Part):
     n_candidates: int = Field(default=100, ge=2)
     """N, candidate words of each position."""
     n_demonstrations: int = Field(default=50, ge=1)
-    """V, candidate demonstrations a class in each worker's pool."""
+    """V, candidate demonstrations per class in each worker's pool."""
     train_per_class: int = Field(default=10, ge=1)
     validation_per_class: int = Field(default=10, ge=1)
 
@@ -127,7 +127,7 @@ class Task(Part):
 
     @property
     def n_train(self) -> int:
-        """Training queries a worker."""
+        """Training queries per worker."""
         return self.n_classes * self.train_per_class
 
     @abstractmethod

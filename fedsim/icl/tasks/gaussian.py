@@ -89,7 +89,7 @@ def draw_data(
 ) -> TaskData[Latent]:
     """Draw the data of one run; see `Task.draw` and, for the non-iid split, `draw_classes`.
 
-    Pools keep V candidates a class, because a prompt has a slot for each class.
+    Pools keep V candidates per class, because a prompt has a slot for each class.
     """
     means = class_means(latent.parameters, task.n_classes)
     demo_noise = latent.parameters.demo_noise

@@ -1,6 +1,6 @@
 """Fetch labelled movie reviews: ``python -m fedsim.icl.tasks.movie_reviews [-o FILE] [--archive FILE]``.
 
-The reviews lie in the source distribution of the Python package vaderSentiment 3.3.2, which is taken from the
+The reviews are in the source distribution of the Python package vaderSentiment 3.3.2, which is taken from the
 package index with pip, or from ``--archive``. Each of 10,605 sentences of film critics on rotten.tomatoes.com
 carries the mean of the ratings of at least 20 people, from -4 to 4. The clear ones (mean rating at least 1
 from 0) become a task of two classes: 0 negative, 1 positive. One in five, told by a hash, is for testing.
@@ -30,7 +30,7 @@ from fedsim.whole_files import write_whole
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
-"""Of the source distribution."""
+"""The hash of the source distribution."""
 INNER_ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 

@@ -1,4 +1,7 @@
-"""How clients share out data: the addresses of their draws, their class proportions, merged clients."""
+"""How data are shared out: the addresses of draws, class proportions, merged clients.
+
+A client is a worker of the scenario. In the centralised form one worker holds the data of several clients.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +65,9 @@ def counts_by_class(y: Longs, n_classes: int) -> Longs:
 def share_out(streams: Streams, of_class: Sequence[Longs], sizes: Longs, reuse: bool = False) -> list[Share]:
     """Return what each client holds.
 
-    Each class is shuffled once a run and clients take from it one after the other, so that no row goes to two
-    clients and one client more changes nobody's rows. With `reuse` each client draws its rows of a class from
-    all of them, without replacement.
+    Each class is shuffled once per run and clients take from it one after the other, so that no row goes to
+    two clients and one client more changes nobody's rows. With `reuse` each client draws its rows of a class
+    from all of them, without replacement.
 
     Args:
         streams: the randomness of the run.

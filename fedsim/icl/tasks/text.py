@@ -1,4 +1,4 @@
-"""A task of real texts: labelled rows of a file or of GLUE, shared out among the clients."""
+"""A task of real texts: labelled rows of a file or of GLUE, shared out among the workers."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def _template(prompt: Any) -> Any:
 
 
 class TextTask(Task):
-    """Labelled texts from a file or from GLUE, each client with rows of its own.
+    """Labelled texts from a file or from GLUE, each worker with rows of its own.
 
     The data are either a `file` (JSONL or CSV, columns as in `fedsim.icl.tasks.text_files`) or a task of
     `glue`. A scenario names the file relative to itself. Loading it puts the absolute path and the SHA-256 of
-    the file in their places: the resolved scenario that lies with the results runs from any folder, holds no
-    text, and refuses data that have changed since. Where the data lie elsewhere, as on another machine, name
+    the file in their places: the resolved scenario beside the results runs from any folder, holds no
+    text, and refuses data that have changed since. Where the data are elsewhere, as on another machine, name
     them anew: ``--set problem.task.file=PATH``.
 
-    Clients take their rows of a class one after the other from one shuffle of the run: `train_per_class`
+    Workers take their rows of a class one after the other from one shuffle of the run: `train_per_class`
     training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. The test rows
-    are drawn for all, once a run.
+    are drawn for all, once per run.
 
     Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026): its split (10 training and 10 validation
-    queries and 50 demonstrations a class), Table 1 (templates) and Table 2 (200 test queries).
+    queries and 50 demonstrations per class), Table 1 (templates) and Table 2 (200 test queries).
     """
 
     kind: Literal["text"] = "text"
@@ -57,17 +57,17 @@ class TextTask(Task):
     folder: str | None = None
     """A local copy of the `glue` task; see `fedsim.icl.tasks.glue.read_glue`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Of the file or folder; filled in when the scenario is loaded. GLUE's own copy is known by its name."""
+    """The hash of the file or folder; filled in at loading. GLUE's own copy is known by its name."""
     prompt: Annotated[PromptTemplate, BeforeValidator(_template, json_schema_input_type=str | PromptTemplate)]
     """The name of a template of Table 1, or an own one; with `glue` that of its task when left out."""
     test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
     """Test queries of each class; their number is the number of classes U."""
     vocabulary: VocabularySettings = VocabularySettings()
-    """How clients find the candidate words in their training queries and pools."""
+    """How workers find the candidate words in their training queries and pools."""
     words: tuple[str, ...] | None = None
     """The N candidate words themselves, instead of a vocabulary."""
     reuse: bool = False
-    """Whether each client draws from all training rows, so that two clients may hold the same row."""
+    """Whether each worker draws from all training rows, so that two workers may hold the same row."""
 
     @model_validator(mode="before")
     @classmethod
@@ -133,7 +133,7 @@ class TextTask(Task):
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Texts]:
-        """Draw the data of one run; see `Task.draw`. Each client's rows are the same among more clients.
+        """Draw the data of one run; see `Task.draw`. More workers do not change the rows of those there are.
 
         Raises:
             InputError: too few rows or candidate words, or the data are no longer what they were.
@@ -175,9 +175,9 @@ class TextTask(Task):
         return Queries(np.concatenate(x)[None], np.repeat(np.arange(self.n_classes), self.test_counts)[None])
 
     def _candidates(self, corpus: Corpus, shares: list[Share]) -> tuple[str, ...]:
-        """Return the candidate words: those given, or those agreed from what each client offers.
+        """Return the candidate words: those given, or those agreed from what each worker offers.
 
-        A client's offer comes from its own training queries and pool alone.
+        A worker's offer comes from its own training queries and pool alone.
         """
         if self.words is not None:
             return self.words
@@ -201,9 +201,9 @@ class TextTask(Task):
         for label, n in enumerate(needed.tolist()):
             if found[label] < n:
                 one = self.reuse or len(needs) == 1
-                clients = "one client needs" if one else f"{len(needs)} clients need"
-                remedy = "" if self.reuse else ", or reuse = true to let clients hold the same rows"
+                workers = "one worker needs" if one else f"{len(needs)} workers need"
+                remedy = "" if self.reuse else ", or reuse = true to let workers hold the same rows"
                 raise InputError(
-                    f"{clients} {n} training rows of class {label} ({self.prompt.labels[label]}), found "
-                    f"{found[label]} in {self.file or self.glue}: take fewer or smaller clients{remedy}"
+                    f"{workers} {n} training rows of class {label} ({self.prompt.labels[label]}), found "
+                    f"{found[label]} in {self.file or self.glue}: take fewer workers or rows{remedy}"
                 )

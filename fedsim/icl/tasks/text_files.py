@@ -1,4 +1,4 @@
-"""Files of labelled texts: JSON objects, one a line (`.jsonl`), or a table (`.csv`), with the same columns.
+"""Files of labelled texts: JSON objects, one per line (`.jsonl`), or a table (`.csv`), with the same columns.
 
 A row has ``id`` (unique), ``split`` ("train" or "test"), ``text_a``, ``label`` (0, 1, ...), and where the
 task needs them ``text_b`` and ``context``; null or an empty cell is none. No message repeats a text: it may

@@ -1,4 +1,4 @@
-"""Aggregators, one a file."""
+"""Aggregators, one per file."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Aggregator(Part):
-    """A rule that combines m messages, of which some may be lies, into one.
+    """A rule that combines m messages into one; some of them may be Byzantine.
 
     Where it has a setting `f`, that counts rows in a step, not workers: a rule that treats rows alike cannot
-    help against a majority of them, and fast liars may report more often than honest workers.
+    help against a majority of them, and fast malicious workers may report more often than honest ones.
     """
 
     sends_signs: ClassVar[bool] = False
@@ -28,7 +28,7 @@ class Aggregator(Part):
     @property
     @abstractmethod
     def least_rows(self) -> int:
-        """The smallest m for which the rule is defined and promises anything."""
+        """The smallest m for which the rule is defined and its guarantee holds."""
 
     @final
     def aggregate(self, rows: Tensor, previous: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Tolerant(Aggregator):
     """A rule that withstands f arbitrary rows, if they are a minority."""
 
     f: int = Field(ge=0)
-    """Rows of a step that may be lies."""
+    """Rows of a step that may be Byzantine."""
 
     @property
     def least_rows(self) -> int:

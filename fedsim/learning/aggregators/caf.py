@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SMALL = 100
 """Rows up to which all eigenvectors are computed; beyond, the top one alone, by Lanczos' method."""
 TOLERANCE = 1e-4
-"""Of the top eigenvalue then: a direction in which rows vary as good as most serves the filter as well."""
+"""The relative error of the top eigenvalue then: a direction of nearly the largest variance does as well."""
 
 
 class Caf(Tolerant):
@@ -24,8 +24,8 @@ class Caf(Tolerant):
     until at most m - 2f of their sum is left. The result is the mean of the round in which the top eigenvalue
     was least. With f = 0 that is the plain mean. The maximum is over rows that still have weight, so each
     round takes out one row at least; over all rows, one that is out already and far away would leave the
-    others' weights as they are, and the filter would hardly move. Where each liar is far out in a direction
-    of its own, it takes a round for each.
+    others' weights as they are, and the filter would hardly move. Where each Byzantine row is far out in a
+    direction of its own, it takes one round for each.
 
     Source: Allouah, Guerraoui, Stephan, "Towards trustworthy federated learning with untrusted participants",
     ICML 2025, Algorithm 2 (CAF). ByzFL's takes the maximum over all rows, makes one step of the power method

@@ -18,8 +18,8 @@ class GeometricMedian(Tolerant):
     Each row pulls with a force of 1 towards itself; at the median the forces balance. The algorithm starts at
     the coordinate-wise median and stops when the mean force is at most `tolerance`. The mean distance to the
     rows is then least up to `tolerance` times the way that is left, plus `smoothing` times the radius; where
-    several points are least, as between two rows, it is one of them. It is moved by at most f lies among
-    2f + 1 rows or more as far as a multiple of the honest rows' radius, whatever they hold. `f` does not
+    several points are least, as between two rows, it is one of them. At most f Byzantine rows among 2f + 1
+    rows or more, whatever they hold, move it by a multiple of the honest rows' radius at most. `f` does not
     enter the value; it says what the load-time check is to ensure.
 
     Source: Pillutla, Kakade, Harchaoui, "Robust aggregation for federated learning", IEEE Transactions on

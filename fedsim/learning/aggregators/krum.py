@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Krum(Aggregator):
     """The row with the least sum of squared distances to its m - f - 2 nearest others.
 
-    Of several such rows the first. The result is always one of the rows; a lie that sits in the middle of
-    honest rows may be chosen.
+    Of several such rows the first. The result is always one of the rows; a Byzantine row that sits in the
+    middle of honest ones may be chosen.
 
     Source: Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries: Byzantine tolerant
     gradient descent", NeurIPS 2017, Section 4; 2f + 2 < m is the condition of their Proposition 1. Libraries
@@ -27,7 +27,7 @@ class Krum(Aggregator):
 
     kind: Literal["krum"] = "krum"
     f: int = Field(ge=0)
-    """Rows of a step that may be lies."""
+    """Rows of a step that may be Byzantine."""
 
     @property
     def least_rows(self) -> int:

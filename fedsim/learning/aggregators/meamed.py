@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Meamed(Tolerant):
     """The mean of the m - f values of each coordinate that are nearest to its median.
 
-    Of two values as near as each other on either side, the smaller one is taken first. With at most f lies
-    among 2f + 1 rows or more, a lie among those taken is no farther from the median than some honest value:
-    the result may leave the range of the honest rows, by less than the width of that range.
+    Of two values as near as each other on either side, the smaller one is taken first. With at most f
+    Byzantine rows among 2f + 1 or more, a Byzantine value among those taken is no farther from the median
+    than some honest value: the result may leave the range of the honest rows, by less than its width.
 
     Source: Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", arXiv 1802.10116, 2018, the rule called
     mean-around-median (MeaMed). ByzFL's takes the same values but leaves ties to its partial sort; where a

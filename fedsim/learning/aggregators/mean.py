@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Mean(Aggregator):
-    """The average of the rows: no defence; one liar moves it anywhere.
+    """The average of the rows: no defence; one malicious worker moves it anywhere.
 
     Source: federated averaging, McMahan et al., "Communication-efficient learning of deep networks from
-    decentralized data", AISTATS 2017, Algorithm 1; that one liar suffices, Blanchard et al., "Machine
-    learning with adversaries", NeurIPS 2017, Lemma 1.
+    decentralized data", AISTATS 2017, Algorithm 1; that one malicious worker suffices, Blanchard et al.,
+    "Machine learning with adversaries", NeurIPS 2017, Lemma 1.
     """
 
     kind: Literal["mean"] = "mean"

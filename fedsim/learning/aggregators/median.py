@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Median(Tolerant):
     """The median of each coordinate; of an even number of rows the mean of the two middle values.
 
-    With at most f lies among 2f + 1 rows or more, each coordinate lies within the range of the honest rows.
+    With at most f Byzantine rows among 2f + 1 or more, each coordinate stays in the range of honest rows.
     `f` does not enter the value; it says what the load-time check is to ensure.
 
     Source: Yin et al., "Byzantine-robust distributed learning: towards optimal statistical rates", ICML 2018,

@@ -19,9 +19,9 @@ PAIRS_AT_A_TIME = 1_000_000
 class MinimumDiameter(Tolerant):
     """The mean of the m - f rows whose largest distance from each other is least.
 
-    Of several such sets, which is not rare, the one with the least sum of squared distances, and of those the
-    first in lexicographic order. All subsets are tried: where they hold more than 100 million pairs of rows
-    the rule refuses (20 rows allow any f, 30 rows f = 5, 100 rows f = 2).
+    Several such sets are not rare: then the one with the least sum of squared distances is taken, and of
+    those the first in lexicographic order. All subsets are tried: where they hold more than 100 million pairs
+    of rows the rule refuses (20 rows allow any f, 30 rows f = 5, 100 rows f = 2).
 
     Source: El Mhamdi, Guerraoui, Rouault, "The hidden vulnerability of distributed learning in Byzantium",
     ICML 2018, which calls it Brute; the estimator of minimum diameter goes back to Rousseeuw, "Multivariate

@@ -25,13 +25,13 @@ class MultiKrum(Aggregator):
 
     kind: Literal["multi_krum"] = "multi_krum"
     f: int = Field(ge=0)
-    """Rows of a step that may be lies."""
+    """Rows of a step that may be Byzantine."""
     keep: int | None = Field(default=None, ge=1)
     """How many rows are averaged, at most m - f; none: m - f."""
 
     @property
     def least_rows(self) -> int:
-        # With more than m - f kept, a lie would always be among them.
+        # With more than m - f kept, a Byzantine row would always be among them.
         return max(2 * self.f + 3, self.f + (self.keep or 0))
 
     def _combined(self, rows: Tensor, previous: Tensor) -> Tensor:

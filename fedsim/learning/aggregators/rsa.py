@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Rsa(Aggregator):
-    """A step towards the rows in which each has the same small pull, however far away it is.
+    """A step towards the rows; each row has the same small pull, however far away it is.
 
     ``previous - step sum_v s(previous - row_v)``, where s is a subgradient of the norm. One row moves a
-    coordinate by at most the step, whatever it holds. Rows equal to each other are approached, not reached.
+    coordinate by at most the step, whatever it holds. Equal rows are approached, not reached.
 
     Source: Li et al., "RSA: Byzantine-robust stochastic aggregation methods for distributed learning from
     heterogeneous datasets", AAAI 2019: the master's update for p = 1 and its extension to other p, without
@@ -27,7 +27,7 @@ class Rsa(Aggregator):
     step: float = Field(gt=0)
     """The paper's learning rate times its penalty lambda."""
     norm: Literal["l1", "l2", "linf"] = "l1"
-    """The penalty's: pulls by signs, by directions, or by the sign of the largest coordinate alone."""
+    """The norm of the penalty: pulls by signs, by directions, or by the sign of the largest coordinate."""
 
     @property
     def least_rows(self) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class TrimmedMean(Tolerant):
     """The mean of each coordinate without its f smallest and its f largest values.
 
-    With at most f lies among 2f + 1 rows or more, each coordinate lies within the range of the honest rows.
+    With at most f Byzantine rows among 2f + 1 or more, each coordinate stays in the range of honest rows.
 
     Source: Yin et al., "Byzantine-robust distributed learning: towards optimal statistical rates", ICML 2018,
     Definition 2, with f = beta m; f from each end, 2f in all. ByzFL's does the same. SciPy's and Flower's

@@ -1,4 +1,4 @@
-"""Attacks on messages, one a file."""
+"""Attacks on messages, one per file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Little lies: inside the spread of honest messages."""
+"""A little is enough (ALIE): forged messages inside the spread of honest ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Alie(MessageAttack):
 
     Where k of the k + n rows of a step are forged, s = floor((k + n) / 2 + 1) - k honest ones would make
     a majority with them, and z_max is where the normal distribution function reaches (n - s) / n: about s
-    honest rows lie still farther out. For few liars that is below 0; they send the mean. A majority of liars
-    needs nobody; we then count one supporter, since the formula has no bound there.
+    honest rows are still farther out. For few malicious workers that is below 0; they send the mean. A
+    malicious majority needs nobody; we then count one supporter, since the formula has no bound there.
 
     Source: Baruch, Baruch and Goldberg, "A little is enough: circumventing defenses for distributed
     learning", NeurIPS 2019, Algorithm 3, but less the deviations, as implementations do for gradients. The

@@ -1,4 +1,4 @@
-"""Noise."""
+"""Gaussian noise in place of messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Gaussian(MessageAttack):
     Source: the Gaussian attack in the experiments of Li et al., "RSA: Byzantine-robust stochastic aggregation
     methods for distributed learning from heterogeneous datasets", AAAI 2019, with the numbers of its released
     code: N(0, 10,000^2). Blanchard et al., "Machine learning with adversaries", NeurIPS 2017, take a standard
-    deviation of 200. ByzFL's `Gaussian` makes one row, of standard deviation 1 around `mu`, for all liars.
+    deviation of 200. ByzFL's `Gaussian` makes one row, of standard deviation 1 around `mu`, for all malicious
+    workers.
     """
 
     kind: Literal["gaussian"] = "gaussian"

@@ -1,4 +1,4 @@
-"""The other way, a little."""
+"""Inner-product manipulation: a small multiple of the opposite of the mean."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class InnerProduct(MessageAttack):
     """All send epsilon times the opposite of the mean of known messages.
 
-    Small lies pass for honest ones, and yet the combined update may have a negative inner product with the
-    honest one.
+    Small forged messages pass for honest ones, and yet the combined update may have a negative inner product
+    with the honest one.
 
     Source: Xie, Koyejo and Gupta, "Fall of empires: breaking Byzantine-tolerant SGD by inner product
     manipulation", UAI 2019: -epsilon times the mean of the honest gradients. A gradient

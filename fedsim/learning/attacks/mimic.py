@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TIE = 1e-9
-"""Projections that differ relatively by less are equal: two rows, for one, always lie equally far out."""
+"""Projections with a smaller relative difference are equal: two rows, for example, are always equally far."""
 
 
 class Mimic(MessageAttack):
     """All send a copy of one honest message, which then weighs more than others: no check can find it.
 
-    They copy the message that lies farthest out, to either side of the mean, in the direction in which known
+    They copy the message that is farthest out, to either side of the mean, in the direction in which known
     messages vary most; of several such messages, the first.
 
     Source: Karimireddy, He and Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing",

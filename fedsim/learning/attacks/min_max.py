@@ -1,4 +1,4 @@
-"""As far out as no honest message is from another."""
+"""Min-max: no farther from any honest message than honest messages are from each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MinMax(MessageAttack):
-    """All leave the mean as far as their distance to no known message exceeds the largest between two.
+    """All send one message, no farther from any known one than the largest distance between two of these.
 
     Source: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and
     defenses for federated learning", NDSS 2021, the Min-Max attack: m = mean + gamma p with the largest gamma

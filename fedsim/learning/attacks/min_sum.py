@@ -1,4 +1,4 @@
-"""As far out as the farthest honest message, all distances counted."""
+"""Min-sum: no larger a sum of squared distances to honest messages than an honest message has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MinSum(MessageAttack):
-    """All leave the mean as far as the sum of their squared distances exceeds that of no known message.
+    """All send one message, whose sum of squared distances is the largest that a known message has.
 
     Source: Shejwalkar and Houmansadr, "Manipulating the Byzantine: optimizing model poisoning attacks and
     defenses for federated learning", NDSS 2021, the Min-Sum attack: m = mean + gamma p with the largest gamma

@@ -1,4 +1,4 @@
-"""Distributions that mean nothing."""
+"""Random distributions in place of messages."""
 
 from __future__ import annotations
 

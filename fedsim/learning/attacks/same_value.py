@@ -1,4 +1,4 @@
-"""One number everywhere."""
+"""The same number in every coordinate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The opposite, enlarged."""
+"""Sign flip: the opposite of the honest update, enlarged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collusion on bad words."""
+"""Malicious workers that agree on a bad word."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class WorstWord(MessageAttack):
 
     Without `word` it is, for each word by itself, the option that known messages hold least likely on
     average, of several such the one of the lowest number. That says little while messages are still close to
-    uniform; a liar who has tried the options on the model knows better, and can name one.
+    uniform; an attacker who has tried the options on the model knows better, and can name one.
 
     Source: ours, after the threat model of Ma et al., AsynDBT, Scientific Reports 16:9381 (2026): malicious
     workers collude and send arbitrary messages. Every message is a table of distributions, so no check of the
-    form finds it, and it lies as far from the mean as a table of distributions can.
+    form finds it, and it is as far from the mean as a table of distributions can be.
     """
 
     kind: Literal["worst_word"] = "worst_word"

@@ -1,4 +1,4 @@
-"""Nothing."""
+"""Zeros in place of messages."""
 
 from __future__ import annotations
 

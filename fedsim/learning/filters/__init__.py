@@ -1,4 +1,4 @@
-"""Filters of asynchronous servers, one a file."""
+"""Filters of asynchronous servers, one per file."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ class Arrival(NamedTuple):
 
     @property
     def update(self) -> Tensor:
-        """Where the message stands, seen from what its worker had read, (d,).
+        """The message less the consensus that its worker had read, (d,).
 
         The papers' workers send gradients, ours send models. Where workers start at what they read, as in
         Fed-BDPL, a plain gradient step of rate a makes this -a times the gradient. In AsynDBT workers go on
-        from their own p, and it also holds how far that already was from the consensus.
+        from their own p, and the update also contains the distance of that p from the consensus.
         """
         return self.message - self.read
 

@@ -17,9 +17,9 @@ class Basgd(Filter):
     """Collects updates in buffers, and passes on the means of all buffers once none is empty.
 
     Worker v fills buffer v mod B. Until every buffer holds something the consensus stays where it is; then
-    there are B rows, whoever was fast, and all buffers are emptied. A fast liar spoils its own buffer and no
-    more: with an aggregator that stands f bad rows, f liars do no harm however often they report. All
-    messages of one server step go into the buffers before these are looked at.
+    there are B rows, whoever was fast, and all buffers are emptied. A fast malicious worker spoils its own
+    buffer and no more: with an aggregator that withstands f Byzantine rows, f malicious workers do no harm
+    however often they report. All messages of one server step go into the buffers before these are looked at.
 
     Source: Yang and Li, "BASGD: buffered asynchronous SGD for Byzantine learning", ICML 2021, Algorithm 1.
     That workers may be assigned anew is the paper's idea; when and how is ours.

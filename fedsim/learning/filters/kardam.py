@@ -1,4 +1,4 @@
-"""Kardam: smooth workers, in turn, and the less the staler."""
+"""Kardam: an update passes if it is smooth and not too frequent, and counts less the staler it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Kardam(Filter):
     if its coefficient is at most the (n - f) / n quantile of all workers' last ones, its own included: the
     ceil(k (n - f) / n)-th smallest of the k that are known. Where x = x' the coefficient is 0 for the same
     update and infinite for another. A worker's first update has nothing to be compared with and passes; a
-    robust aggregator, or a projection before it, bounds what a lie can do then.
+    robust aggregator, or a projection before it, bounds what a forged message can do then.
 
     *Frequency filter.* Among any 2 f + 1 updates that passed one after the other, any f workers made at most
     f. That is: all are of different workers. At least 2 f + 1 workers must go on reporting.
@@ -37,7 +37,7 @@ class Kardam(Filter):
 
     kind: Literal["kardam"] = "kardam"
     f: int = Field(default=1, ge=0)
-    """Workers that may lie: less than a third of all."""
+    """Workers that may be malicious: less than a third of all."""
     frequency: bool = True
     """Whether the frequency filter works."""
     dampening: Literal["none", "inverse", "exponential"] = "exponential"
@@ -47,7 +47,9 @@ class Kardam(Filter):
 
     def check(self, n_workers: int) -> None:
         if n_workers <= 3 * self.f:
-            raise ValueError(f"f: {self.f} liars need more than {3 * self.f} workers, found {n_workers}")
+            raise ValueError(
+                f"f: {self.f} malicious workers need more than {3 * self.f} workers in all, found {n_workers}"
+            )
 
     def open(
         self,

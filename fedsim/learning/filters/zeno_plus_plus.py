@@ -1,4 +1,4 @@
-"""Zeno++: what lowers the loss on the server's own data."""
+"""Zeno++: an update passes if it lowers the loss on the server's own data."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ZenoPlusPlus(Filter):
     With v the gradient on the server's data and g an update's descent direction -u brought to the length of
     v, the update passes if ``rate <v, g> - rho |g|^2 >= -rate epsilon``, and becomes the row ``previous -
     rate g``. As |g| = |v|, that is a least cosine between them: ``cos >= rho / rate - epsilon / |v|^2``. The
-    number of liars does not matter; the server must hold data of the workers' kind. The gradient is taken
-    anew every so many steps, at the consensus of then, and its calls are counted.
+    number of malicious workers does not matter; the server must hold data of the workers' kind. The gradient
+    is taken anew every so many steps, at the consensus of then, and its calls are counted.
 
-    Known implementations differ: some leave out the scaling of g to |v|, which is what bounds a passing lie.
+    Known implementations differ: some leave out the scaling of g to |v|, which bounds what passes.
 
     Source: Xie, Koyejo, and Gupta, "Zeno++: robust fully asynchronous SGD", ICML 2020, Definition 2 (the
     approximated score) and Algorithm 1 (the gradient on the server's data taken anew now and then).

@@ -1,4 +1,4 @@
-"""Optimizers of the worker's variables, one a file."""
+"""Optimizers of the worker's variables, one per file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam, with the correction of its start."""
+"""Adam, with bias correction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Adam(Optimizer):
-    """Steps of about the learning rate a coordinate, whatever the scale of the gradient.
+    """Steps of about the learning rate per coordinate, whatever the scale of the gradient.
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 1, in the order
     of computation that the end of its Section 2 proposes.

@@ -39,7 +39,7 @@ class Optimizer(Part):
         The result may live in the memory of `gradient`, which must not be used afterwards.
 
         Args:
-            gradient: (J, ...), one table a job.
+            gradient: (J, ...), one table per job.
             moments: `n_moments` tensors (J, ...), updated in place.
             count: (J,), the number of this step in its job's own history, from 1.
         """

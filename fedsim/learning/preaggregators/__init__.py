@@ -1,4 +1,4 @@
-"""Pre-aggregators, one a file."""
+"""Pre-aggregators, one per file."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class Bucketing(Preaggregator):
     """Shuffles the messages and replaces each bucket of `size` by its mean.
 
-    The means differ less than the messages do, so that honest workers with unlike data look less like liars.
-    f lies spoil up to f buckets: `f` of the rule that follows stays what it was, of fewer rows. The last
-    bucket may be smaller; it counts like the others.
+    The means differ less than the messages do, so that honest workers with unlike data look less suspicious.
+    f Byzantine rows spoil up to f buckets: `f` of the rule that follows stays what it was, of fewer rows. The
+    last bucket may be smaller; it counts like the others.
 
     Source: Karimireddy, He, Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR
     2022, Algorithm 1. There each step has a new permutation. Here the permutation is drawn once for each
     number of rows: a worker whose rows come in the same order shares its bucket with the same workers in
-    each step, which averages less over time, and a liar who knows the order of the rows and the seed can
+    each step, which averages less over time, and an attacker who knows the order of the rows and the seed can
     choose its company.
     """
 

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 class NearestNeighbourMixing(Preaggregator):
     """Replaces each row by the mean of its m - f nearest rows, itself among them.
 
-    Of rows as near as each other the first are taken. Honest rows come out closer together, so that rules
-    that look for lies among them have less to mistake for one; `f` of the rule that follows stays what it is.
+    Of rows as near as each other the first are taken. Honest rows come out closer together, so that a rule
+    mistakes fewer of them for Byzantine ones; `f` of the rule that follows stays what it is.
 
     Source: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by mixing: a recipe for optimal
     Byzantine ML under heterogeneity", AISTATS 2023, Algorithm 2 (NNM). ByzFL does the same, also where half
-    of the rows or more may be lies, which is refused here.
+    of the rows or more may be Byzantine, which is refused here.
     """
 
     kind: Literal["nearest_neighbour_mixing"] = "nearest_neighbour_mixing"
     f: int = Field(ge=0)
-    """Rows of a step that may be lies."""
+    """Rows of a step that may be Byzantine."""
 
     def rows_left(self, m: int) -> int:
         return m if m > 2 * self.f else 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class NormClipping(Preaggregator):
     """Shortens every message's difference from the consensus to a radius.
 
-    It bounds what one row can do to a mean, by radius / m, and does not find out who lies.
+    It bounds what one row can do to a mean, by radius / m, and does not find out which rows are forged.
 
     Source: Sun et al., "Can you really backdoor federated learning?", arXiv 1911.07963, 2019, the norm
     thresholding of updates, for the fixed radius. Andrew et al., "Differentially private learning with
@@ -41,5 +41,5 @@ class NormClipping(Preaggregator):
         differences = rows.to(wide) - centre
         radius = middle(in_order(lengths(differences))) if self.radius is None else self.radius
         short = clipped(differences, radius)
-        # Where nothing was cut the row itself, not the consensus plus a rounded difference.
+        # A row that was not cut stays as it is: the consensus plus a rounded difference would differ.
         return torch.where(short == differences, rows, (centre + short).to(rows.dtype))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class SimplexProjection(Preaggregator):
     """Replaces each distribution of a message by the nearest true one; honest messages stay as they are.
 
-    It bounds how far a lie is from honest messages (by sqrt(2) a distribution), which alone is no defence.
+    It bounds how far a forged message is from honest ones (by sqrt(2) per distribution), which alone is no
+    defence.
 
     Source: Michelot, "A finite algorithm for finding the projection of a point onto the canonical simplex of
     R^n", Journal of Optimization Theory and Applications 50, 1986.

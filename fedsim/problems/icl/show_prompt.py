@@ -25,7 +25,7 @@ FIRST_JOB = 0
 """Number of the job that every worker starts with, at the uniform start."""
 
 
-class Scenario(Protocol):
+class PromptScenario(Protocol):
     """What has to be known of a scenario."""
 
     @property
@@ -41,7 +41,7 @@ class Scenario(Protocol):
 
 
 def exact_prompt(
-    scenario: Scenario,
+    scenario: PromptScenario,
     worker: int = 0,
     query: int = 0,
     split: Split = "train",

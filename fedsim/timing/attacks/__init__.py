@@ -1,4 +1,4 @@
-"""Attacks on timing, one a file."""
+"""Attacks on timing, one per file."""
 
 from __future__ import annotations
 

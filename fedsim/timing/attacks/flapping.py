@@ -1,4 +1,4 @@
-"""Coming and going."""
+"""Malicious workers that report and are silent by turns."""
 
 from __future__ import annotations
 

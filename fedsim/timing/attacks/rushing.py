@@ -11,7 +11,7 @@ class Rushing(TimingAttack):
     """Reports at once, so as to sit in every active set: only its transfers take time.
 
     By default it does no work. With ``skip_calls = false`` it does: its arithmetic then takes no time, but it
-    is no faster than the answers to its LLM calls.
+    has to wait for the answers to its LLM calls.
 
     Source: workers that are fast because they do not work, and so send more gradients than others, are what
     the frequency filter of Kardam is for: Damaskinos et al., "Asynchronous Byzantine machine learning (the

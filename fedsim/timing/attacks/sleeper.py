@@ -1,4 +1,4 @@
-"""Honest for a while."""
+"""Malicious workers that are honest for a while."""
 
 from __future__ import annotations
 

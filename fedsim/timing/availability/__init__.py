@@ -1,4 +1,4 @@
-"""Availabilities, one a file: when workers are on, and when they are down."""
+"""Availabilities, one per file: when workers are on, and when they are down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On for a part of each day."""
+"""Workers that are on for a part of each day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining late, and leaving for good."""
+"""Workers that join late or leave for good."""
 
 from __future__ import annotations
 

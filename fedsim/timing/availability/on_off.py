@@ -1,4 +1,4 @@
-"""Stretches of random length, on and off by turns."""
+"""Workers that are on and off by turns, for stretches of random length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedsim.timing.availability.base import Availability, Stretch
 from fedsim.timing.delays import AnyDelay, Delay
 
 STRETCHES_LAID_OUT = 1000
-"""Among so many stretches in a row an instant is chosen, to find out how long the present one still lasts."""
+"""So many stretches are laid end to end; the rest of the first one is that after a random instant in them."""
 
 
 class OnOff(Availability):
@@ -36,7 +36,7 @@ class OnOff(Availability):
     off: AnyDelay
     """How long it then stays down."""
     starts: Literal["on", "off", "stationary"] = "stationary"
-    """What it is at time 0; "on" and "off": at the beginning of such a stretch."""
+    """The state at time 0; "on" and "off": at the beginning of such a stretch."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

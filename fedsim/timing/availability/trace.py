@@ -1,4 +1,4 @@
-"""On when a device of a trace was."""
+"""Workers that are on when a device of a trace was."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Literal
 
 from fedsim.streams import Stream, Streams
 from fedsim.timing.availability.base import Availability, Stretch
-from fedsim.timing.traces import Availability as Observed
+from fedsim.timing.traces import ObservedAvailability
 from fedsim.timing.traces.kept import KeptTrace
 
 
-class AvailabilityTrace(KeptTrace[Observed]):
+class AvailabilityTrace(KeptTrace[ObservedAvailability]):
     """When devices were on, as somebody has seen it."""
 
-    format = Observed
+    format = ObservedAvailability
 
 
 class Trace(Availability):

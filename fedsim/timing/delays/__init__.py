@@ -1,4 +1,4 @@
-"""Delay distributions, one a file. All times are in simulated seconds."""
+"""Delay distributions, one per file. All times are in simulated seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delays without memory."""
+"""Exponential delays: without memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delays whose logarithm is normal."""
+"""Lognormal delays: their logarithm is normal."""
 
 from __future__ import annotations
 

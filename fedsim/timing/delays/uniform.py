@@ -1,4 +1,4 @@
-"""Every delay between two bounds equally likely."""
+"""Uniform delays: all values between two bounds are equally likely."""
 
 from __future__ import annotations
 

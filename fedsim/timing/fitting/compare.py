@@ -35,7 +35,7 @@ LAWS = (
 )
 
 
-class Fit(NamedTuple):
+class LawFit(NamedTuple):
     """A fitted law and how well it fits."""
 
     name: str
@@ -59,7 +59,7 @@ class Fit(NamedTuple):
         return density_of(self.delay)
 
 
-def fit_all(delays_s: Floats) -> list[Fit]:
+def fit_all(delays_s: Floats) -> list[LawFit]:
     """Fit every law of `LAWS` by maximum likelihood and return the fits, the least AIC first.
 
     Raises:
@@ -76,7 +76,7 @@ def fit_all(delays_s: Floats) -> list[Fit]:
             f'use {{ kind = "constant", value_s = {least_s:g} }}'
         )
     fits = [
-        Fit(name, delay := fit(delays_s), log_likelihood(delay, delays_s), n_parameters)
+        LawFit(name, delay := fit(delays_s), log_likelihood(delay, delays_s), n_parameters)
         for name, n_parameters, fit in LAWS
     ]
     return sorted(fits, key=lambda found: found.aic)

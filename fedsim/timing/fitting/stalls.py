@@ -11,7 +11,7 @@ from fedsim.timing.delays.mixture import Mixture, Weighted
 from fedsim.timing.fitting.densities import Floats
 
 LEAST_RATIO, LARGEST_RATIO = 1.0, 30.0
-"""Of the stalls' sigma to the body's."""
+"""Bounds of the ratio of the stalls' sigma to the body's."""
 FIRST_GUESSES = (0.3, 0.1, 0.03)
 """Shares of the delays, the longest ones, that may be the stalls."""
 LOG_2_PI = math.log(2 * math.pi)

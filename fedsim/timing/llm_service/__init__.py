@@ -1,4 +1,4 @@
-"""LLM services, one a file: how long calls take, and how they disturb each other."""
+"""LLM services, one per file: how long calls take, and how they disturb each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests of others: settings, and what they are in order of time, without end."""
+"""The requests of others: their settings, and an endless stream of them in order of time."""
 
 from __future__ import annotations
 

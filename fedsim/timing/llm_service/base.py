@@ -49,18 +49,18 @@ class QueueLevel(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What a service has done in a run; where workers' calls disturb nobody, nothing is counted."""
+    """What a service has done in a run; nothing is counted where workers' calls do not disturb each other."""
 
     requests: int = 0
     """Requests that workers have sent, repeated ones included."""
     too_many_requests: int = 0
     """Answers 429."""
     server_errors: int = 0
-    """Answers 5xx, requests cut off by an outage included, and whatever else a trace of requests tells of."""
+    """Answers 5xx, requests cut off by an outage included, and all other failures in a trace of requests."""
     abandoned_calls: int = 0
     """Calls under way when their worker went down: nobody waits for the answer, and no job counts them."""
     levels: Sequence[QueueLevel] = ()
-    """In order of time; kept with the spans alone."""
+    """Queue lengths in order of time; recorded only together with spans."""
 
 
 class LlmService(Protocol):

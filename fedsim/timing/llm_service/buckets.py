@@ -1,4 +1,4 @@
-"""Token buckets: so many a minute, and a burst."""
+"""Token buckets: a rate per minute and a burst."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ROUNDING_S = 1e-9
 """A bucket that lacks what comes in within this time has enough: sums of floats are not exact."""
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket, full at the start, in the form of virtual scheduling: no state but one instant.
 
     It is as full as if it had been empty at some instant and nobody had taken anything since. A request that
@@ -21,7 +21,7 @@ class Bucket:
         per_minute: what comes in.
         burst_s: it holds what comes in in this time.
 
-    >>> bucket = Bucket(per_minute=60, burst_s=2)
+    >>> bucket = TokenBucket(per_minute=60, burst_s=2)
     >>> [bucket.take(1, now_s=0.0) for _ in range(2)]
     [None, None]
     >>> bucket.enough_s(1)
@@ -59,8 +59,8 @@ class Buckets:
     def __init__(
         self, requests_per_minute: float | None, tokens_per_minute: float | None, burst_s: float
     ) -> None:
-        self._requests = Bucket(requests_per_minute, burst_s) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute, burst_s) if tokens_per_minute else None
+        self._requests = TokenBucket(requests_per_minute, burst_s) if requests_per_minute else None
+        self._tokens = TokenBucket(tokens_per_minute, burst_s) if tokens_per_minute else None
 
     def __bool__(self) -> bool:
         return self._requests is not None or self._tokens is not None

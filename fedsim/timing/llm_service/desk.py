@@ -14,7 +14,7 @@ from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.llm_service.agenda import Agenda
 from fedsim.timing.llm_service.background import requests_of_others
 from fedsim.timing.llm_service.base import Calls, Served
-from fedsim.timing.llm_service.levels import Levels
+from fedsim.timing.llm_service.levels import LevelLog
 from fedsim.timing.llm_service.line import Line
 from fedsim.timing.llm_service.work import Job, Request, job_of
 from fedsim.timing.traces.requests import TOO_MANY_REQUESTS
@@ -30,7 +30,7 @@ UNAVAILABLE = 503
 NOBODY = Calls(-1, 0, JobCost(0, 0, 0, 0, 0), 1, 1.0, False)
 
 
-class Desk:
+class CallDesk:
     """One service and everything that happens in it.
 
     At one instant it first goes on with what is due, and then takes what workers ask of it. A place that
@@ -62,7 +62,7 @@ class Desk:
         self._streams = streams
         self._switch = clock.switch
         self._sent = self._too_many = self._errors = self._abandoned = 0
-        self._levels = Levels(number) if keep_levels else None
+        self._levels = LevelLog(number) if keep_levels else None
         self._agenda = Agenda(env, self._note if keep_levels else None)
         self._line = Line(settings, self._agenda, self._begin)
         self._down_until_s = -math.inf

@@ -1,4 +1,4 @@
-"""The services of a run, one for all workers or one a group, at either level of detail."""
+"""The services of a run, one for all workers or one per group, at either level of detail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Desks:
-    """Sends each worker to its service; where nothing limits or fails, to one of a timeout a job.
+    """Sends each worker to its service; where nothing limits or fails, to one of a timeout per job.
 
     Args:
         settings: of every service.
@@ -30,7 +30,7 @@ class Desks:
     """
 
     desk: ClassVar[Callable[..., LlmService]]
-    """Makes one service with limits, from what `Desk` is made of; each level of detail names its own."""
+    """Makes one service with limits, from what `CallDesk` is made of; each level of detail names its own."""
 
     def __init__(
         self,

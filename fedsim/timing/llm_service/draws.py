@@ -1,4 +1,4 @@
-"""What is drawn for the calls of a shared LLM service: how long answers take, and what fails before."""
+"""Random numbers for calls at a shared LLM service: how long answers take, and which requests fail first."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 INTERNAL_SERVER_ERROR = 500
 
 
-class Failures(NamedTuple):
-    """The requests of a job that fail before its calls are answered, one a row, in order of call and try."""
+class FailedRequests(NamedTuple):
+    """Requests of a job that fail before its calls are answered, one per row, in order of call and try."""
 
     call: NDArray[np.intp]
     """The number of the call, from 0, that each of them belongs to."""
@@ -30,13 +30,13 @@ class Failures(NamedTuple):
     """The HTTP status of its answer."""
 
 
-NO_FAILURES = Failures(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0, dtype=np.intp))
+NO_FAILURES = FailedRequests(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0, dtype=np.intp))
 
 
 class CallDraws:
     """Everything random about the calls of a job but its back-off, whatever the order they are served in.
 
-    Answers are drawn at (LLM, worker, job), in order of call: n times to the first token, then n times a
+    Answers are drawn at (LLM, worker, job), in order of call: n times to the first token, then n times per
     token, or n rows of the trace that did not fail. Failures are drawn at (CALL_FAILURE, worker, job): first
     how often each call fails before it is answered (geometric), then all that these failures need. This is
     the law of requests that each fail by a draw of their own.
@@ -49,7 +49,7 @@ class CallDraws:
         self._settings = settings
         self._measured = _Measured(settings) if settings.requests is not None else None
         self.failure_probability = settings.server_error_probability
-        """Of each request that is let in, by an error of the service or a row of the trace that failed."""
+        """That a request that is let in fails: by an error of the service, or as a row of the trace did."""
         if self._measured is not None:
             self.failure_probability = self._measured.failure_probability
 
@@ -79,7 +79,7 @@ class CallDraws:
             first_s = first_s + prompt_tokens / self._settings.prefill_tokens_per_s
         return first_s + self._settings.per_output_token.sample(generator, n) * answer_tokens
 
-    def failures(self, streams: Streams, calls: Calls) -> Failures:
+    def failures(self, streams: Streams, calls: Calls) -> FailedRequests:
         """Return the requests of a job that fail; each has a time to the first token of its own."""
         if not self.failure_probability:
             return NO_FAILURES
@@ -93,7 +93,7 @@ class CallDraws:
         else:
             seconds = self._settings.ttft.sample(generator, failed)
             codes = np.full(failed, INTERNAL_SERVER_ERROR)
-        return Failures(np.repeat(np.arange(calls.cost.calls), counts), seconds, codes)
+        return FailedRequests(np.repeat(np.arange(calls.cost.calls), counts), seconds, codes)
 
 
 class _Measured:
@@ -117,7 +117,7 @@ class _Measured:
         self._code = codes.astype(np.intp)
 
     def answers(self, generator: np.random.Generator, size: int) -> tuple[Array, Array]:
-        """Draw times to the first token and times a token (s), each ``(size,)``."""
+        """Draw times to the first token and times per token (s), each ``(size,)``."""
         rows = generator.integers(len(self._first_s), size=size)
         return self._first_s[rows], self._each_s[rows]
 

@@ -56,7 +56,7 @@ class Independent(LlmProvider):
 
 
 class _Open:
-    """`Independent` at work: one timeout a job."""
+    """`Independent` at work: one timeout per job."""
 
     def __init__(
         self, settings: Independent, env: simpy.Environment, streams: Streams, clock: ActivityClock

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fedsim.timing.llm_service.base import QueueLevel
 
 
-class Levels:
-    """The rows of one service, a row an instant at which something has changed; the first at 0 s.
+class LevelLog:
+    """The rows of one service, a row per instant at which something has changed; the first at 0 s.
 
     Args:
         service: its number.

@@ -1,4 +1,4 @@
-"""Who is answered, who waits and who is turned away: the places, the queue and the limits of a service."""
+"""The places, the queue and the limits of a service: which requests are answered, wait or are refused."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fedsim.timing.llm_service.desk import Desk
+from fedsim.timing.llm_service.desk import CallDesk
 from fedsim.timing.llm_service.desks import Desks
 
 
 class PerCall(Desks):
-    """`Shared` at work, exactly as its settings say: one service, or one a group.
+    """`Shared` at work, exactly as its settings say: one service, or one per group.
 
     A worker sends the calls of a job in order and keeps `lanes` of them open at a time: a call that is
     answered opens the next. A request is at the service at once; the way there and back is part of the time
@@ -34,4 +34,4 @@ class PerCall(Desks):
     the buckets and are not counted; one that is refused or cut off is not sent again.
     """
 
-    desk = Desk
+    desk = CallDesk

@@ -1,4 +1,4 @@
-"""A shared LLM service a round at a time: an approximation without an event a call."""
+"""A shared LLM service a round at a time: an approximation without an event per call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedsim.timing.llm_service.base import Calls, Served
 from fedsim.timing.llm_service.desks import Desks
 from fedsim.timing.llm_service.round_demand import demand_of
 from fedsim.timing.llm_service.round_fluid import Fluid
-from fedsim.timing.llm_service.round_jobs import Job
+from fedsim.timing.llm_service.round_jobs import FluidJob
 
 if TYPE_CHECKING:
     import simpy
@@ -71,7 +71,7 @@ class RoundDesk:
             raise
         self._end(job, calls, begun_s)
 
-    def _end(self, job: Job, calls: Calls, begun_s: float) -> None:
+    def _end(self, job: FluidJob, calls: Calls, begun_s: float) -> None:
         """Enter a job that has left in the books."""
         if calls.booked and job.queued_s > 0:
             # Nothing has been booked since the job began: what was calling so far is told apart now.
@@ -101,7 +101,7 @@ class RoundDesk:
 
 
 class PerRound(Desks):
-    """`Shared` at work, approximately: all calls of a job at once, as a fluid, with a few events a job.
+    """`Shared` at work, approximately: all calls of a job at once, as a fluid, with a few events per job.
 
     What a job's calls are, how long each is answered and what of it fails is drawn as `PerCall` draws it, and
     how long the job takes alone is exact. What jobs take from each other is not followed call by call: every
@@ -110,9 +110,9 @@ class PerRound(Desks):
     `PerCall` and with `Independent`. Where places or held requests are what limits, and each lane has many
     calls, a job's duration is right to a percent. It is less right, and `per_call` is not much slower,
 
-    - where a job has few calls a lane: who stood first in the line then matters;
+    - where a job has few calls per lane: who stood first in the line then matters;
     - where requests are refused: all wait equally long here, but in truth some are lucky and some are not;
-    - where all jobs begin together and have few calls a lane;
+    - where all jobs begin together and have few calls per lane;
     - where a `queue_limit` is shorter than the line: in truth whoever has a place keeps it, for its next call
       comes as the place becomes free, and the pauses of those outside grow;
     - where places suffice on average: what a background or failures fill now and then is not seen.

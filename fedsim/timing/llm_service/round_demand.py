@@ -21,7 +21,7 @@ class Demand(NamedTuple):
     """What one job asks of a service, before anybody else disturbs it."""
 
     alone_s: float
-    """How long the job takes with nothing in its way but its lanes and its own failures."""
+    """How long the job takes if only its lanes and its own failures slow it down."""
     place_s: float
     """How long its requests are answered, summed over them."""
     answered_share: float
@@ -31,16 +31,16 @@ class Demand(NamedTuple):
     age_s: float
     """How long ago, on average, the service began with a request that it is answering."""
     waves: float
-    """Requests one after the other in a lane: a wait of every request is so often a wait of the job."""
+    """Requests one after the other in a lane: the job waits so many times what each request waits."""
     lanes: int
     """Calls that are open at a time."""
     calls: int
     requests: int
-    """The calls, and what of them fails and is sent again."""
+    """The calls, and the requests that fail and are sent again."""
     tokens: float
-    """Of all requests, prompt and answer together."""
+    """The tokens of all requests, prompt and answer together."""
     too_many: int = 0
-    """Requests answered 429 because a trace of measured requests has it so."""
+    """Requests answered 429 because the row of a trace of measured requests is."""
 
 
 def demand_of(draws: CallDraws, backoff: Backoff, streams: Streams, calls: Calls) -> Demand:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fedsim.timing.llm_service.levels import Levels
+from fedsim.timing.llm_service.levels import LevelLog
 from fedsim.timing.llm_service.round_background import BackgroundLoad
 from fedsim.timing.llm_service.round_demand import Demand
-from fedsim.timing.llm_service.round_jobs import IDLE, PLACES, REQUESTS, TOKENS, Job, JobTable
-from fedsim.timing.llm_service.round_limits import MOMENT_S, ROUNDING, Bucket
+from fedsim.timing.llm_service.round_jobs import IDLE, PLACES, REQUESTS, TOKENS, FluidJob, JobTable
+from fedsim.timing.llm_service.round_limits import MOMENT_S, ROUNDING, FluidBucket
 from fedsim.timing.llm_service.round_outages import Outages
 from fedsim.timing.llm_service.round_retries import Refusals
 from fedsim.timing.llm_service.round_waiting import queued_s
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedsim.timing.llm_service.shared import Shared
 
 LEFT_OVER = 0.01
-"""Of the places, what a background that would fill all of them leaves."""
+"""The share of the places that is left by a background that would fill all of them."""
 
 
 class Fluid:
@@ -39,7 +39,7 @@ class Fluid:
     """
 
     def __init__(self, settings: Shared, env: simpy.Environment, number: int, keep_levels: bool) -> None:
-        self.levels = Levels(number)
+        self.levels = LevelLog(number)
         self.refused = 0.0
         """Requests answered 429 by a limit so far; an expectation."""
         self._settings = settings
@@ -47,7 +47,9 @@ class Fluid:
         self._keep_levels = keep_levels
         limits = {REQUESTS: settings.requests_per_minute, TOKENS: settings.tokens_per_minute}
         self._buckets = {
-            amount: Bucket(a_minute, settings.burst_s) for amount, a_minute in limits.items() if a_minute
+            amount: FluidBucket(per_minute, settings.burst_s)
+            for amount, per_minute in limits.items()
+            if per_minute
         }
         self._background = BackgroundLoad(settings)
         self._table = JobTable()
@@ -57,15 +59,15 @@ class Fluid:
         self._wait_s = 0.0
         self._rates = IDLE
         self._refusals = Refusals(settings.backoff)
-        self._refused_a_s = 0.0
+        self._refused_per_s = 0.0
         self._in_line = 0.0
         self._apart_s = self._sum_apart_s = 0.0
         self._wakes_s = math.inf
 
-    def enter(self, demand: Demand) -> Job:
+    def enter(self, demand: Demand) -> FluidJob:
         """Begin a job."""
         now_s = self._env.now
-        job = Job(demand, self._begun, self._env.event(), now_s)
+        job = FluidJob(demand, self._begun, self._env.event(), now_s)
         self._begun += 1
         for amount, bucket in self._buckets.items():
             bucket.make_room((0.0, 1.0, demand.tokens / demand.requests)[amount])
@@ -77,14 +79,14 @@ class Fluid:
         self._wake_at(now_s)
         return job
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: FluidJob) -> None:
         """Let a job go that is not finished: what it has not begun is never asked for."""
         if job.column is not None:
             self._pass(self._env.now)
             self._let_go(job)
             self._wake_at(self._env.now)
 
-    def _let_go(self, job: Job) -> None:
+    def _let_go(self, job: FluidJob) -> None:
         """Take a job out of the table, and work out for how long it was queueing."""
         self._table.remove(job, self._now_s)
         demand, open_s = job.demand, self._now_s - job.begun_s - job.held_s - job.lost_s
@@ -116,14 +118,14 @@ class Fluid:
             self._now_s = until_s
             for amount, bucket in self._buckets.items():
                 bucket.flow(self._rates[amount], seconds)
-            self.refused += seconds * self._refused_a_s
+            self.refused += seconds * self._refused_per_s
             self._sum_apart_s += seconds * self._apart_s
 
     def _close_if_due(self, now_s: float) -> None:
         """Begin an outage that is due: nothing is let in and nobody waits in line."""
         if self.outages.begin(now_s):
             self._rates = IDLE
-            self._refused_a_s = self._apart_s = self._in_line = 0.0
+            self._refused_per_s = self._apart_s = self._in_line = 0.0
 
     def _share(self, now_s: float) -> None:
         """Find the wait with which all jobs together stay within places and buckets."""
@@ -149,16 +151,16 @@ class Fluid:
 
     def _line_up(self, backing_off: bool) -> None:
         """Find out how many calls wait in line, and how many come back again and again instead."""
-        requests_a_s, wait_s = self._rates[REQUESTS], self._wait_s
-        waiting = requests_a_s * wait_s
+        requests_per_s, wait_s = self._rates[REQUESTS], self._wait_s
+        waiting = requests_per_s * wait_s
         room = 0.0 if backing_off else self._settings.queue_limit
         self._in_line = waiting if room is None else min(waiting, room)
-        self._refused_a_s = self._apart_s = 0.0
+        self._refused_per_s = self._apart_s = 0.0
         if waiting:
             # calls that back off are as far from each other as can be
-            self._apart_s = wait_s if backing_off else 1 / requests_a_s
+            self._apart_s = wait_s if backing_off else 1 / requests_per_s
             refused = 1 - self._in_line / waiting
-            self._refused_a_s = refused * requests_a_s * self._refusals.within(wait_s)
+            self._refused_per_s = refused * requests_per_s * self._refusals.within(wait_s)
 
     def _note(self, now_s: float) -> None:
         """Remember how many wait and how many are answered."""

@@ -18,11 +18,11 @@ DUE, BACK, PACE, BARE = range(4)
 PLACES, REQUESTS, TOKENS = range(3)
 """What jobs use of a service, and its rows: of each wave the seconds at a place, the requests, the tokens."""
 Rates = tuple[float, float, float]
-"""Places that are taken, and requests and tokens a second."""
+"""Places that are taken, and requests and tokens per second."""
 IDLE: Rates = (0.0, 0.0, 0.0)
 
 
-class Job:
+class FluidJob:
     """One job in service, and what is known of it when it leaves."""
 
     __slots__ = (
@@ -64,13 +64,13 @@ class JobTable:
     """All jobs in service and the pace of each of them; a wave is what the lanes do at a time."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[FluidJob] = []
         self.undisturbed: Rates = IDLE
         """What all jobs would use if none had to wait."""
         self._times_s = np.zeros((4, 8))
         self._amounts = np.zeros((3, 8))
 
-    def add(self, job: Job, wait_s: float) -> None:
+    def add(self, job: FluidJob, wait_s: float) -> None:
         """Let a job begin, at the pace of such a wait before every call."""
         demand, column = job.demand, len(self.jobs)
         if column == self._times_s.shape[1]:
@@ -85,7 +85,7 @@ class JobTable:
         self.jobs.append(job)
         self._sum_up(job.used, 1)
 
-    def remove(self, job: Job, now_s: float) -> None:
+    def remove(self, job: FluidJob, now_s: float) -> None:
         """Let a job leave, finished or not."""
         column = job.column
         assert column is not None
@@ -116,12 +116,12 @@ class JobTable:
         """Return when the next job ends at this pace (s); `math.inf` without jobs."""
         return float(self._times_s[DUE, : len(self.jobs)].min()) if self.jobs else math.inf
 
-    def due_by(self, until_s: float) -> list[Job]:
+    def due_by(self, until_s: float) -> list[FluidJob]:
         """Return the jobs that end by then, in the order in which they began."""
         columns = (self._times_s[DUE, : len(self.jobs)] <= until_s).nonzero()[0].tolist()
         return sorted((self.jobs[column] for column in columns), key=lambda job: job.number)
 
-    def cut_off(self, job: Job) -> None:
+    def cut_off(self, job: FluidJob) -> None:
         """Have the calls of a job that are being answered begin again."""
         times_s = self._times_s[:, job.column]
         answering = job.demand.answered_share * times_s[BARE] / times_s[PACE]
@@ -129,7 +129,7 @@ class JobTable:
         times_s[DUE] += lost_s
         job.lost_s += lost_s
 
-    def hold(self, job: Job, from_s: float, seconds: float) -> None:
+    def hold(self, job: FluidJob, from_s: float, seconds: float) -> None:
         """Keep a job, which need not be in service yet, away for so long."""
         job.held_s += seconds
         job.back_s = from_s + seconds

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 MOMENT_S = 1e-6
 """A bucket that lasts no longer than this is empty, and no job takes less."""
 ROUNDING = 1 + 1e-7
-"""A limit that is passed by no more than this does not bind: waits are known to some digits alone."""
+"""A limit that is passed by no more than this does not bind: waits are computed to a few digits only."""
 NEWTON_STEPS = 50
-"""Far more than the two or three that are needed."""
+"""The most steps of Newton's method; two or three are needed."""
 LAST_STEP = 1e-5
-"""Of the wait. What is left after a step of Newton's is of the order of its square."""
+"""The last step, relative to the wait. The error after a step of Newton's is of the order of its square."""
 
 
-class Bucket:
+class FluidBucket:
     """A token bucket with a steady stream in and a steady stream out.
 
     Args:
-        a_minute: what flows in.
+        per_minute: what flows in.
         burst_s: a full bucket, as it is at the start, holds what flows in meanwhile.
 
     Source: the leaky bucket; Turner, "New directions in communications", IEEE Communications Magazine, 1986.
@@ -29,8 +29,8 @@ class Bucket:
 
     __slots__ = ("_capacity", "_level", "rate")
 
-    def __init__(self, a_minute: float, burst_s: float) -> None:
-        self.rate = a_minute / 60
+    def __init__(self, per_minute: float, burst_s: float) -> None:
+        self.rate = per_minute / 60
         self._capacity = self._level = self.rate * burst_s
 
     def make_room(self, amount: float) -> None:

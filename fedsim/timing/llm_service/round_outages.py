@@ -1,4 +1,4 @@
-"""Outages of a service whose calls are a fluid: who is turned away, and when clients come back."""
+"""Outages of a service whose calls are a fluid: which jobs are refused, and when they try again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fedsim.timing.llm_service.round_jobs import Job, JobTable
+from fedsim.timing.llm_service.round_jobs import FluidJob, JobTable
 from fedsim.timing.llm_service.round_retries import mean_pause_s
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Outages:
                 self.turn_away(job, now_s)
         return begun
 
-    def turn_away(self, job: Job, now_s: float) -> None:
+    def turn_away(self, job: FluidJob, now_s: float) -> None:
         """Keep a job away until the outage under way is over, unless it comes back later than that anyhow.
 
         A job that an outage before this one still keeps away finds the service closed again as it comes back,

@@ -1,4 +1,4 @@
-"""For how long all open calls of a job wait at a time: the seconds that the books call queueing."""
+"""For how many seconds all open calls of a job wait together: what is booked as queueing."""
 
 from __future__ import annotations
 

@@ -87,15 +87,15 @@ class Shared(LlmProvider):
 
     Source: queueing: M/G/c in order of arrival, Kleinrock, Queueing Systems, vol. 1, 1975; token buckets:
     Turner, "New directions in communications", IEEE Communications Magazine, 1986; what is limited (requests
-    and tokens a minute, refilled all the time; answers 429): the rate limit pages of the OpenAI and Anthropic
-    API documentation.
+    and tokens per minute, refilled all the time; answers 429): the rate limit pages of the OpenAI and
+    Anthropic API documentation.
     """
 
     kind: Literal["shared"] = "shared"
     detail: Literal["per_call", "per_round"] = "per_call"
     """Every call an event of its own, or all calls of a job at once: an approximation, and much faster."""
     shared_by: Literal["all", "group"] = "all"
-    """One service for all workers, or one a group, all with these settings."""
+    """One service for all workers, or one per group, all with these settings."""
     concurrency: int | None = Field(None, ge=1)
     """Requests that are answered at a time; others queue in order of arrival. None: no limit."""
     queue_limit: int | None = Field(None, ge=0)
@@ -111,7 +111,7 @@ class Shared(LlmProvider):
     ttft: AnyDelay = NOTHING
     """From the arrival of a request that need not wait to its first token, prefill apart."""
     per_output_token: AnyDelay = NOTHING
-    """Drawn once a call."""
+    """Drawn once per call."""
     prefill_tokens_per_s: float | None = Field(None, gt=0)
     """None: reading the prompt is part of `ttft`."""
     requests: RequestTrace | None = None

@@ -24,7 +24,7 @@ CALLING = Activity.CALLING
 
 
 class Undisturbed:
-    """One timeout a job, as with `Independent`, and to the last digit its times.
+    """One timeout per job, as with `Independent`, and to the last digit its times.
 
     What happens to single calls is worked out where somebody asks: when a worker goes down, and at the end.
 
@@ -106,7 +106,7 @@ class Undisturbed:
             self._ended_s.append(ended_s)
 
     def _levels(self, begun_s: Array, ended_s: Array) -> list[QueueLevel]:
-        """Return how many calls are being answered, a row a change, the first at 0 s."""
+        """Return how many calls are being answered, a row per change, the first at 0 s."""
         times_s, place = np.unique(np.concatenate([[0.0], begun_s, ended_s]), return_inverse=True)
         changes = np.concatenate([[0], np.ones(len(begun_s)), -np.ones(len(ended_s))])
         serving = np.cumsum(np.bincount(place, changes)).astype(int)

@@ -1,4 +1,4 @@
-"""Networks, one a file: what lies between the workers' own access lines and the server."""
+"""Networks, one per file: what is between the workers' own access lines and the server."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class Message(NamedTuple):
     n_bytes: int
     latency_s: float
     """Of the worker's access, slow-down included."""
-    s_a_byte: float
-    """Seconds a byte that the access takes if nothing else is slower, slow-down included; 0: no limit."""
+    s_per_byte: float
+    """Seconds per byte that the access takes if nothing else is slower, slow-down included; 0: no limit."""
 
 
 class LinkUse(NamedTuple):
@@ -59,7 +59,7 @@ class Carrier(Protocol):
 
 
 class Network(Part):
-    """What lies between the workers' own access lines and the server."""
+    """What is between the workers' own access lines and the server."""
 
     @abstractmethod
     def open(self, env: simpy.Environment, streams: Streams, groups: Sequence[int]) -> Carrier | None:

@@ -15,7 +15,7 @@ from fedsim.timing.network.base import LinkUse, Message
 from fedsim.timing.network.channels import Channels, UnlimitedUse
 from fedsim.timing.network.flows import Flows
 from fedsim.timing.network.link_states import LinkState, changes_s
-from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.plan import NetworkPlan
 from fedsim.timing.network.routes import Path, Paths
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class GraphCarrier:
     the cut-through of Kermani and Kleinrock, "Virtual cut-through", Computer Networks, 1979.
     """
 
-    def __init__(self, env: simpy.Environment, streams: Streams, plan: Plan, paths: Paths) -> None:
+    def __init__(self, env: simpy.Environment, streams: Streams, plan: NetworkPlan, paths: Paths) -> None:
         self._env = env
         self._streams = streams
         self._channels = channels = Channels(plan)
@@ -83,7 +83,7 @@ class GraphCarrier:
         self._up = [self._route(plan, path) for path in paths.up]
         self._down = [self._route(plan, path) for path in paths.down]
 
-    def _route(self, plan: Plan, path: Path) -> Route:
+    def _route(self, plan: NetworkPlan, path: Path) -> Route:
         wires = [plan.wires[hop.wire] for hop in path]
         channels = self._channels.passed(path)
         capacities = self._channels.capacities_bytes_s
@@ -105,15 +105,15 @@ class GraphCarrier:
     def carry(self, message: Message) -> Generator[simpy.Event, object, None]:
         """Return when the message has arrived; see `Carrier`."""
         env, flows = self._env, self._flows
-        worker, _, up, n_bytes, latency_s, s_a_byte = message
+        worker, _, up, n_bytes, latency_s, s_per_byte = message
         route = (self._up if up else self._down)[worker]
         if flows is None:
             # Nobody disturbs anybody: one wait, and the same instants to the last digit as without a network.
-            sending_s = n_bytes * s_a_byte
+            sending_s = n_bytes * s_per_byte
             self._unlimited.send(route.channels, n_bytes, env.now, env.now + sending_s)
             latency_s += sending_s
         else:
-            access_bytes_s = 1 / s_a_byte if s_a_byte else math.inf
+            access_bytes_s = 1 / s_per_byte if s_per_byte else math.inf
             yield from self._send(flows, route, n_bytes, min(route.most_bytes_s, access_bytes_s))
         latency_s += route.latency_s
         if route.delays or route.losses:

@@ -6,18 +6,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.plan import NetworkPlan
 from fedsim.timing.network.routes import Path, Paths
 
 
 class Channels:
-    """The channels of a network: two a link, or one where both directions share it or it has only one.
+    """The channels of a network: two per link, or one where both directions share it or it has only one.
 
     Args:
         plan: nodes and links.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: NetworkPlan) -> None:
         self.ends: list[tuple[str, str]] = []
         """From where to where, by node names."""
         self.mbps: list[float] = []

@@ -70,7 +70,7 @@ class FlowClasses:
         self._rows: dict[Key, int] = {}
         self._keys: list[Key] = []
         self._marks: list[list[tuple[float, int, Flow]]] = []
-        """Of each row a heap of (mark, number, flow)."""
+        """For each row, a heap of (mark, number, flow)."""
         self._free: list[int] = []
         self._emptied: set[int] = set()
         self._routes = np.zeros((1, 0), dtype=np.intp)

@@ -15,7 +15,7 @@ LAST = EventPriority(2)
 """After everything else of an instant: what SimPy schedules by itself has priority 0 or 1."""
 
 
-class Call(simpy.Event):
+class DelayedCall(simpy.Event):
     """Calls a function after a delay (s)."""
 
     def __init__(
@@ -96,7 +96,7 @@ class FlowCluster:
     def _settle_soon(self) -> None:
         if not self._unsettled:
             self._unsettled = True
-            Call(self._env, self._settle, LAST)
+            DelayedCall(self._env, self._settle, LAST)
 
     def _settle(self, _: simpy.Event) -> None:
         self._unsettled = False
@@ -120,7 +120,7 @@ class FlowCluster:
         # too early, the cluster asks to be woken again, and then the difference is exact.
         if now_s + delay_s > first_s:
             delay_s = math.nextafter(delay_s, 0.0)
-        Call(self._env, self._wake, delay_s=delay_s)
+        DelayedCall(self._env, self._wake, delay_s=delay_s)
 
     def _wake(self, _: simpy.Event) -> None:
         self._wakes_s.pop()

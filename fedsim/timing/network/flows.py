@@ -45,12 +45,12 @@ class Flows:
             capacity < math.inf or channel in changing for channel, capacity in enumerate(self._capacities)
         ]
         self._limited_of: dict[tuple[int, ...], tuple[int, ...]] = {}
-        """Of each route the channels that may limit its flows."""
+        """For each route, the channels that may limit its flows."""
         self._numbers = count()
         self._home: list[FlowCluster | None] = [None] * len(self._capacities)
-        """Of each channel that may limit flows the cluster, once a flow has been on it."""
+        """For each channel that may limit flows, its cluster, once a flow has been on it."""
         self._alone: dict[float, FlowCluster] = {}
-        """Of the flows that no channel limits, a cluster for each limit of their own."""
+        """The clusters of flows that no channel limits, by the flows' own limit."""
 
     def send(self, route: tuple[int, ...], n_bytes: float, most_bytes_s: float = math.inf) -> Flow | None:
         """Send bytes.

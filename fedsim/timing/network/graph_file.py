@@ -13,7 +13,7 @@ from fedsim.errors import InputError, close, nearest
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.network.graph_text import Format, parse_graph, read_text
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import Plan, Wire
+from fedsim.timing.network.plan import NetworkPlan, Wire
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.topology import Topology
 
@@ -34,7 +34,7 @@ class GraphFile(Topology):
     resolved scenario needs no other file and a changed file makes another run. Nodes are named as in the
     file, in GraphML by their ids. An edge is a `link`, over whose settings go the edge's own: `latency_s`
     (constant), `mbps`, `loss`, `retransmit_s`, `duplex`; other attributes mean nothing here. In a directed
-    graph an edge carries messages one way only. An edge list, ``NODE NODE {'mbps': 10}`` a line, is
+    graph an edge carries messages one way only. An edge list, ``NODE NODE {'mbps': 10}`` per line, is
     undirected.
 
     Source: the formats as networkx reads them; Hagberg et al., "Exploring network structure, dynamics, and
@@ -111,10 +111,10 @@ class GraphFile(Topology):
         except ValueError as error:
             raise ValueError(f"workers: {error}") from error
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         graph = parse_graph(self.text, self.format)
         workers = [name for name in graph if name != self.server] if self.workers is None else self.workers
-        return Plan(_wires(graph, self.link), self.server, list(workers), graph.is_directed())
+        return NetworkPlan(_wires(graph, self.link), self.server, list(workers), graph.is_directed())
 
 
 def _wires(graph: Any, link: Link) -> list[Wire]:

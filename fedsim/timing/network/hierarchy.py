@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import SERVER, Plan, Wire, worker_node
+from fedsim.timing.network.plan import SERVER, NetworkPlan, Wire, worker_node
 from fedsim.timing.network.topology import Topology
 
 
@@ -32,11 +32,11 @@ class Hierarchy(Topology):
                 f"edges: found {self.edges}, expected at most {n_workers}, the number of workers"
             )
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         workers = [worker_node(number) for number in range(n_workers)]
         trunks = [Wire(f"edge {number}", SERVER, self.edge_link) for number in range(self.edges)]
         leaves = [
             Wire(worker, f"edge {number * self.edges // n_workers}", self.link)
             for number, worker in enumerate(workers)
         ]
-        return Plan([*trunks, *leaves], SERVER, workers)
+        return NetworkPlan([*trunks, *leaves], SERVER, workers)

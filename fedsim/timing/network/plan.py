@@ -25,7 +25,7 @@ class Wire(NamedTuple):
         return self.link.latency.mean_value_s + self.extra_s
 
 
-class Plan(NamedTuple):
+class NetworkPlan(NamedTuple):
     """All links, and who stands where."""
 
     wires: list[Wire]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fedsim.streams import Stream, Streams
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import SERVER, Plan, Wire, worker_node
+from fedsim.timing.network.plan import SERVER, NetworkPlan, Wire, worker_node
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.topology import Topology
 
@@ -42,7 +42,7 @@ class RandomGeometric(Topology):
                 f"radius: found {self.radius:g}, with which {error}; expected more, or another graph_seed"
             ) from error
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         streams = Streams(self.graph_seed)
         workers = [worker_node(number) for number in range(n_workers)]
         places = {
@@ -56,4 +56,4 @@ class RandomGeometric(Topology):
             for there, other in nodes[:count]
             if (length := dist(place, other)) <= self.radius
         ]
-        return Plan(wires, SERVER, workers)
+        return NetworkPlan(wires, SERVER, workers)

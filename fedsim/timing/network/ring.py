@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import SERVER, Plan, Wire, worker_node
+from fedsim.timing.network.plan import SERVER, NetworkPlan, Wire, worker_node
 from fedsim.timing.network.topology import Topology
 
 
@@ -21,8 +21,8 @@ class Ring(Topology):
     kind: Literal["ring"] = "ring"
     link: Link = Link()
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         workers = [worker_node(number) for number in range(n_workers)]
         around = [SERVER, *workers] + ([SERVER] if n_workers > 1 else [])
         wires = [Wire(here, there, self.link) for here, there in pairwise(around)]
-        return Plan(wires, SERVER, workers)
+        return NetworkPlan(wires, SERVER, workers)

@@ -1,10 +1,10 @@
-"""Which way messages take: the shortest paths between the server and each worker."""
+"""Routes of messages: the shortest paths between the server and each worker."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.plan import NetworkPlan
 
 
 class Hop(NamedTuple):
@@ -27,7 +27,7 @@ class Paths(NamedTuple):
     down: list[Path]
 
 
-def shortest_paths(plan: Plan) -> Paths:
+def shortest_paths(plan: NetworkPlan) -> Paths:
     """Return the paths of least mean latency, to the nanosecond.
 
     Of equally fast ones the path with the fewest hops is taken, and of those the one whose nodes, read from

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import SERVER, Plan, Wire, worker_node
+from fedsim.timing.network.plan import SERVER, NetworkPlan, Wire, worker_node
 from fedsim.timing.network.topology import Topology
 
 HUB = "hub"
@@ -22,7 +22,7 @@ class Star(Topology):
     link: Link = Link()
     server_link: Link = Link()
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         workers = [worker_node(number) for number in range(n_workers)]
         spokes = [Wire(worker, HUB, self.link) for worker in workers]
-        return Plan([Wire(HUB, SERVER, self.server_link), *spokes], SERVER, workers)
+        return NetworkPlan([Wire(HUB, SERVER, self.server_link), *spokes], SERVER, workers)

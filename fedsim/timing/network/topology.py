@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedsim.streams import Streams
 from fedsim.timing.network.base import Carrier, Network
-from fedsim.timing.network.plan import Plan
+from fedsim.timing.network.plan import NetworkPlan
 from fedsim.timing.network.routes import shortest_paths
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Topology(Network):
     """A graph of links between the server's node and the workers' nodes."""
 
     @abstractmethod
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         """Return nodes and links for so many workers.
 
         Raises:

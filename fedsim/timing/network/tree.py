@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import SERVER, Plan, Wire, worker_node
+from fedsim.timing.network.plan import SERVER, NetworkPlan, Wire, worker_node
 from fedsim.timing.network.topology import Topology
 
 
@@ -24,7 +24,7 @@ class Tree(Topology):
     branching: int = Field(ge=2)
     link: Link = Link()
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         height = 1
         while self.branching**height < n_workers:
             height += 1
@@ -35,7 +35,7 @@ class Tree(Topology):
             for level in range(1, height + 1)
             for place in range(sizes[level])
         ]
-        return Plan(wires, SERVER, [worker_node(number) for number in range(n_workers)])
+        return NetworkPlan(wires, SERVER, [worker_node(number) for number in range(n_workers)])
 
 
 def _node(level: int, place: int, height: int) -> str:

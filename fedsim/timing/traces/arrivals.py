@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.timing.traces.base import Array, Column, Place, Trace, span_text
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, span_text
 
 
 @dataclass(frozen=True, eq=False)
-class Arrivals(Trace):
+class Arrivals(MeasuredTrace):
     """Requests as they arrive at a service: time since the trace began, and tokens in and out.
 
     Times never go back; several requests may arrive at one time. `resampled` keeps a request's tokens

@@ -1,4 +1,4 @@
-"""When devices are there: one row a stretch of time."""
+"""When devices are there: one row per stretch of time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.timing.traces.base import Array, Column, Place, Trace, span_text
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, span_text
 
 
 @dataclass(frozen=True, eq=False)
-class Availability(Trace):
+class ObservedAvailability(MeasuredTrace):
     """When devices are on: each row says that one of them is on from `t_on_s` until just before `t_off_s`.
 
     The rows of a device are in order of time and do not overlap; rows of different devices may be mixed.

@@ -1,4 +1,4 @@
-"""What every trace is: columns of equal length, checked, of which whole rows can be taken."""
+"""The base of all traces: checked columns of equal length, from which whole rows can be drawn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Trace(ABC):
+class MeasuredTrace(ABC):
     """A table of measurements. Each column is a read-only ``(n,)`` array of the same name."""
 
     kind: ClassVar[str]

@@ -1,4 +1,4 @@
-"""How fast devices are: one row a device."""
+"""How fast devices are: one row per device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError
 from fedsim.streams import Stream, Streams
-from fedsim.timing.traces.base import Array, Column, Place, Trace
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place
 
 
 @dataclass(frozen=True, eq=False)
-class Devices(Trace):
+class Devices(MeasuredTrace):
     """How fast devices compute and send, in one row each.
 
     `compute_scale` multiplies what computing takes, as `slow_down` of a worker does: 1 is normal, 2 twice as
@@ -45,7 +45,7 @@ class Devices(Trace):
         for row, device in enumerate(cells["device_id"].tolist()):
             if device in seen:
                 raise InputError(
-                    f"{place(row, 'device_id')}: expected one row a device, got {device!r} again"
+                    f"{place(row, 'device_id')}: expected one row per device, got {device!r} again"
                 )
             seen.add(device)
 

@@ -1,4 +1,4 @@
-"""The formats by their names, and how a file becomes the trace that its columns tell of."""
+"""The formats by their names, and reading a file as the trace that its columns belong to."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import TypeVar
 
 from fedsim.errors import InputError, nearest
 from fedsim.timing.traces.arrivals import Arrivals
-from fedsim.timing.traces.availability import Availability
-from fedsim.timing.traces.base import Trace
+from fedsim.timing.traces.availability import ObservedAvailability
+from fedsim.timing.traces.base import MeasuredTrace
 from fedsim.timing.traces.cells import Cells, cells_of, read_cells, values
 from fedsim.timing.traces.devices import Devices
 from fedsim.timing.traces.requests import Requests
 
-FORMATS: dict[str, type[Trace]] = {trace.kind: trace for trace in (Availability, Devices, Requests, Arrivals)}
+FORMATS: dict[str, type[MeasuredTrace]] = {
+    trace.kind: trace for trace in (ObservedAvailability, Devices, Requests, Arrivals)
+}
 
-AnyTrace = TypeVar("AnyTrace", bound=Trace)
+AnyTrace = TypeVar("AnyTrace", bound=MeasuredTrace)
 
 
-def read_trace(file: Path, kind: str | None = None) -> Trace:
+def read_trace(file: Path, kind: str | None = None) -> MeasuredTrace:
     """Read a CSV or Parquet file as the trace that it is, or as one of a `kind`.
 
     Raises:
@@ -48,7 +50,7 @@ def parse_as(csv: str, trace: type[AnyTrace]) -> AnyTrace:
     return _checked(cells_of(csv), trace)
 
 
-def format_of(header: list[str], place: str) -> type[Trace]:
+def format_of(header: list[str], place: str) -> type[MeasuredTrace]:
     """Return the format that a header fits best: with the fewest columns too many or too few.
 
     Raises:

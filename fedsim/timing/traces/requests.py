@@ -1,4 +1,4 @@
-"""Measured requests to a language model: one row a request, failures included."""
+"""Measured requests to a language model: one row per request, failures included."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.timing.traces.base import Array, Column, Place, Trace
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place
 
 TOO_MANY_REQUESTS = 429
 MEASURED = ("ttft_s", "end_to_end_s", "tokens_in", "tokens_out")
 
 
-class Failures(NamedTuple):
+class FailureCounts(NamedTuple):
     """How many requests failed, by the HTTP status of the answer."""
 
     too_many_requests: int
@@ -31,7 +31,7 @@ class Failures(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Requests(Trace):
+class Requests(MeasuredTrace):
     """Requests to a language model, in the order in which they were made.
 
     `ttft_s` is the time to the first token, `end_to_end_s` the time to the last one. `error_code` is an HTTP
@@ -91,12 +91,12 @@ class Requests(Trace):
         """Return the requests that did not fail."""
         return self.rows(np.flatnonzero(~self.failed))
 
-    def failures(self) -> Failures:
+    def failures(self) -> FailureCounts:
         """Return how many requests failed, and how."""
         codes = self.error_code[self.failed]
         too_many = int((codes == TOO_MANY_REQUESTS).sum())
         server = int((codes >= 500).sum())
-        return Failures(too_many, server, len(codes) - too_many - server)
+        return FailureCounts(too_many, server, len(codes) - too_many - server)
 
 
 def _failed(codes: Array) -> NDArray[np.bool_]:

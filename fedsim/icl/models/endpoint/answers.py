@@ -1,4 +1,4 @@
-"""What a prompt is asked for: the scores of label words by one of the rules, or a text."""
+"""What is asked of the model after a prompt: the scores of label words by one of the rules, or a text."""
 
 from __future__ import annotations
 

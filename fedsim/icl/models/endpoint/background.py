@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: answers can be waited for anywhere, also inside another loop.
+"""An event loop in its own thread, so that code in any thread or event loop can wait for answers.
 
 A notebook has a loop running in its main thread, where a second one cannot be run.
 """
@@ -19,7 +19,7 @@ THREAD = "fedsim endpoint"
 """The name of the thread."""
 
 
-class Background:
+class BackgroundLoop:
     """Runs coroutines; holds a resource open for them, and closes it in their loop."""
 
     def __init__(self, resource: AbstractAsyncContextManager[Any]) -> None:

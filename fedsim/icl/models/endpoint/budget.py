@@ -31,7 +31,7 @@ def most(prompt: str, calls: int, tokens_out: int, added: int = 0) -> Use:
     return Use(calls, calls * (len(prompt.encode()) + added + TEMPLATE_TOKENS), calls * tokens_out)
 
 
-class Budget:
+class UsageBudget:
     """Counts what a session uses. What is on its way counts as the most that it can use."""
 
     def __init__(self, settings: Endpoint) -> None:

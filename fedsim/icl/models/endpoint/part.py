@@ -82,7 +82,7 @@ class Endpoint(LanguageModel):
     """Calls that may be made; tries of one call that failed are not counted."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens that may be used, of prompts and of answers. A prompt is asked only when the most that it can
-    need still fits: a token a byte, so that the budget is never passed and a little of it is left."""
+    need still fits: a token per byte, so that the budget is never passed and a little of it is left."""
     max_cost: float | None = Field(default=None, gt=0)
     """Cost that may be caused, in the currency of the prices; bounded like `max_tokens`."""
     price_per_million_tokens_in: float | None = Field(default=None, ge=0)

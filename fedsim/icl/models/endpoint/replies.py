@@ -36,7 +36,7 @@ class Logprobs(BaseModel):
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
-class Message(BaseModel):
+class ChatMessage(BaseModel):
     """The message of a chat."""
 
     content: str | None = None
@@ -46,7 +46,7 @@ class Choice(BaseModel):
     """One answer."""
 
     text: str | None = None
-    message: Message | None = None
+    message: ChatMessage | None = None
     logprobs: Logprobs | None = None
 
 

@@ -11,11 +11,11 @@ from openai import AsyncOpenAI
 
 from fedsim.errors import InputError, ModelError
 from fedsim.icl.models.endpoint.answers import answer, most_for_labels, write
-from fedsim.icl.models.endpoint.background import Background
-from fedsim.icl.models.endpoint.budget import Budget, most
+from fedsim.icl.models.endpoint.background import BackgroundLoop
+from fedsim.icl.models.endpoint.budget import UsageBudget, most
 from fedsim.icl.models.endpoint.calls import Caller
 from fedsim.icl.models.endpoint.errors import CallError
-from fedsim.icl.models.endpoint.window import Ask, Job, Window
+from fedsim.icl.models.endpoint.window import Ask, PendingPrompt, Window
 
 if TYPE_CHECKING:
     from fedsim.icl.models.endpoint.part import Endpoint
@@ -40,8 +40,8 @@ class EndpointSession:
         )
         self._settings = settings
         self._call = Caller(settings, client)
-        self._budget = Budget(settings)
-        self._background = Background(client)
+        self._budget = UsageBudget(settings)
+        self._background = BackgroundLoop(client)
 
     def ask(
         self, prompts: Sequence[str], labels: tuple[str, ...], done: Callable[[int, Answer], None]
@@ -54,21 +54,23 @@ class EndpointSession:
         """
         _check(self._settings, labels)
         jobs = [
-            Job(place, prompt, most_for_labels(prompt, labels, self._settings))
+            PendingPrompt(place, prompt, most_for_labels(prompt, labels, self._settings))
             for place, prompt in enumerate(prompts)
         ]
         self._run(jobs, partial(answer, self._call, labels=labels), done)
 
     def write(self, prompts: Sequence[str], max_tokens: int, done: Callable[[int, Writing], None]) -> None:
         """Continue each prompt greedily for at most `max_tokens`; errors as for `ask`."""
-        jobs = [Job(place, prompt, most(prompt, 1, max_tokens)) for place, prompt in enumerate(prompts)]
+        jobs = [
+            PendingPrompt(place, prompt, most(prompt, 1, max_tokens)) for place, prompt in enumerate(prompts)
+        ]
         self._run(jobs, partial(write, self._call, max_tokens=max_tokens), done)
 
     def close(self) -> None:
         """Close the connections; more than once does no harm."""
         self._background.close()
 
-    def _run(self, jobs: list[Job], ask: Ask[Result], done: Callable[[int, Result], None]) -> None:
+    def _run(self, jobs: list[PendingPrompt], ask: Ask[Result], done: Callable[[int, Result], None]) -> None:
         window = Window(self._background, self._budget, self._settings.concurrency, done)
         failure: CallError | None = None
         try:

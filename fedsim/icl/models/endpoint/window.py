@@ -1,4 +1,4 @@
-"""Many prompts, a few of them on their way at a time."""
+"""Many prompts, of which only a few are asked at a time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from fedsim.icl.models.endpoint.background import Background
-from fedsim.icl.models.endpoint.budget import Budget, Use
+from fedsim.icl.models.endpoint.background import BackgroundLoop
+from fedsim.icl.models.endpoint.budget import UsageBudget, Use
 from fedsim.icl.models.endpoint.errors import CallError
 
 Result = TypeVar("Result")
@@ -17,7 +17,7 @@ Ask = Callable[[str], Coroutine[Any, Any, tuple[Result, Use]]]
 """Asks one prompt: what was answered, and what it used."""
 
 
-class Job(NamedTuple):
+class PendingPrompt(NamedTuple):
     """A prompt to be asked."""
 
     place: int
@@ -30,16 +30,16 @@ class Window(Generic[Result]):
     """Asks prompts in another thread and hands each answer over in this one, as it arrives."""
 
     def __init__(
-        self, background: Background, budget: Budget, size: int, done: Callable[[int, Result], None]
+        self, background: BackgroundLoop, budget: UsageBudget, size: int, done: Callable[[int, Result], None]
     ) -> None:
         self._background = background
         self._budget = budget
         self._size = size
         self._done = done
-        self._open: dict[Future[tuple[Result, Use]], Job] = {}
+        self._open: dict[Future[tuple[Result, Use]], PendingPrompt] = {}
         self.handed_over = 0
 
-    def run(self, jobs: Iterable[Job], ask: Ask[Result]) -> None:
+    def run(self, jobs: Iterable[PendingPrompt], ask: Ask[Result]) -> None:
         """Ask all prompts, in order, at most `size` at a time.
 
         Raises:

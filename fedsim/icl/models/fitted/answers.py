@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """P prompts, one a job, and a model's answers to them."""
+    """P prompts, one per job, and a model's answers to them."""
 
     prompts: Prompts
     answers: Tensor

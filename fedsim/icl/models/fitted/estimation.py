@@ -38,7 +38,7 @@ class Ridges(NamedTuple):
     prompts: float = 1.0
 
 
-class Estimate(NamedTuple):
+class FittedEffects(NamedTuple):
     """The numbers that are fitted; the n texts and N words by their numbers."""
 
     base: Tensor
@@ -140,7 +140,7 @@ def cross_validated(answers: Answers, points: Tensor, n_words: int) -> Ridges:
     return min((best._replace(queries=ridge) for ridge in RIDGES_OF_QUERIES), key=loss)
 
 
-def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> Estimate:
+def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> FittedEffects:
     """Return the numbers that minimise cross entropy plus ridge; all start at zero.
 
     Source: Liu, Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
@@ -148,7 +148,7 @@ def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> 
     """
     n_classes, n_texts = answers.targets.shape[-1], len(points)
     sizes = [(n_classes, points.shape[1]), (), *((n, n_classes) for n in (n_texts, n_texts, n_words))]
-    found = Estimate(*(torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes))
+    found = FittedEffects(*(torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes))
     n_positions = 1 if answers.words is None else answers.words.shape[1]
     optimiser = torch.optim.LBFGS(
         list(found), max_iter=MAX_ITERATIONS, tolerance_change=TOLERANCE, line_search_fn="strong_wolfe"
@@ -166,10 +166,10 @@ def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> 
         return loss
 
     optimiser.step(objective)  # type: ignore[no-untyped-call]  # torch ships no type for it
-    return Estimate(*(table.detach() for table in found))
+    return FittedEffects(*(table.detach() for table in found))
 
 
-def cross_entropy(found: Estimate, answers: Answers, points: Tensor) -> Tensor:
+def cross_entropy(found: FittedEffects, answers: Answers, points: Tensor) -> Tensor:
     """Return the cross entropy of the closed form against the model's probabilities, summed, ()."""
     shift = found.base.new_zeros(1, len(found.base))
     shown = errors = None

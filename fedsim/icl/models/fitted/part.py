@@ -42,7 +42,7 @@ class Fitted(BlackBox):
     file: str
     """The parameters, as `fedsim.icl.models.fitted.parameters` writes them."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Of the file; filled in when the scenario is loaded."""
+    """The hash of the file; filled in when the scenario is loaded."""
 
     @model_validator(mode="before")
     @classmethod

@@ -4,16 +4,16 @@ Formats of four bits are small, but their numbers must be unpacked in each multi
 a wider format can be faster to compute with. Nothing is gained in accuracy.
 
 Measured for SmolLM2-135M-Instruct with xllamacpp 2026.10 on one thread of an AMD EPYC with AVX-512, in
-processor time a prompt token, and on the first 200 test sentences of SST-2 after the same two demonstrations
-in the form "Review: ... Sentiment: negative or positive":
+processor time per prompt token, and on the first 200 test sentences of SST-2 after the same two
+demonstrations in the form "Review: ... Sentiment: negative or positive":
 
-======  ====  ==========  ========  =========
-format    MB  ms a token  accuracy  mean loss
-======  ====  ==========  ========  =========
-Q4_1      98         6.3     0.710      0.539
-Q8_0     145         4.2     0.730      0.523
-F16      271         6.1     0.725      0.520
-======  ====  ==========  ========  =========
+======  ====  ============  ========  =========
+format    MB  ms per token  accuracy  mean loss
+======  ====  ============  ========  =========
+Q4_1      98           6.3     0.710      0.539
+Q8_0     145           4.2     0.730      0.523
+F16      271           6.1     0.725      0.520
+======  ====  ============  ========  =========
 
 A standard error of the accuracy is 0.03: the three agree.
 """

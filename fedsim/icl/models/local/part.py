@@ -26,7 +26,7 @@ class Local(LanguageModel):
 
     Nothing is downloaded and nothing leaves the machine. The log-probabilities of the label words are exact,
     and the same bit for bit whatever was asked before. A label counts by its first token where these differ
-    between the labels, and whole where they do not. One thread a process: run several processes instead.
+    between the labels, and whole where they do not. One thread per process: run several processes instead.
 
     Source: the default weights are SmolLM2-135M-Instruct of Ben Allal et al., "SmolLM2: When Smol Goes Big",
     arXiv:2502.02737 (2025); the prompt and its scores are Ma et al., "AsynDBT", Scientific Reports 16:9381

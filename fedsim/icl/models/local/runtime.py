@@ -20,7 +20,7 @@ PLACE = "@PROMPT@"
 Tokens = tuple[int, ...]
 
 
-class Reply(NamedTuple):
+class ModelOutput(NamedTuple):
     """What the model said to one call."""
 
     text: str
@@ -42,7 +42,7 @@ class Runtime:
     def __init__(self, weights: Path, context_tokens: int) -> None:
         self._server = start_server(weights, context_tokens)
 
-    def complete(self, prompt: str | list[str | int], max_tokens: int, n_listed: int = 0) -> Reply:
+    def complete(self, prompt: str | list[str | int], max_tokens: int, n_listed: int = 0) -> ModelOutput:
         """Continue a prompt greedily: a text, or a text and the tokens after it.
 
         Args:
@@ -61,7 +61,7 @@ class Runtime:
             raise _error(reply["error"])
         choice, usage = reply["choices"][0], reply["usage"]
         listed = choice["logprobs"]["content"][0]["top_logprobs"] if choice["logprobs"] else []
-        return Reply(
+        return ModelOutput(
             text=choice["text"],
             logprobs={each["id"]: _logarithm(each["logprob"]) for each in listed},
             tokens_in=usage["prompt_tokens"],

@@ -8,7 +8,7 @@ from typing import Literal
 
 from fedsim.errors import ModelError
 from fedsim.icl.models.language import Answer, Writing
-from fedsim.icl.models.local.runtime import Reply, Runtime, Tokens
+from fedsim.icl.models.local.runtime import ModelOutput, Runtime, Tokens
 
 LIST_LENGTHS = (20, 1_000, 10**9)
 """How many of the likeliest tokens are asked for, until all label words are there. 20 cost nothing to speak
@@ -74,7 +74,7 @@ class LocalSession:
             rule="whole_label" if whole else "longer_list" if longer else "listed",
         )
 
-    def _scored(self, prompt: str | list[str | int], wanted: set[int]) -> Reply:
+    def _scored(self, prompt: str | list[str | int], wanted: set[int]) -> ModelOutput:
         """Return the likeliest next tokens, listed far enough to hold all that are wanted.
 
         A longer list is the same question: its time counts, its tokens do not.

@@ -1,6 +1,6 @@
 """Fit the six calibrated tasks: ``python -m fedsim.icl.tasks.calibrated.fit``.
 
-Four parameters a task are fitted to four published accuracies:
+Four parameters per task are fitted to four published accuracies:
 
 - ``base_alignment`` to the plain accuracy (Table 4), in closed form;
 - ``demo_step`` and ``label_bias`` together to Random ICL (Table 3) and demonstrations only (Table 4);
@@ -34,7 +34,7 @@ from scipy.optimize import brentq, least_squares
 from fedsim.icl.tasks.calibrated import targets
 from fedsim.icl.tasks.calibrated.part import FOLDER, NAMES, Calibrated, parameters, published
 from fedsim.icl.tasks.calibrated.recipe import train
-from fedsim.icl.tasks.calibrated.targets import Estimate
+from fedsim.icl.tasks.calibrated.targets import MeanOfDraws
 from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.problems.icl.problem import IclProblem
@@ -100,15 +100,15 @@ def digest(settings: SurrogateParameters) -> str:
     return hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def expected(name: str, settings: SurrogateParameters) -> dict[str, Estimate]:
+def expected(name: str, settings: SurrogateParameters) -> dict[str, MeanOfDraws]:
     """Return the expected accuracy of each target on training data that the fit has not seen."""
     task = as_task(name, settings)
     random, best = targets.in_context(task, IN_CONTEXT_DRAWS, CHECK_SEED)
     fragment = targets.fragment_only(task, FRAGMENT_DRAWS, CHECK_SEED)
-    return dict(zip(TARGETS, (Estimate(targets.plain(settings), 0), random, best, fragment), strict=True))
+    return dict(zip(TARGETS, (MeanOfDraws(targets.plain(settings), 0), random, best, fragment), strict=True))
 
 
-def simulated(name: str, target: str, n_runs: int = RUNS) -> Estimate:
+def simulated(name: str, target: str, n_runs: int = RUNS) -> MeanOfDraws:
     """Return the accuracy of a target on the 200 test queries, as runs of the committed task measure it."""
     problem = IclProblem(
         task=Calibrated.model_validate({"kind": "calibrated", "name": name}),
@@ -124,7 +124,7 @@ def simulated(name: str, target: str, n_runs: int = RUNS) -> Estimate:
         oracle = problem.prepare(Streams(RUN_SEED + run), WORKERS)
         P, Q = train(oracle, workers, updates=updates)
         accuracies.append(100 * oracle.evaluate(workers, P, Q, oracle.start_p)["accuracy"])
-    return Estimate(float(np.mean(accuracies)), float(np.std(accuracies, ddof=1) / n_runs**0.5))
+    return MeanOfDraws(float(np.mean(accuracies)), float(np.std(accuracies, ddof=1) / n_runs**0.5))
 
 
 def residuals() -> Iterator[dict[str, object]]:

@@ -23,7 +23,7 @@ from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 
 
-class Estimate(NamedTuple):
+class MeanOfDraws(NamedTuple):
     """A mean over draws and its standard error."""
 
     mean: float
@@ -54,7 +54,7 @@ def base_alignment(accuracy: float, separation: float) -> float:
     return float(2 * norm.ppf(accuracy / 100) / separation)
 
 
-def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[Estimate, Estimate]:
+def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[MeanOfDraws, MeanOfDraws]:
     """Return the accuracy of a random pair of demonstrations, and of the best pair of each draw's pool.
 
     The best of the V * V pairs has the smallest cross entropy on the draw's training queries: what the tuning
@@ -78,8 +78,8 @@ def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[Estimate, Esti
     return _estimate(random), _estimate(best)
 
 
-def fragment_only(task: Synthetic, n_draws: int, seed: int) -> Estimate:
-    """Return the accuracy of the likeliest words after training p alone by the recipe, a draw a worker."""
+def fragment_only(task: Synthetic, n_draws: int, seed: int) -> MeanOfDraws:
+    """Return the accuracy of the likeliest words after training p alone by the recipe, a draw per worker."""
     problem = IclProblem(task=task, use_demonstrations=False)
     oracle = IclOracle(problem, Streams(seed), n_draws, 1)
     workers = list(range(n_draws))
@@ -91,5 +91,5 @@ def fragment_only(task: Synthetic, n_draws: int, seed: int) -> Estimate:
     return _estimate(expected_accuracy(classifiers, task.parameters, task.class_counts))
 
 
-def _estimate(values: Floats) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))
+def _estimate(values: Floats) -> MeanOfDraws:
+    return MeanOfDraws(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))

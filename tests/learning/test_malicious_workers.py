@@ -1,4 +1,4 @@
-"""What liars can do: P13, messages turned away, huge ones through the cuts, and what liars do in private."""
+"""What malicious workers can do: P13, refused messages, huge ones through the cuts, private inner loops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fedsim.learning.attacks.honest import Honest
 from fedsim.learning.door import LARGEST
 from fedsim.messages import Ticket
 
-R, LIAR = 4, 3
+R, MALICIOUS = 4, 3
 PSI, RATE = 0.25, 0.5
 
 
@@ -59,7 +59,7 @@ class Timed(Drive):
         return [ticket._replace(start_s=float(self.version)) for ticket in super()._finished(workers)]
 
 
-def lying(payload: Any, how: dict[str, Any] | None = None, **changes: Any) -> tuple[Tuner, Payload]:
+def attacked(payload: Any, how: dict[str, Any] | None = None, **changes: Any) -> tuple[Tuner, Payload]:
     """Return a tuner of four workers, the last of which sends this."""
     attack = Payload(workers=(LIAR,), payload=payload, **(how or {}))
     attacks = [Assigned(attack, frozenset({LIAR}))]
@@ -106,17 +106,17 @@ class Watched:
 
 
 def placed(payload: Any, changes: dict[str, Any]) -> tuple[Tuner, Watched]:
-    tuner, _ = lying(payload, **changes)
+    tuner, _ = attacked(payload, **changes)
     z = torch.tensor(NEUTRAL, dtype=torch.float64).view(2, 3)
     tuner.state = tuner.state._replace(z=z)
-    for v in range(LIAR):
+    for v in range(MALICIOUS):
         tuner.tables.P[v] = tuner.received[v] = distributions(2, 3, seed=v)
-    tuner.tables.P[LIAR] = tuner.received[LIAR] = z
+    tuner.tables.P[MALICIOUS] = tuner.received[MALICIOUS] = z
     return tuner, Watched(tuner)
 
 
 def outer_z(payload: Any, changes: dict[str, Any]) -> tuple[Tensor, Tuner]:
-    """Return z before its projection in a step in which the liar sends this."""
+    """Return z before its projection in a step in which the malicious worker sends this."""
     tuner, watched = placed(payload, changes)
     Drive(tuner, R).step(list(range(R)))
     return watched.given, tuner
@@ -149,15 +149,15 @@ PLACES = pytest.mark.parametrize(
 @PLACES
 @pytest.mark.parametrize("project", [True, False])
 @pytest.mark.parametrize("payload", FINITE)
-def test_p13_one_lie_moves_z_by_rate_times_psi_at_most(
+def test_p13_one_forged_message_moves_z_by_rate_times_psi_at_most(
     place: Any, option: str, norm: str, project: bool, payload: str
 ) -> None:
     changes = robust(norm, option, project)
-    lied, tuner = place(FINITE[payload], changes)
+    moved_to, tuner = place(FINITE[payload], changes)
     neutral, _ = place(NEUTRAL, changes)
     # Signs times halves are exact; other sums of four numbers are rounded, relative to their own size.
     exact = norm == "l1" and place is outer_z
-    assert 0 < size(lied - neutral, norm) <= RATE * PSI * (1 if exact else 1 + 1e-14)
+    assert 0 < size(moved_to - neutral, norm) <= RATE * PSI * (1 if exact else 1 + 1e-14)
     assert tuner.counts()["rejected"] == 0
 
 
@@ -174,21 +174,21 @@ def test_p13_a_senseless_message_is_turned_away_and_the_last_one_counts(
     place: Any, option: str, norm: str, project: bool, payload: str
 ) -> None:
     changes = robust(norm, option, project)
-    lied, tuner = place(SENSELESS[payload], changes)
-    neutral, _ = place(NEUTRAL, changes)  # what the server held of the liar
-    assert torch.equal(lied, neutral)
+    moved_to, tuner = place(SENSELESS[payload], changes)
+    neutral, _ = place(NEUTRAL, changes)  # what the server held of that worker
+    assert torch.equal(moved_to, neutral)
     assert tuner.counts()["rejected"] == 1
-    assert torch.equal(tuner.received[LIAR].flatten(), torch.tensor(NEUTRAL, dtype=torch.float64))
+    assert torch.equal(tuner.received[MALICIOUS].flatten(), torch.tensor(NEUTRAL, dtype=torch.float64))
 
 
 def test_every_refusal_is_counted_and_the_run_goes_on() -> None:
-    tuner, _ = lying([math.nan] * 6, robust={"psi": 0.1})
+    tuner, _ = attacked([math.nan] * 6, robust={"psi": 0.1})
     drive = Drive(tuner, R)
     for t in range(12):
-        drive.step([0, LIAR] if t % 2 else [1, 2, LIAR], 3 if t % 4 == 0 else 0)
-    # 12 steps, no message drained of the liar, 3 updates of 3 rounds each
+        drive.step([0, MALICIOUS] if t % 2 else [1, 2, MALICIOUS], 3 if t % 4 == 0 else 0)
+    # 12 steps, no message drained of the malicious worker, 3 updates of 3 rounds each
     assert tuner.counts()["rejected"] == 12 + 9
-    assert torch.equal(tuner.received[LIAR], tuner._oracle.start_p)
+    assert torch.equal(tuner.received[MALICIOUS], tuner._oracle.start_p)
     assert bool(tuner.state.z.isfinite().all())
 
 
@@ -199,8 +199,8 @@ def test_every_refusal_is_counted_and_the_run_goes_on() -> None:
 def test_huge_messages_go_through_the_cuts_without_a_nan(
     payload: str, optimizer: str, norm: str, robust: Any
 ) -> None:
-    # The other sign each time: a lie that stays the same is no distance from itself.
-    tuner, _ = lying(
+    # The other sign each time: a message that stays the same is no distance from itself.
+    tuner, _ = attacked(
         FINITE[payload],
         {"alternates": True},
         robust=robust,
@@ -210,7 +210,7 @@ def test_huge_messages_go_through_the_cuts_without_a_nan(
     )
     drive = Drive(tuner, R)
     for t in range(30):
-        drive.step([t % R, LIAR] if t % R != LIAR else [LIAR], 3 if t % 5 == 0 else 0)
+        drive.step([t % R, MALICIOUS] if t % R != MALICIOUS else [MALICIOUS], 3 if t % 5 == 0 else 0)
     z, multipliers, polyhedron = tuner.state
     assert polyhedron.count() > 0
     assert multipliers.now.max() > 1e20  # so large were the messages
@@ -222,20 +222,20 @@ def test_huge_messages_go_through_the_cuts_without_a_nan(
     assert tuner.counts()["rejected"] == 0
 
 
-def test_a_projected_lie_enters_the_cuts_bounded() -> None:
+def test_a_projected_forged_message_enters_the_cuts_bounded() -> None:
     """h of each word is at most 2 for each worker and for z, and each number in c is of that size."""
-    tuner, _ = lying(FINITE["huge both ways"], {"alternates": True}, robust={"psi": 0.1})
+    tuner, _ = attacked(FINITE["huge both ways"], {"alternates": True}, robust={"psi": 0.1})
     drive = Drive(tuner, R)
     for _ in range(20):
         drive.step(list(range(R)), 3)
     assert tuner.state.polyhedron.count() > 0
     assert tuner.state.polyhedron.c.abs().max() <= 4 * (R + 1)
-    assert tuner.received[LIAR].amax(1).tolist() == [1.0, 1.0]  # the simplex's nearest points: vertices
+    assert tuner.received[MALICIOUS].amax(1).tolist() == [1.0, 1.0]  # the simplex's nearest points: vertices
 
 
 def test_what_the_cuts_weigh_recovers_when_huge_messages_stop() -> None:
     """A running sum that had once held 1e30 would be wrong by 1e14 for ever."""
-    tuner, _ = lying(FINITE["huge"], {"alternates": True, "stop_s": 6.0}, polyhedron={"drop": "never"})
+    tuner, _ = attacked(FINITE["huge"], {"alternates": True, "stop_s": 6.0}, polyhedron={"drop": "never"})
     drive = Timed(tuner, R)
     for t in range(10):
         drive.step(list(range(R)), 3 if t == 2 else 0)
@@ -246,10 +246,10 @@ def test_what_the_cuts_weigh_recovers_when_huge_messages_stop() -> None:
     torch.testing.assert_close(tuner.state.multipliers.weighed, full, rtol=0, atol=1e-9)
 
 
-def test_a_liar_follows_the_inner_loop_in_private() -> None:
-    """What it would honestly have sent goes on from its own p and rho, not from its lies."""
+def test_a_malicious_worker_follows_the_inner_loop_in_private() -> None:
+    """What it would honestly have sent goes on from its own p and rho, not from what it forges."""
     changes: dict[str, Any] = {"robust": {"psi": 0.1}, "inner": {"mu": 0.5}}
-    tuner, attack = lying(FINITE["a vertex"], **changes)
+    tuner, attack = attacked(FINITE["a vertex"], **changes)
     drive = Drive(tuner, R)
     drive.step(list(range(R)))
     p, rho = tuner.tables.P[LIAR].clone(), torch.zeros(2, 3, dtype=torch.float64)
@@ -268,8 +268,8 @@ def test_a_liar_follows_the_inner_loop_in_private() -> None:
         assert loop.p[LIAR].flatten().tolist() == FINITE["a vertex"]
 
 
-def test_eviction_between_inner_rounds_of_a_liar() -> None:
-    tuner, attack = lying(FINITE["a vertex"])
+def test_eviction_between_inner_rounds_of_a_malicious_worker() -> None:
+    tuner, attack = attacked(FINITE["a vertex"])
     drive = Drive(tuner, R)
     drive.step(list(range(R)))
     inside = tuner.interlude([], list(range(R)))  # of K = 5 rounds
