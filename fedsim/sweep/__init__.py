@@ -51,8 +51,8 @@ def run_one(
     folder = folder_of(scenario, out, timing_only)
     if found := ledger.found(scenario, folder):
         return found
-    task = desk.task(scenario, folder)
-    return desk.taken(task, done(scenario, timing_only, command, packed(loggers or {}), progress), command)
+    task = ledger.task(scenario, folder)
+    return ledger.taken(task, done(scenario, timing_only, command, packed(loggers or {}), progress), command)
 
 
 def run_all(
@@ -88,18 +88,18 @@ def run_all(
         InputError: results cannot be written.
         RunError: a process died again and again, and `keep_going` is false.
     """
-    desk, command = Desk(out, timing_only, again, keep_going, retry_failed), results.command_line()
+    ledger, command = RunLedger(out, timing_only, again, keep_going, retry_failed), results.command_line()
     loggers = {} if loggers is None else loggers
     if executor is None and jobs == 1:
-        for task in desk.sorted(scenarios):
-            yield task if isinstance(task, Outcome) else _run_here(task, desk, command, loggers)
+        for task in ledger.sorted(scenarios):
+            yield task if isinstance(task, Outcome) else _run_here(task, ledger, command, loggers)
         return
     engine = LocalPool(jobs) if executor is None else Engine(executor, workers_of(executor))
     crew = Crew(
         engine,
-        desk.sorted(scenarios),
+        ledger.sorted(scenarios),
         lambda task: order_of(task.scenario, timing_only, command, packed(loggers)),
-        lambda task, answer: desk.taken(task, answer, command),
+        lambda task, result: ledger.taken(task, result, command),
     )
     try:
         yield from crew.outcomes()
@@ -109,10 +109,10 @@ def run_all(
             engine.stop()
 
 
-def _run_here(task: Task, desk: Desk, command: str, loggers: Mapping[str, Logger]) -> Outcome:
+def _run_here(task: RunTask, ledger: RunLedger, command: str, loggers: Mapping[str, Logger]) -> Outcome:
     """Run a task in this process."""
     try:
-        return run_one(task.scenario, desk.out, desk.timing_only, desk.again, loggers=loggers)
+        return run_one(task.scenario, ledger.out, ledger.timing_only, ledger.again, loggers=loggers)
     except results.UnwritableError:
         raise
     except Exception as error:

@@ -111,17 +111,17 @@ class RunLedger:
         if isinstance(result, Done):
             results.write_files(folder, result.files, replace=self.again or bool(task.redone))
             results.forget_failure(folder)
-            failed = failure(answer.summary)
+            failed = failure(result.summary)
             return Outcome(
-                scenario, folder, answer.summary, failed, redone=task.redone, complaints=answer.complaints
+                scenario, folder, result.summary, failed, redone=task.redone, complaints=result.complaints
             )
         if not self.keep_going:
-            error = answer.error or RunError(_labelled(scenario, answer.reason))
-            if answer.trace:  # an exception leaves its stack behind on its way from another process
-                error.add_note(answer.trace)
+            error = result.error or RunError(_labelled(scenario, result.reason))
+            if result.trace:  # an exception leaves its stack behind on its way from another process
+                error.add_note(result.trace)
             raise error
-        results.write_failure(folder, scenario, answer.reason, answer.trace, command)
-        return Outcome(scenario, folder, {}, _labelled(scenario, answer.reason), redone=task.redone)
+        results.write_failure(folder, scenario, result.reason, result.trace, command)
+        return Outcome(scenario, folder, {}, _labelled(scenario, result.reason), redone=task.redone)
 
 
 def folder_of(scenario: Scenario, out: Path, timing_only: bool = False) -> Path:

@@ -64,9 +64,9 @@ def fedsim_version() -> str:
 
 
 @names_parts
-def order_of(scenario: Scenario, timing_only: bool, command: str, loggers: Packed) -> Order:
+def order_of(scenario: Scenario, timing_only: bool, command: str, loggers: Packed) -> WorkOrder:
     """Return the order for a run."""
-    return Order(pickle.dumps(scenario), timing_only, command, fedsim_version(), loggers)
+    return WorkOrder(pickle.dumps(scenario), timing_only, command, fedsim_version(), loggers)
 
 
 def work(order: WorkOrder) -> Done | Broken:

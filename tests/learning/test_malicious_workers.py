@@ -61,8 +61,8 @@ class Timed(Drive):
 
 def attacked(payload: Any, how: dict[str, Any] | None = None, **changes: Any) -> tuple[Tuner, Payload]:
     """Return a tuner of four workers, the last of which sends this."""
-    attack = Payload(workers=(LIAR,), payload=payload, **(how or {}))
-    attacks = [Assigned(attack, frozenset({LIAR}))]
+    attack = Payload(workers=(MALICIOUS,), payload=payload, **(how or {}))
+    attacks = [Assigned(attack, frozenset({MALICIOUS}))]
     return Tuner(GivenBench(ToyOracle(R), R, attacks), toy_settings(**changes)), attack
 
 
@@ -252,20 +252,20 @@ def test_a_malicious_worker_follows_the_inner_loop_in_private() -> None:
     tuner, attack = attacked(FINITE["a vertex"], **changes)
     drive = Drive(tuner, R)
     drive.step(list(range(R)))
-    p, rho = tuner.tables.P[LIAR].clone(), torch.zeros(2, 3, dtype=torch.float64)
-    assert not torch.equal(p, tuner.received[LIAR])
-    realised = tuner.tables.Q[LIAR:].argmax(-1)
+    p, rho = tuner.tables.P[MALICIOUS].clone(), torch.zeros(2, 3, dtype=torch.float64)
+    assert not torch.equal(p, tuner.received[MALICIOUS])
+    realised = tuner.tables.Q[MALICIOUS:].argmax(-1)
     inside = tuner.interlude([], list(range(R)))
     loop = next(inside)
     attack._own.clear()
     for _ in range(4):
-        gradient = tuner._oracle.lower([LIAR], [0], p[None], realised)[0]
+        gradient = tuner._oracle.lower([MALICIOUS], [0], p[None], realised)[0]
         slope = gradient + rho + 0.5 * (p - loop.z) + 0.1 * torch.sign(p - loop.z)
         p = tuner._project(p - 0.05 * slope)
         loop = inside.send(drive.round(list(range(R)), loop))
         rho = (rho + 0.05 * (p - loop.z)).clamp(-0.1, 0.1)
         torch.testing.assert_close(attack._own.pop().view(2, 3), p, rtol=0, atol=1e-12)
-        assert loop.p[LIAR].flatten().tolist() == FINITE["a vertex"]
+        assert loop.p[MALICIOUS].flatten().tolist() == FINITE["a vertex"]
 
 
 def test_eviction_between_inner_rounds_of_a_malicious_worker() -> None:
@@ -275,16 +275,16 @@ def test_eviction_between_inner_rounds_of_a_malicious_worker() -> None:
     inside = tuner.interlude([], list(range(R)))  # of K = 5 rounds
     loop = inside.send(drive.round(list(range(R)), next(inside)))
     tuner.evict(1)
-    loop = inside.send(drive.round([0, 2, LIAR], loop))
+    loop = inside.send(drive.round([0, 2, MALICIOUS], loop))
     honest = attack._own[-1]
-    tuner.evict(LIAR)
+    tuner.evict(MALICIOUS)
     for _ in range(2):
         loop = inside.send(drive.round([0, 2], loop))
         assert loop.workers == (0, 2)
     assert honest.shape == (1, 6)
     with pytest.raises(StopIteration):
         inside.send(drive.round([0, 2], loop))
-    assert not tuner.state.polyhedron.a[[1, LIAR]].any()
+    assert not tuner.state.polyhedron.a[[1, MALICIOUS]].any()
 
 
 @pytest.mark.parametrize("attack", [Honest(workers=(1,)), Payload(workers=(1,), payload=9.0, start_s=1e9)])

@@ -39,8 +39,8 @@ AT_LEAST, AT_MOST, CLEAN_AT_MOST = 0.5, 0.2, 0.1
 which knows nothing, costs 0.8 to 1.3 here."""
 
 
-def rule(name: str, liars: int) -> Rules:
-    """Return the settings of a column; the trimmed mean is told the number of liars."""
+def rule(name: str, malicious: int) -> Rules:
+    """Return the settings of a column; the trimmed mean is told the number of malicious."""
     table: dict[str, Any] = {"inner": INNER}
     if name in ("R2", "R3", "R4"):
         table["robust"] = {"psi": 0.2, "inner": name, "project_messages": False}

@@ -169,7 +169,7 @@ def _with_messages(
     overrides = [f"problem.task.name={task}", _attacks(attack, fraction, task), *more]
     most, malicious = DEFENCES[defence], round(fraction * N_WORKERS)
     if most is not None:
-        overrides += [f"algorithm.aggregation.{at}.f={min(liars, most)}" for at in ("outer", "inner")]
+        overrides += [f"algorithm.aggregation.{at}.f={min(malicious, most)}" for at in ("outer", "inner")]
     (scenario,) = load_variants(folder / "messages.toml", overrides, [defence])
     labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < malicious}
     return RobustnessPlace(labels, scenario)

@@ -85,7 +85,7 @@ def _checked(cells: Cells, trace: type[AnyTrace]) -> AnyTrace:
     return trace(**table)
 
 
-def _names(trace: type[Trace]) -> str:
+def _names(trace: type[MeasuredTrace]) -> str:
     return ", ".join(
         f"{column.name} (optional)" if column.optional else column.name for column in trace.columns
     )
