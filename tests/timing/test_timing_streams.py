@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from fedsim.learning.settings import RobustSettings
 from timing_cases import simulate, workers
 
 from fedsim.algorithms.dbt.asyndbt import Asyndbt
