@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
@@ -17,6 +18,9 @@ Location = tuple[int | str, ...]
 
 MOVED = {"learning": "algorithm", "cuts": "algorithm.cuts"}
 """Tables of earlier scenario files, and where their settings live now."""
+
+WORD = re.compile(r"literal\[.*\]")
+"""Pydantic's name of a type that is one of some words."""
 
 LIMITS = {"greater_than_equal": "at least", "greater_than": "more than", "less_than_equal": "at most"}
 LIMITS |= {"less_than": "less than", "too_short": "at least"}
@@ -47,7 +51,7 @@ def explain(
         table: what was read from it.
         model: what the table should have been.
     """
-    lines = error.errors()
+    lines = _without_tags(error.errors(), table)
     unknown = {line["loc"]: known_keys(line["loc"][:-1], table, model) for line in lines if _is_unknown(line)}
     # A misspelt key is one mistake: that the key it was meant to be is missing need not be said as well.
     meant = {(*location[:-1], *close(str(location[-1]), known)) for location, known in unknown.items()}
@@ -65,7 +69,8 @@ def _reason(location: Location, table: dict[str, Any], root: type[BaseModel]) ->
     key = str(location[-1])
     if root is Scenario and location[0] in MOVED:
         value = _inside(table, key)
-        keys = ", ".join(f"{MOVED[key]}.{name}" for name in value) if isinstance(value, dict) else MOVED[key]
+        keys = ", ".join(f"{MOVED[key]}.{name}" for name in value) if isinstance(value, dict) else ""
+        keys = keys or MOVED[key]
         return f"unknown key: an algorithm's settings are its own now; write {keys}"
     family = _place(location[:-1], table, root)[1]
     owners = [kind for kind, part in family or () if key in part.model_fields]
@@ -76,10 +81,51 @@ def _reason(location: Location, table: dict[str, Any], root: type[BaseModel]) ->
 
 def _kind(location: Location, table: dict[str, Any]) -> str:
     """Return the kind that a table at some place names."""
+    return str(_inside(_at(location, table), "kind"))
+
+
+def _without_tags(lines: list[ErrorDetails], table: dict[str, Any]) -> list[ErrorDetails]:
+    """Return errors as if no setting took either a table or a word.
+
+    Of such a setting pydantic reports what is wrong with it as the one and as the other, each under a step of
+    its own in the place: ``algorithm.cuts.Cuts.every``, ``algorithm.cuts.literal[False]``.
+    """
+    found: dict[Location, ErrorDetails] = {}
+    for line in lines:
+        place = line["loc"]
+        tag = next((n for n in range(len(place)) if _is_tag(place[n], _at(place[:n], table))), None)
+        if tag is None:
+            found[place] = line
+            continue
+        untagged = (*place[:tag], *place[tag + 1 :])
+        if not isinstance(_at(place[:tag], table), dict):
+            either = " or ".join(filter(None, (_either(found.get(untagged)), _either(line))))
+            found[untagged] = line | {"loc": untagged, "type": "either", "msg": f"Input should be {either}"}
+        elif not WORD.fullmatch(str(place[tag])):
+            found[untagged] = line | {"loc": untagged}
+    return list(found.values())
+
+
+def _is_tag(step: int | str, value: Any) -> bool:
+    """Whether a step of a place is none in the file: the name of a type."""
+    is_type = isinstance(step, str) and (WORD.fullmatch(step) or step[:1].isupper())
+    return bool(is_type) and not (isinstance(value, dict) and step in value)
+
+
+def _either(line: ErrorDetails | None) -> str:
+    """Return one of several things that a setting takes."""
+    if line is None:
+        return ""
+    message = line["msg"].removeprefix("Input should be ")
+    return "false" if message == "False" else EXPECTED.get(line["type"], message)
+
+
+def _at(location: Location, table: dict[str, Any]) -> Any:
+    """Return what stands at some place of a table; none: nothing."""
     value: Any = table
     for step in location:
         value = _inside(value, step)
-    return str(_inside(value, "kind"))
+    return value
 
 
 def _is_unknown(line: ErrorDetails) -> bool:

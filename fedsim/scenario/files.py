@@ -23,14 +23,21 @@ class ScenarioFile(NamedTuple):
     path: Path
     table: Table
     """The settings that all variants share."""
-    variants: dict[str, Table]
+    variants: dict[str, tuple[Table, ...]]
+    """What goes over them, one table over the other: a variant may stand in several files."""
     sweep: Table | None
     """The table ``[sweep]``; none: the file states no sweep."""
 
     def settings(self, variant: str) -> Table:
-        """Return the settings of one variant; of the file itself for no name."""
+        """Return the settings of one variant; of the file itself for no name.
+
+        Raises:
+            InputError: the variant takes away what is not there.
+        """
         table = {"name": self.path.stem, **self.table}
-        return merged(table, {**self.variants[variant], "variant": variant}) if variant else table
+        for over in self.variants[variant] if variant else ():
+            table = merged(table, over, f"{self.path}: variants.{variant}.")
+        return table | {"variant": variant} if variant else table
 
     def chosen(self, only: Iterable[str] = ()) -> list[str]:
         """Return the variants named in `only`, or all of them; for a file without any, one without a name.
@@ -96,9 +103,7 @@ def read_file(path: str | Path) -> ScenarioFile:
     Raises:
         InputError: a file is missing or broken.
     """
-    table = _read(Path(path), ())
-    sweep, variants = table.pop("sweep", None), table.pop("variants")
-    return ScenarioFile(Path(path), table, variants, sweep)
+    return _read(Path(path), ())
 
 
 def dump(scenario: Scenario) -> str:
@@ -129,8 +134,8 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
         raise InputError(f"{place}: {sentence}") from error
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> Table:
-    """Read a file and those it extends; return everything in one table."""
+def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
+    """Read a file and those it extends."""
     try:
         table: Table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -146,14 +151,17 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Table:
     table.pop("$schema", None)  # for editors
     table = _located(table, path.parent)
     _check_tables(table, path)
-    base = table.pop("extends", None)
-    if base is None:
-        return {"variants": {}, **table}
-    seen = (*seen, path.resolve())
-    inherited = _read(_origin(path, base, seen), seen)
-    if "sweep" in table:  # two sweeps do not mix: half of another one's points would be nobody's intention
-        inherited.pop("sweep", None)
-    return merged(inherited, table)
+    base, variants, sweep = table.pop("extends", None), table.pop("variants", {}), table.pop("sweep", None)
+    inherited = ScenarioFile(path, {}, {}, None)
+    if base is not None:
+        seen = (*seen, path.resolve())
+        inherited = _read(_origin(path, base, seen), seen)
+    layers = dict(inherited.variants)
+    for name, variant in variants.items():
+        layers[name] = (*layers.get(name, ()), variant)
+    # Two sweeps do not mix: half of another one's points would be nobody's intention.
+    sweep = inherited.sweep if sweep is None else sweep
+    return ScenarioFile(path, merged(inherited.table, table, f"{path}: "), layers, sweep)
 
 
 def _origin(path: Path, base: Any, seen: tuple[Path, ...]) -> Path:

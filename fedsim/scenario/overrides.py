@@ -15,31 +15,47 @@ UNSET = "unset"
 """The key of a table, in a file or an override, that takes keys of the table below it away."""
 
 
-def merged(base: Table, over: Table) -> Table:
+def merged(base: Table, over: Table, place: str = "") -> Table:
     """Lay one table over another.
 
     Tables are merged key by key; anything else is replaced. A part whose kind changes keeps the settings that
     both kinds have from a common base, and loses the others: they mean nothing to the new kind. Settings
     without a kind are for whichever kind is chosen. ``unset = ["key", ...]`` takes keys of the base away.
 
+    Args:
+        base: stays as it is, and so does `over`.
+        over: what goes over it.
+        place: how an error begins, for example ``scenario.toml: algorithm.``.
+
     Raises:
         InputError: a key that is to be unset is not there.
     """
-    result = dict(base)
-    for name in over.get(UNSET, ()):
-        if name not in result:
-            raise InputError(
-                f"{UNSET}: found {name!r}, expected a key that is set{nearest(str(name), result)}"
-            )
-        del result[name]
+    result = _kept(_without(base, over.get(UNSET, []), place), over.get("kind"))
     for key, value in over.items():
-        if key == UNSET:
-            continue
-        old = result.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            value = merged(_kept(old, value.get("kind")), value)
-        result[key] = value
+        if key != UNSET:
+            result[key] = _laid_over(result.get(key), value, f"{place}{key}.")
     return result
+
+
+def _laid_over(old: Any, value: Any, place: str) -> Any:
+    """Return a value that goes over another one, or over none; a list replaces what was there."""
+    if isinstance(value, dict):
+        return merged(old if isinstance(old, dict) else {}, value, place)
+    if isinstance(value, list):
+        return [_laid_over(None, part, f"{place}{number}.") for number, part in enumerate(value)]
+    return value
+
+
+def _without(table: Table, names: Any, place: str) -> Table:
+    """Return a table without the settings of these names."""
+    if not isinstance(names, list):
+        raise InputError(f"{place}{UNSET}: found {names!r}, expected a list of names")
+    for name in names:
+        if name not in table:
+            raise InputError(
+                f"{place}{UNSET}: found {name!r}, expected a key that is set{nearest(str(name), table)}"
+            )
+    return {key: value for key, value in table.items() if key not in names}
 
 
 def _kept(old: Table, kind: Any) -> Table:
@@ -119,18 +135,20 @@ def _value(text: str, override: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _with(old: Any, steps: list[str], value: Any, place: str) -> Any:
+def _with(old: Any, steps: list[str], value: Any, place: str, inside: str = "") -> Any:
+    """Return what `old`, the value at the dotted place `inside`, is with one setting in it."""
     if not steps:
-        return merged({"": old}, {"": value})[""]
+        return _laid_over(old, value, f"{place}: {inside}")
     step, rest = steps[0], steps[1:]
+    within = f"{inside}{step}."
     if isinstance(old, list):
         if not step.isdigit() or int(step) >= len(old):
             raise InputError(f"{place}: expected a place from 0 to {len(old) - 1} in the list, got {step!r}")
         return [
-            _with(part, rest, value, place) if number == int(step) else part
+            _with(part, rest, value, place, within) if number == int(step) else part
             for number, part in enumerate(old)
         ]
     table = old if isinstance(old, dict) else {}
-    if rest:
-        return merged(table, {step: _with(table.get(step), rest, value, place)})
-    return merged(_kept(table, value) if step == "kind" else table, {step: value})
+    if not rest:
+        return merged(table, {step: value}, f"{place}: {inside}")
+    return table | {step: _with(table.get(step), rest, value, place, within)}
