@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,11 @@ class Pool(Strict):
 
     sharing: Literal["private", "shared"] = "private"
     offered_per_class: int = Field(default=5, ge=1)
-    """k; without meaning while pools are private."""
+    """k."""
+
+    def idle(self) -> Mapping[str, str]:
+        shared = self.sharing == "shared"
+        return {} if shared else {"offered_per_class": 'nobody offers anything (sharing = "private")'}
 
     def joined(self, data: TaskData[Any]) -> TaskData[Any]:
         """Return data in which the workers' pools hold what this table says."""

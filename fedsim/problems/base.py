@@ -8,8 +8,8 @@ of p.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Part
@@ -94,6 +94,9 @@ class Oracle(Protocol):
 class Problem(Part):
     """The settings of a problem."""
 
+    has_accuracy: ClassVar[bool] = True
+    """Whether the measured accuracy is a number."""
+
     @property
     @abstractmethod
     def tunes_p(self) -> bool:
@@ -103,6 +106,20 @@ class Problem(Part):
     def tunes_q(self) -> bool:
         """Whether there are demonstrations to tune: an upper level, private to each worker."""
         return True
+
+    @property
+    def realises(self) -> bool:
+        """Whether `Oracle.realise` depends on its rule."""
+        return self.tunes_q
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether a real model answers, whose answers can be kept."""
+        return False
+
+    def unread(self, attack: Attack) -> Mapping[str, str]:
+        """Return the settings of an attack that have no effect on this problem, each with the reason."""
+        return {}
 
     def check_attack(self, attack: Attack) -> None:
         """Say, before anything runs, that an attack is impossible here.

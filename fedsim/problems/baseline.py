@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -58,6 +58,20 @@ class BaselineProblem(Problem):
         self.method.check(self.task.n_classes, self.task.n_demonstrations)
         return self
 
+    def idle(self) -> Mapping[str, str]:
+        keys = [*(f"task.{key}" for key in self.task.of_words), "tokens.tokens_per_word"]
+        found = dict.fromkeys(keys, "the prompts of a baseline have no fragment")
+        if not self.cost().calls:
+            found["tokens"] = f"method {self.method.kind!r} asks nothing before the test queries"
+        return found
+
+    def unread(self, attack: Attack) -> Mapping[str, str]:
+        return attack.unread(self.task) if isinstance(attack, DataAttack) else {}
+
+    @property
+    def asks_model(self) -> bool:
+        return True
+
     @property
     def tunes_p(self) -> bool:
         return False
@@ -111,7 +125,8 @@ class BaselineOracle:
         self._model = model = problem.model
         self._asking = asking = Asking(model)
         self.questions: Questions | None = asking
-        clean = problem.task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
+        task = problem.task.without_fragment()
+        clean = task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
         access = Access(lambda data: TextScorer(model, data, asking), problem.loss_floor)
         phases = over_time(clean, attacks, streams, pooled, access)
         self._phases = Phases(phases.changes_s, tuple(with_tests(data, attacks) for data in phases.data))

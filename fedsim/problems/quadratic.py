@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Quadratic(Problem):
     """
 
     kind: Literal["quadratic"] = "quadratic"
+    has_accuracy: ClassVar[bool] = False
     dimension: int = Field(10, ge=1)
     upper_weight: float = Field(0.1, ge=0)
     coupling: float = Field(0.0, ge=0, lt=1)
@@ -52,6 +53,10 @@ class Quadratic(Problem):
     @property
     def tunes_p(self) -> bool:
         return True
+
+    @property
+    def realises(self) -> bool:
+        return False
 
     def check_attack(self, attack: Attack) -> None:
         if isinstance(attack, DataAttack):

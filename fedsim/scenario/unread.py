@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedsim.catalog import Strict
@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 def unread(scenario: Scenario) -> dict[str, str]:
     """Return the dotted places that have no effect, each with the reason."""
     found = dict(_idle(scenario, ""))
+    found |= _of_jobs(scenario)
     found |= scenario.algorithm.unread(scenario)
-    if scenario.llm is not None and not any(work.cost.calls for work in scenario.schedule.work.values()):
-        found["llm"] = "no job makes an LLM call"
-    return found
+    for number, attack in enumerate(scenario.attacks):
+        for name, reason in scenario.problem.unread(attack).items():
+            found[f"attacks.{number}.{name}"] = reason
+    if scenario.target is not None and scenario.target.metric == "accuracy":
+        if not scenario.problem.has_accuracy:
+            found["target.metric"] = f"problem {scenario.problem.kind!r} has no accuracy"
+    if not scenario.problem.asks_model:
+        found["record.answers"] = "no real model is asked"
+    # What a table is left out for is said once, and not of each of its settings.
+    return {place: reason for place, reason in found.items() if not _within(place, found)}
 
 
 def stated(scenario: Scenario, place: str) -> bool:
@@ -53,6 +61,32 @@ def without_unread(table: dict[str, Any], places: dict[str, str]) -> dict[str, A
         if isinstance(inside, dict):
             inside.pop(last, None)
     return table
+
+
+def _within(place: str, places: Mapping[str, str]) -> bool:
+    """Whether a dotted place lies within another one of these."""
+    steps = place.split(".")
+    return any(".".join(steps[:length]) in places for length in range(1, len(steps)))
+
+
+def _of_jobs(scenario: Scenario) -> dict[str, str]:
+    """Return what the jobs of the algorithm have no use for."""
+    schedule = scenario.schedule
+    costs = [work.cost for work in schedule.work.values()]
+    left_bytes = schedule.interlude.leaves_bytes if schedule.interlude is not None else 0
+    off, found = {}, {}
+    if not any(cost.calls for cost in costs):
+        found["llm"] = off["lanes"] = "no job makes an LLM call"
+    if not any(cost.own_tokens or cost.own_gradient_tokens for cost in costs):
+        off["own_model"] = "no job asks the workers' own model"
+    # One machine for all sends nothing, which its algorithm says itself.
+    if schedule.machine is None and not any(cost.bytes_up for cost in costs):
+        off["upload_mbps"] = "jobs send no bytes up"
+    if schedule.machine is None and not (left_bytes or any(cost.bytes_down for cost in costs)):
+        off["download_mbps"] = "jobs send no bytes down"
+    for number in range(len(scenario.workers)):
+        found |= {f"workers.{number}.{key}": reason for key, reason in off.items()}
+    return found
 
 
 def _idle(value: Any, place: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,6 +14,8 @@ from fedsim.timing.availability import AnyAvailability, Stretch
 from fedsim.timing.delays import AnyDelay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.devices import DeviceTrace
+
+NO_TIME = Constant(value_s=0.0)
 
 
 class Transient(Strict):
@@ -47,14 +49,14 @@ class WorkerGroup(Strict):
     count: int = Field(ge=1)
     lanes: int = Field(5, ge=1)
     """LLM calls a worker keeps open at a time."""
-    compute: AnyDelay = Constant(value_s=0.0)
+    compute: AnyDelay = NO_TIME
     """The worker's own arithmetic in one job."""
     compute_speed: float = Field(1.0, gt=0)
     """Divides the compute time, that of the worker's own model included; touches nothing else."""
     own_model: OwnModel | None = None
     """What jobs ask of the worker's own model is computed by this one; none: it has none."""
-    upload: AnyDelay = Constant(value_s=0.0)
-    download: AnyDelay = Constant(value_s=0.0)
+    upload: AnyDelay = NO_TIME
+    download: AnyDelay = NO_TIME
     upload_mbps: float | None = Field(None, gt=0)
     """Adds the message's size over this bandwidth (megabits per second); none: not limited."""
     download_mbps: float | None = Field(None, gt=0)
@@ -90,6 +92,16 @@ class WorkerGroup(Strict):
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from error
         return self
+
+    def idle(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if self.availability is None:
+            found["on_return"] = "the workers are always on (no availability)"
+        elif not self.availability.returns:
+            found["on_return"] = f"nobody comes back under availability {self.availability.kind!r}"
+        if self.compute == NO_TIME and self.own_model is None and self.devices is None:
+            found["compute_speed"] = "the workers' arithmetic takes no time (compute)"
+        return found
 
     def stretches(self, streams: Streams, worker: int, place: int) -> Iterator[Stretch] | None:
         """Return when a worker is on; none: always.
@@ -152,12 +164,11 @@ class WorkerGroup(Strict):
 
         It shares nobody's slowness.
         """
-        nothing = Constant(value_s=0.0)
         return self.model_copy(
             update={
                 "count": 1,
-                "upload": nothing,
-                "download": nothing,
+                "upload": NO_TIME,
+                "download": NO_TIME,
                 "upload_mbps": None,
                 "download_mbps": None,
                 "devices": None,

@@ -31,9 +31,7 @@ ttft = { kind = "exponential", mean_s = 0.3 }
 TINY = {
     "rate_limit": COMMON
     + SHARED
-    + """burst_s = 1.0
-over_limit = "queue"
-[variants.sdbt]
+    + """[variants.sdbt]
 algorithm = { kind = "sdbt" }
 [variants.asyndbt]
 """,

@@ -28,6 +28,7 @@ from fedsim.icl.models.label_probabilities import content_free, probabilities
 from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Text
 from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.icl.tasks.text import TextTask
 from fedsim.problems.baseline import BaselineOracle, BaselineProblem
 from fedsim.scenario import Scenario
 from fedsim.simulation import run
@@ -75,7 +76,10 @@ def one_thread():
 
 @pytest.fixture
 def task(tmp_path):
-    return tiny_text_task(tmp_path)
+    """The tiny task without what is about words: a baseline's prompts have none."""
+    whole = tiny_text_task(tmp_path)
+    stated = whole.model_fields_set.difference(whole.of_words)
+    return TextTask.model_validate({name: getattr(whole, name) for name in stated})
 
 
 def problem_of(task, method: Any, correction: str = "none", **settings: Any) -> BaselineProblem:

@@ -119,13 +119,14 @@ def test_the_command_line_says_it_and_exits_with_2(command: Any, tmp_path: Path)
 def test_what_is_unusual_and_fine() -> None:
     """Outages that touch, a bucket smaller than a request, no place to wait in."""
     touching = [{"start_s": 1.0, "stop_s": 2.0}, {"start_s": 2.0, "stop_s": 3.0}]
-    parse(scenario({"outages": touching, "tokens_per_minute": 1.0, "burst_s": 0.001, "queue_limit": 0}))
+    parse(scenario({"concurrency": 1, "queue_limit": 0}))
+    parse(scenario({"outages": touching, "tokens_per_minute": 1.0, "burst_s": 0.001}))
 
 
 @pytest.mark.parametrize(
     "llm",
     [
-        {"requests": {"file": REQUESTS}, "background": {"arrivals": {"file": ARRIVALS}}},
+        {"requests": {"file": REQUESTS}, "background": {"arrivals": {"file": ARRIVALS}}, "concurrency": 9},
         {"outages": [{"start_s": 1.0, "stop_s": 2.0}], "prefix_cache": {"share": 0.5}, "concurrency": 2},
     ],
 )

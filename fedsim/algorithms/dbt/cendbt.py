@@ -76,7 +76,10 @@ class Cendbt(CommonRules, Algorithm):
         found = without_words(setting, ("cuts", "multipliers", "polyhedron", "inner"))
         consensus = ("inner.z_rate", "inner.rho_rate", "inner.mu", "cuts.participation")
         found |= {f"algorithm.{key}": "cendbt has no consensus z and one machine" for key in consensus}
-        found["network"] = "the one machine of cendbt sits beside its server and sends nothing"
+        beside = ("network", "problem.bytes_up", "problem.bytes_down")
+        found |= dict.fromkeys(beside, "the one machine of cendbt sits beside its server and sends nothing")
+        found["evaluation.max_workers"] = "cendbt has one machine"
+        found["problem.pool"] = "cendbt merges the pools of all workers"
         if self.machine is None:
             reason = (
                 "the one machine of cendbt sits beside its server; with algorithm.machine = "

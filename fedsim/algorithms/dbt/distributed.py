@@ -130,4 +130,6 @@ def without_words(setting: Setting, keys: tuple[str, ...]) -> dict[str, str]:
         found |= {f"algorithm.{key}": "the problem tunes no words, which these are about" for key in keys}
         if not problem.tunes_q:
             found["algorithm.optimizer"] = "the problem tunes nothing"
+    if not problem.realises:
+        found["algorithm.inner.realisation"] = "the problem has no demonstrations to draw"
     return found

@@ -43,6 +43,12 @@ class PolyhedronSettings(Strict):
     (ADBO's code), or never."""
     drop_below: float = Field(1e-10, ge=0)
 
+    def idle(self) -> Mapping[str, str]:
+        found = {"drop_below": 'no cut is dropped (drop = "never")'} if self.drop == "never" else {}
+        if not (self.epsilon_in_cut or self.only_if_violated):
+            found["epsilon"] = "cuts leave it out and are always made (epsilon_in_cut, only_if_violated)"
+        return found
+
 
 PenaltyNorm = Literal["l1", "l2", "linf"]
 """Which norm of p - z the penalty of RSA is made of."""
@@ -139,6 +145,9 @@ class DbtAggregation(Aggregation):
         return without_outer | ({} if self.inner else {"inner_rate": "there is no inner rule"})
 
 
+NO_PULL = 'psi pulls nowhere: not in a step (robust.outer = "R0"), and there are no cuts (cuts = false)'
+
+
 class CommonRules(Optimized):
     """The update rules that the distributed forms and the centralised one share, beside (19) and (20).
 
@@ -178,10 +187,14 @@ class Rules(CommonRules):
 
     def idle(self) -> Mapping[str, str]:
         found = dict(super().idle())
+        if self.aggregation is not None and self.aggregation.inner is not None:
+            found["inner.z_rate"] = "aggregation.inner takes the place of its step"
         if not self.cuts:
             off = "there are no cuts (cuts = false), and so no inner loop"
             if self.robust is not None:
                 found["robust.inner"] = off
+                if self.robust.outer == "R0":
+                    found |= dict.fromkeys(("robust.psi", "robust.norm", "robust.worker_sign"), NO_PULL)
             if self.aggregation is not None:
                 found |= dict.fromkeys(("aggregation.inner", "aggregation.inner_rate"), off)
             if not self.pulls_z:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +47,10 @@ class Backdoor(DemonstrationAttack):
             raise ValueError(
                 f"attack {self.kind!r}: found target {self.target}, expected 0 to {task.n_classes - 1}"
             )
+
+    def unread(self, task: Task) -> Mapping[str, str]:
+        other = "size" if task.gives == "text" else "trigger"
+        return {other: f"task {task.kind!r} gives {task.gives}"}
 
     def add_tests(self, data: TaskData[Any]) -> TaskData[Any]:
         rows = np.flatnonzero(data.test.y[0] != self.target)

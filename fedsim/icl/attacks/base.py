@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -78,6 +78,10 @@ class DataAttack(Attack):
             raise ValueError(
                 f"attack {self.kind!r} needs {self.needs}, but task {task.kind!r} gives {task.gives}"
             )
+
+    def unread(self, task: Task) -> Mapping[str, str]:
+        """Return the settings that have no effect on data of this task, each with the reason."""
+        return {}
 
     @abstractmethod
     def apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from fedsim.icl.attacks.base import NOISE, DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import with_copies, with_texts
-from fedsim.icl.tasks.base import TaskData, Text, Texts
+from fedsim.icl.tasks.base import Task, TaskData, Text, Texts
 from fedsim.streams import Stream
 
 END_MARKS = (".", "!", "...", ";", ",", "")
@@ -31,6 +32,9 @@ class Duplicates(DemonstrationAttack):
 
     noise_std: float = Field(default=0.01, ge=0)
     """Standard deviation of the noise on each feature, classes being `separation` apart; not for texts."""
+
+    def unread(self, task: Task) -> Mapping[str, str]:
+        return {"noise_std": f"task {task.kind!r} gives text"} if task.gives == "text" else {}
 
     def _poisoned(self, data: TaskData[Any], plan: PoisonPlan) -> TaskData[Any]:
         shape = data.demonstrations.y.shape

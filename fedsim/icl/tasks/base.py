@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,8 @@ class Task(Part):
     """A classification task: its sizes, and how its data are drawn."""
 
     gives: ClassVar[Form] = "features"
+    of_words: ClassVar[tuple[str, ...]] = ("n_words", "n_candidates")
+    """The settings that are about the words of a fragment alone."""
 
     n_words: int = Field(default=75, ge=1)
     """M, words in the prompt fragment."""
@@ -124,6 +126,10 @@ class Task(Part):
     def takes_fragment(self) -> bool:
         """Whether a prompt has a place for the fragment."""
         return True
+
+    def without_fragment(self) -> Self:
+        """Return the task for prompts without a fragment, for which nobody looks for candidate words."""
+        return self
 
     @property
     def n_train(self) -> int:

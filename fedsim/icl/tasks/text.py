@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -49,6 +50,7 @@ class TextTask(Task):
 
     kind: Literal["text"] = "text"
     gives: ClassVar[Form] = "text"
+    of_words: ClassVar[tuple[str, ...]] = (*Task.of_words, "vocabulary", "words")
 
     file: str | None = None
     """Rows of labelled texts, `.jsonl` or `.csv`."""
@@ -121,6 +123,12 @@ class TextTask(Task):
                 f"words: found {len(words)}, {len(distinct)} of them distinct and not empty, expected "
                 f"n_candidates = {self.n_candidates}"
             )
+
+    def idle(self) -> Mapping[str, str]:
+        return {} if self.words is None else {"vocabulary": "the candidate words are given (words)"}
+
+    def without_fragment(self) -> Self:
+        return self.model_copy(update={"words": ()})
 
     @property
     def class_counts(self) -> tuple[int, ...]:

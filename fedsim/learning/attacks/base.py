@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.attack import Attack
@@ -26,6 +26,14 @@ class MessageAttack(Attack):
     knowledge: Literal["own", "all"] = "own"
     """What they know of honest messages: what they themselves would honestly have sent, or also all honest
     messages that the server combines with theirs in this step."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether what it sends depends on honest messages beyond a worker's own: on `known`."""
+        return True
+
+    def idle(self) -> Mapping[str, str]:
+        return {} if self.looks else {"knowledge": f"{self.kind!r} looks at nobody's messages"}
 
     @abstractmethod
     def forge(

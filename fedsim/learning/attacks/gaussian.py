@@ -30,6 +30,10 @@ class Gaussian(MessageAttack):
     centre: Literal["own", "previous", "zero"] = "zero"
     """Around what: their honest message, the consensus that they last read, or 0."""
 
+    @property
+    def looks(self) -> bool:
+        return False
+
     def forge(
         self,
         own: Tensor,

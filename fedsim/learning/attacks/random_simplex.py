@@ -23,6 +23,10 @@ class RandomSimplex(MessageAttack):
     kind: Literal["random_simplex"] = "random_simplex"
     needs_distributions: ClassVar[bool] = True
 
+    @property
+    def looks(self) -> bool:
+        return False
+
     def forge(
         self,
         own: Tensor,

@@ -24,6 +24,10 @@ class SameValue(MessageAttack):
     value: float = 100.0
     """The constant c."""
 
+    @property
+    def looks(self) -> bool:
+        return False
+
     def forge(
         self,
         own: Tensor,

@@ -30,6 +30,10 @@ class SignFlip(MessageAttack):
     """What is flipped: the message p, to ``-factor p``, or how far it is from the consensus z that the worker
     last read, to ``z - factor (p - z)``."""
 
+    @property
+    def looks(self) -> bool:
+        return False
+
     def forge(
         self,
         own: Tensor,

@@ -32,6 +32,10 @@ class WorstWord(MessageAttack):
     word: int | None = Field(default=None, ge=0)
     """The number of the option that they agree on for every word; none: see above."""
 
+    @property
+    def looks(self) -> bool:
+        return self.word is None
+
     def check(self, options: int) -> None:
         """Say that there is no such word.
 

@@ -23,6 +23,10 @@ class Zero(MessageAttack):
 
     kind: Literal["zero"] = "zero"
 
+    @property
+    def looks(self) -> bool:
+        return False
+
     def forge(
         self,
         own: Tensor,

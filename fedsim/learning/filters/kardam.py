@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -44,6 +44,10 @@ class Kardam(Filter):
     """By 1, by 1 / (1 + staleness), or by exp(-decay staleness)."""
     decay: float = Field(default=0.2, gt=0)
     """Of the exponential dampening, per server step."""
+
+    def idle(self) -> Mapping[str, str]:
+        fades = self.dampening == "exponential"
+        return {} if fades else {"decay": f'dampening = "{self.dampening}" has none'}
 
     def check(self, n_workers: int) -> None:
         if n_workers <= 3 * self.f:

@@ -50,7 +50,10 @@ def _columns(
         columns["loss_consensus"], columns["accuracy_consensus"] = _loss_and_accuracy(oracle, consensus)
     if "validation" in measured:
         columns["validation_loss"], _ = _loss_and_accuracy(oracle, own._replace(split="validation"))
-    columns["p_max"], columns["q_max"] = (table.amax(-1).mean(-1) for table in (P, Q))
+    if oracle.problem.tunes_p:
+        columns["p_max"] = P.amax(-1).mean(-1)
+    if oracle.problem.tunes_q:
+        columns["q_max"] = Q.amax(-1).mean(-1)
     shown_to_others = oracle.pooled > 1 or oracle.problem.pool.sharing == "shared"
     if oracle.data.poisoned is not None and oracle.problem.use_demonstrations and shown_to_others:
         poisoned = torch.from_numpy(oracle.data.poisoned)[rows].double()

@@ -43,7 +43,7 @@ class IclOracle:
         pooled: int,
         attacks: Sequence[Assigned] = (),
     ) -> None:
-        task = problem.task
+        task = problem.task if problem.use_fragment else problem.task.without_fragment()
         self.problem = problem
         self.pooled = pooled
         self.streams = streams
@@ -146,7 +146,8 @@ class IclOracle:
 
         ``accuracy`` and ``loss`` use each worker's own p and q, ``accuracy_consensus`` and
         ``loss_consensus`` the words of z; ``validation_loss`` is on each worker's own validation queries;
-        ``p_max`` and ``q_max`` are the mean largest probability of a word and of a demonstration.
+        ``p_max`` and ``q_max`` are the mean largest probability of a word and of a demonstration, where these
+        are tuned.
 
         At a uniform start all candidates tie: modal prompts then repeat word 0 at each position and show
         demonstration 0 of each class, which is as good as a random one since candidates are exchangeable.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Strict
-from fedsim.icl.attacks import DataAttack
+from fedsim.icl.attacks import DataAttack, DemonstrationAttack
 from fedsim.icl.models import AnyModel
+from fedsim.icl.models.language import LanguageModel
 from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.pools import Pool
 from fedsim.icl.tasks import AnyTask
@@ -111,6 +112,30 @@ class IclProblem(Problem):
             )
         return self
 
+    def idle(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if not self.use_fragment:
+            keys = [*(f"task.{key}" for key in self.task.of_words), "tokens.tokens_per_word"]
+            found |= dict.fromkeys(keys, "prompts have no fragment (use_fragment = false)")
+        if not self.use_demonstrations:
+            keys = ["pool"] if self.task.gives == "text" else ["pool", "task.n_demonstrations"]
+            found |= dict.fromkeys(keys, "prompts show no demonstration (use_demonstrations = false)")
+        if self.evaluation == "modal":
+            found["evaluation_samples"] = 'one prompt a worker is measured (evaluation = "modal")'
+        if not (self.use_fragment or self.use_demonstrations):
+            off = "nothing is drawn for a prompt (use_fragment = false, use_demonstrations = false)"
+            found |= dict.fromkeys(("estimator", "evaluation", "evaluation_samples"), off)
+        if "validation" not in self.also_measured and self.task.gives == "features":
+            found["task.validation_per_class"] = "nothing asks validation queries (also_measured)"
+        return found
+
+    def unread(self, attack: Attack) -> Mapping[str, str]:
+        return attack.unread(self.task) if isinstance(attack, DataAttack) else {}
+
+    @property
+    def asks_model(self) -> bool:
+        return isinstance(self.model, LanguageModel)
+
     @property
     def level_size(self) -> int:
         """Training queries that one level sees at one worker."""
@@ -127,6 +152,10 @@ class IclProblem(Problem):
     def check_attack(self, attack: Attack) -> None:
         if isinstance(attack, DataAttack):
             attack.check(self.task)
+        if isinstance(attack, DemonstrationAttack) and not self.use_demonstrations:
+            raise ValueError(
+                f"{attack.kind!r} attacks demonstrations, but prompts show none (use_demonstrations = false)"
+            )
         if isinstance(attack, WorstWord):
             attack.check(self.task.n_candidates)
 

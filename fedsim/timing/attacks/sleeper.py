@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -36,6 +37,9 @@ class Sleeper(TimingAttack):
                 f"found workers of its own ({then.kind!r}), expected none: they are the sleeper's"
             )
         return then
+
+    def idle(self) -> Mapping[str, str]:
+        return {} if self.then is not None else {"skip_calls": "once awake it does nothing at all"}
 
     def conduct(self, start_s: float) -> Conduct:
         if start_s < self.wakes_at_s:

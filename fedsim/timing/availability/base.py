@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fedsim.catalog import Family, Part
 from fedsim.streams import Streams
@@ -15,6 +15,9 @@ Stretch = tuple[float, float]
 
 class Availability(Part):
     """When a worker is on."""
+
+    returns: ClassVar[bool] = True
+    """Whether a worker that has gone down may come back."""
 
     @abstractmethod
     def stretches(self, streams: Streams, worker: int, place: int) -> Iterator[Stretch]:

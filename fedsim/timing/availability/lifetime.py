@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fedsim.streams import Stream, Streams
 from fedsim.timing.availability.base import Availability, Stretch
@@ -22,6 +22,7 @@ class Lifetime(Availability):
     """
 
     kind: Literal["lifetime"] = "lifetime"
+    returns: ClassVar[bool] = False
     joins: AnyDelay = Constant(value_s=0.0)
     """When a worker joins, from the start of the run."""
     life: AnyDelay | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,10 @@ class Background(Strict):
         if (self.arrivals is None) == (self.requests_per_minute is None):
             raise ValueError("expected either arrivals, a trace, or requests_per_minute")
         return self
+
+    def idle(self) -> Mapping[str, str]:
+        told = "arrivals tell it, request by request"
+        return {} if self.arrivals is None else {"tokens_in": told, "tokens_out": told}
 
 
 def requests_of_others(

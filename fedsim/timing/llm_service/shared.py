@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -130,6 +130,28 @@ class Shared(LlmProvider):
             if self.requests is not None and value not in (None, NOTHING):
                 raise ValueError(f"{name}: found beside requests, expected none: times come from the trace")
         return self
+
+    def idle(self) -> Mapping[str, str]:
+        has_buckets = self.requests_per_minute is not None or self.tokens_per_minute is not None
+        waits = self.concurrency is not None or (has_buckets and self.over_limit == "queue")
+        turned_away = has_buckets and self.over_limit == "reject"
+        limits_queue = waits and self.queue_limit is not None
+        fails = self.server_error_probability > 0 or self.requests is not None
+        found = {}
+        if not (self.has_limits or fails):
+            found["detail"] = "nothing is limited and nothing fails, so no call disturbs another"
+        if not has_buckets:
+            off = "there is no limit (requests_per_minute, tokens_per_minute)"
+            found |= dict.fromkeys(("burst_s", "over_limit"), off)
+        if not waits:
+            found["queue_limit"] = "no request ever waits (no concurrency, and nothing is held)"
+        if self.concurrency is None and not limits_queue:
+            found["background"] = "there are no places that others could take (no concurrency)"
+        if not (turned_away or limits_queue or fails or self.outages):
+            found["backoff"] = "no request is refused, and none fails"
+        if self.background is not None and self.prefill_tokens_per_s is None:
+            found["background.tokens_in"] = "reading a prompt takes no time of its own (prefill_tokens_per_s)"
+        return found
 
     @property
     def has_limits(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,6 +100,16 @@ class GraphFile(Topology):
     def _possible(self) -> GraphFile:
         _wires(parse_graph(self.text, self.format), self.link)
         return self
+
+    def idle(self) -> Mapping[str, str]:
+        graph = parse_graph(self.text, self.format)
+        edges = [attributes for _, _, attributes in graph.edges(data=True)]
+        told = [name for name in EXPECTED if edges and all(name in attributes for attributes in edges)]
+        keys = ["latency" if name == "latency_s" else name for name in told]
+        found = {f"link.{key}": "every edge of the graph tells its own" for key in keys}
+        if graph.is_directed():
+            found["link.duplex"] = "an edge of a directed graph goes one way only"
+        return found
 
     def check(self, n_workers: int) -> None:
         plan = self.plan(n_workers)
