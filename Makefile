@@ -28,7 +28,7 @@ SEEDS ?= 5
 	touch $@
 
 data/movie_reviews.jsonl: .venv/installed
-	$(BIN)/python -m fedsim.icl.tasks.movie_reviews -o $@
+	$(BIN)/python -m fedsim_analysis.movie_reviews -o $@
 
 figure1: .venv/installed
 	$(BIN)/fedsim run scenarios/figure1/*.toml --replicates $(SEEDS) --jobs $(JOBS) --out results/figure1
@@ -73,7 +73,7 @@ sweeps: .venv/installed
 
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed
-	$(BIN)/python -m fedsim.icl.tasks.calibrated.fit
+	$(BIN)/python -m fedsim_analysis.fitting.calibrated
 
 # Real answers on real text; about 10 minutes the first time, seconds when the answers are kept already.
 llm: .venv/weights data/movie_reviews.jsonl

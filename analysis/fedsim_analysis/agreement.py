@@ -14,7 +14,7 @@ from fedsim.streams import Stream, Streams
 from fedsim_analysis.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
-    from fedsim.icl.models.fitted.fit import HeldOut
+    from fedsim_analysis.fitting.surrogate import HeldOut
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]

@@ -12,9 +12,9 @@ from fedsim.errors import InputError, nearest
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fedsim.timing.fitting import LawFit
-    from fedsim.timing.fitting.densities import Floats
     from fedsim.timing.traces import FailureCounts
+    from fedsim_analysis.fitting.latency import LawFit
+    from fedsim_analysis.fitting.latency.densities import Floats
 
 TIMES = ("ttft_s", "end_to_end_s")
 SHOWN_PROBABILITIES = (0.5, 0.9, 0.99)
@@ -45,9 +45,9 @@ def fit_latency(
     if column not in TIMES:
         raise InputError(f"no column of times {column!r}{nearest(column, TIMES)} (known: {', '.join(TIMES)})")
     from fedsim import console
-    from fedsim.timing.fitting import fit_all, rounded, toml_value
     from fedsim.timing.traces import Requests
     from fedsim.timing.traces.formats import read_as
+    from fedsim_analysis.fitting.latency import fit_all, rounded, toml_value
 
     requests = read_as(file, Requests)
     delays_s: Floats = getattr(requests.succeeded(), column)

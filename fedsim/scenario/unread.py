@@ -19,9 +19,9 @@ def unread(scenario: Scenario) -> dict[str, str]:
     for number, attack in enumerate(scenario.attacks):
         for name, reason in scenario.problem.unread(attack).items():
             found[f"attacks.{number}.{name}"] = reason
-    if scenario.target is not None and scenario.target.metric == "accuracy":
-        if not scenario.problem.has_accuracy:
-            found["target.metric"] = f"problem {scenario.problem.kind!r} has no accuracy"
+    target = scenario.target
+    if target is not None and target.metric == "accuracy" and not scenario.problem.has_accuracy:
+        found["target.metric"] = f"problem {scenario.problem.kind!r} has no accuracy"
     if not scenario.problem.asks_model:
         found["record.answers"] = "no real model is asked"
     # What a table is left out for is said once, and not of each of its settings.

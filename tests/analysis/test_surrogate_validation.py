@@ -13,10 +13,10 @@ from tiny_tables import assert_inside
 
 from fedsim.errors import InputError
 from fedsim.icl.models.base import BlackBox
-from fedsim.icl.models.fitted.fit import Fit, HeldOut
 from fedsim.results import load_results
 from fedsim_analysis import agreement
 from fedsim_analysis.figures import surrogate_validation as drawing
+from fedsim_analysis.fitting.surrogate import Fit, HeldOut
 from fedsim_analysis.studies import surrogate_validation as study
 
 

@@ -13,11 +13,11 @@ from fedsim.icl.encoders import WordLlama
 from fedsim.icl.models.base import BlackBox, Prompts, Scorer
 from fedsim.icl.models.fitted import Fitted
 from fedsim.icl.models.fitted.arithmetic import rows_used
-from fedsim.icl.models.fitted.estimation import principal_components
 from fedsim.icl.models.fitted.parameters import FittedParameters, address, write
 from fedsim.icl.tasks.base import Form, TaskData, Texts
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
+from fedsim_analysis.fitting.estimation import principal_components
 
 N_WORKERS, DATA_SEED, N_FEATURES = 3, 0, 3
 

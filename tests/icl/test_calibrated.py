@@ -14,10 +14,10 @@ from icl_cases import PARAMETERS, plain_loss, tiny_task
 from fedsim.icl.models.linear_attention import demonstration_steps
 from fedsim.icl.tasks.calibrated import NAMES, Calibrated, fit, targets
 from fedsim.icl.tasks.calibrated.part import FOLDER, parameters, published
-from fedsim.icl.tasks.calibrated.recipe import train
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.messages import JobCost
 from fedsim.streams import Streams
+from fedsim_analysis.fitting.training import train
 
 DRAWS = 8
 

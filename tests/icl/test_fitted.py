@@ -15,14 +15,14 @@ from fedsim.errors import InputError
 from fedsim.icl.encoders import WordLlama
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.models.fitted import Fitted
-from fedsim.icl.models.fitted.answers import Asked, gathered, query_rows
 from fedsim.icl.models.fitted.arithmetic import FittedScorer, errors_of, logits, rows_used
-from fedsim.icl.models.fitted.estimation import Ridges, estimate, principal_components
-from fedsim.icl.models.fitted.fit import FIT_SEED, fit, random_prompts
 from fedsim.icl.models.fitted.parameters import address, read, write
 from fedsim.icl.tasks.base import Text
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
+from fedsim_analysis.fitting.answers import Asked, gathered, query_rows
+from fedsim_analysis.fitting.estimation import Ridges, estimate, principal_components
+from fedsim_analysis.fitting.surrogate import FIT_SEED, fit, random_prompts
 
 pytest.importorskip("wordllama")
 

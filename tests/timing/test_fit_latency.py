@@ -19,11 +19,11 @@ from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.mixture import Mixture, Weighted
 from fedsim.timing.delays.shifted_exponential import ShiftedExponential
-from fedsim.timing.fitting import density_of, fit_all, rounded, toml_value
-from fedsim.timing.fitting.compare import log_likelihood
-from fedsim.timing.fitting.single import fit_gamma, fit_lognormal, fit_shifted_exponential
-from fedsim.timing.fitting.stalls import _loss, fit_body_and_stalls
 from fedsim.timing.traces import Requests, read_as
+from fedsim_analysis.fitting.latency import density_of, fit_all, rounded, toml_value
+from fedsim_analysis.fitting.latency.compare import log_likelihood
+from fedsim_analysis.fitting.latency.single import fit_gamma, fit_lognormal, fit_shifted_exponential
+from fedsim_analysis.fitting.latency.stalls import _loss, fit_body_and_stalls
 
 SHARED = Path(__file__).parents[3] / "shared" / "traces"
 

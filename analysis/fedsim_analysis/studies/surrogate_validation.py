@@ -22,12 +22,12 @@ from rich.table import Table
 from fedsim import console, sweep
 from fedsim.errors import FedsimError, InputError
 from fedsim.icl.models.fitted import Fitted
-from fedsim.icl.models.fitted.fit import Fit, HeldOut, fit
 from fedsim.icl.models.fitted.parameters import write
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.results import load_results
 from fedsim.scenario import Scenario, load_scenario
 from fedsim_analysis import agreement, figures
+from fedsim_analysis.fitting.surrogate import Fit, HeldOut, fit
 
 PREDICTORS = ("fitted", "query_mean", "zero_shot", "constant")
 

@@ -22,13 +22,9 @@ from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 
 LIMITS: tuple[float | None, ...] = (300.0, 1000.0, 3000.0, 10000.0, 30000.0, None)
-<<<<<<< HEAD:analysis/fedsim_analysis/studies/systems.py
 """Requests per minute, for all workers together; none: no limit."""
-=======
-"""Requests a minute, for all workers together; none: no limit."""
 AT_THE_LIMIT = ("llm.burst_s=1.0", "llm.over_limit=queue")
 """Hardly any burst: the limit alone then bounds the time."""
->>>>>>> 815d842 (More settings that nothing reads are refused, with the reason):analysis/studies/systems.py
 WORKERS = (3, 10, 30, 100)
 
 

@@ -1,4 +1,4 @@
-"""Fit the six calibrated tasks: ``python -m fedsim.icl.tasks.calibrated.fit``.
+"""Fit the six calibrated tasks: ``python -m fedsim_analysis.fitting.calibrated``.
 
 Four parameters per task are fitted to four published accuracies:
 
@@ -31,14 +31,14 @@ import tomli_w
 import torch
 from scipy.optimize import brentq, least_squares
 
-from fedsim.icl.tasks.calibrated import targets
 from fedsim.icl.tasks.calibrated.part import FOLDER, NAMES, Calibrated, parameters, published
-from fedsim.icl.tasks.calibrated.recipe import train
-from fedsim.icl.tasks.calibrated.targets import MeanOfDraws
 from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
+from fedsim_analysis.fitting import targets
+from fedsim_analysis.fitting.targets import MeanOfDraws
+from fedsim_analysis.fitting.training import train
 
 FIT_SEED, CHECK_SEED, RUN_SEED = 1_000, 2_000, 3_000
 IN_CONTEXT_DRAWS, FRAGMENT_DRAWS = 200, 64

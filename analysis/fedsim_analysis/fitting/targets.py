@@ -14,13 +14,13 @@ from scipy.stats import norm
 
 from fedsim.icl.models.linear_attention import LinearAttention, demonstration_steps
 from fedsim.icl.tasks.base import Floats
-from fedsim.icl.tasks.calibrated.recipe import train
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.problems.icl.measure import prompts
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
+from fedsim_analysis.fitting.training import train
 
 
 class MeanOfDraws(NamedTuple):

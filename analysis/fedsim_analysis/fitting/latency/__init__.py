@@ -5,8 +5,8 @@ scipy is imported only where something is fitted.
 
 from __future__ import annotations
 
-from fedsim.timing.fitting.compare import LawFit, fit_all
-from fedsim.timing.fitting.densities import Density, density_of
-from fedsim.timing.fitting.written import rounded, toml_value
+from fedsim_analysis.fitting.latency.compare import LawFit, fit_all
+from fedsim_analysis.fitting.latency.densities import Density, density_of
+from fedsim_analysis.fitting.latency.written import rounded, toml_value
 
 __all__ = ["Density", "LawFit", "density_of", "fit_all", "rounded", "toml_value"]

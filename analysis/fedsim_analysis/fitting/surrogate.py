@@ -17,12 +17,12 @@ from torch import Tensor
 from fedsim.errors import InputError
 from fedsim.icl.encoders import Encoder, WordLlama
 from fedsim.icl.models.base import Prompts, Split
-from fedsim.icl.models.fitted.answers import Asked, query_labels, query_rows
 from fedsim.icl.models.fitted.arithmetic import FittedScorer
-from fedsim.icl.models.fitted.estimation import FOLDS, Ridges, estimate
 from fedsim.icl.models.fitted.parameters import FittedParameters
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.streams import Stream, Streams
+from fedsim_analysis.fitting.answers import Asked, query_labels, query_rows
+from fedsim_analysis.fitting.estimation import FOLDS, Ridges, estimate
 
 if TYPE_CHECKING:
     from fedsim.icl.models.base import Scorer

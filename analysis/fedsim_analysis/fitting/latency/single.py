@@ -9,7 +9,7 @@ import numpy as np
 from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.shifted_exponential import ShiftedExponential
-from fedsim.timing.fitting.densities import Floats
+from fedsim_analysis.fitting.latency.densities import Floats
 
 
 def fit_lognormal(delays_s: Floats) -> Lognormal:

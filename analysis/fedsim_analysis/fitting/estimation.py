@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsim.icl.models.fitted.answers import Answers, Asked, gathered
 from fedsim.icl.models.fitted.arithmetic import errors_of, features, logits, rows_used
 from fedsim.icl.models.fitted.parameters import FittedParameters, address
+from fedsim_analysis.fitting.answers import Answers, Asked, gathered
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder

@@ -1,4 +1,4 @@
-"""Fetch labelled movie reviews: ``python -m fedsim.icl.tasks.movie_reviews [-o FILE] [--archive FILE]``.
+"""Fetch labelled movie reviews: ``python -m fedsim_analysis.movie_reviews [-o FILE] [--archive FILE]``.
 
 The reviews are in the source distribution of the Python package vaderSentiment 3.3.2, which is taken from the
 package index with pip, or from ``--archive``. Each of 10,605 sentences of film critics on rotten.tomatoes.com
@@ -115,7 +115,7 @@ def write(table: list[dict[str, Any]], out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Fetch, convert and write the reviews; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m fedsim.icl.tasks.movie_reviews", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fedsim_analysis.movie_reviews", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("-o", "--out", type=Path, default=Path("data/movie_reviews.jsonl"), metavar="FILE")
     parser.add_argument("--archive", type=Path, metavar="FILE", help="the source distribution, if at hand")

@@ -9,9 +9,9 @@ import numpy as np
 
 from fedsim.errors import InputError
 from fedsim.timing.delays import Delay
-from fedsim.timing.fitting.densities import Density, Floats, density_of
-from fedsim.timing.fitting.single import fit_gamma, fit_lognormal, fit_shifted_exponential
-from fedsim.timing.fitting.stalls import fit_body_and_stalls
+from fedsim_analysis.fitting.latency.densities import Density, Floats, density_of
+from fedsim_analysis.fitting.latency.single import fit_gamma, fit_lognormal, fit_shifted_exponential
+from fedsim_analysis.fitting.latency.stalls import fit_body_and_stalls
 
 LEAST_DELAYS = 10
 """Twice as many as the richest law has parameters."""
