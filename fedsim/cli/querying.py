@@ -121,7 +121,24 @@ def _telling(rows: pd.DataFrame) -> list[str]:
     settings = [
         name for name in columns[last + 1 :] if name not in ALWAYS or rows[name].astype(str).nunique() > 1
     ]
-    return list(dict.fromkeys([*KEYS, *settings, *(name for name in HEADLINES if rows[name].notna().any())]))
+    headlines = [name for name in HEADLINES if rows[name].notna().any()]
+    return list(dict.fromkeys([*KEYS, *_untold(rows[settings]), *headlines]))
+
+
+def _untold(settings: pd.DataFrame) -> list[str]:
+    """Return the columns without those that another one tells.
+
+    That is what some runs alone have, all with one value: of runs with and without cuts, `algorithm.cuts` says
+    enough.
+    """
+    texts = settings.astype(str).where(settings.notna(), "")
+    partly = [name for name in settings if settings[name].isna().any() and texts[name].nunique() == 2]
+    told = [name for name in settings if name not in partly]
+    for name in sorted(partly, key=lambda name: (name.count("."), name)):
+        there = settings[name].notna()
+        if all(there.groupby(texts[other]).nunique().max() > 1 for other in told):
+            told.append(name)
+    return [name for name in settings if name in told]
 
 
 def _print(rows: pd.DataFrame, output_format: str) -> None:

@@ -1,8 +1,8 @@
 """What an algorithm may ask of a problem: gradients at workers, and a measurement.
 
 Letters as in the AsynDBT paper: `P` holds the lower-level variables p (word distributions, M x N for each
-worker), `Q` the upper-level ones q (demonstration distributions, U x V for each worker), `z` the consensus copy
-of p.
+worker), `Q` the upper-level ones q (demonstration distributions, U x V for each worker), `z` the consensus
+copy of p.
 """
 
 from __future__ import annotations

@@ -66,11 +66,7 @@ def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
     for column in ("accuracy", "loss", "time_to_target_s"):
         table[column] = table[column].astype(float) if column in table else float("nan")
     varied = _varied(settings)
-    columns = {
-        # `cuts` is the number of live cuts among the measurements, and a switch among the settings.
-        (f"{key} (setting)" if key in table else key): [one.get(key) for one in settings]
-        for key in varied
-    }
+    columns = {key: [one.get(key) for one in settings] for key in varied}
     return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
 
 

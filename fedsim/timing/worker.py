@@ -160,7 +160,9 @@ class Worker:
         self._clock.switch(self.number, DOWN, self.env.now)
         self._server.lose(self.number)
 
-    def _withhold(self, conduct: Conduct, version: int, job: JobOfKind) -> Generator[simpy.Event, object, None]:
+    def _withhold(
+        self, conduct: Conduct, version: int, job: JobOfKind
+    ) -> Generator[simpy.Event, object, None]:
         """Return when a malicious worker sends a report that is ready."""
         env, number, switch = self.env, self.number, self._clock.switch
         let_go = None

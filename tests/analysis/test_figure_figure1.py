@@ -95,8 +95,8 @@ def test_activities_that_do_not_add_up_are_refused():
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(InputError, match="'runs' of these results has no column 'seconds_cutting'"):
-        figure1.table(study().drop(columns="seconds_cutting"))
+    with pytest.raises(InputError, match="'runs' of these results has no column 'seconds_calling'"):
+        figure1.table(study().drop(columns="seconds_calling"))
 
 
 def test_no_runs_at_all():

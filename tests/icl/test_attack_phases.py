@@ -170,7 +170,7 @@ def test_a_run_is_attacked_for_some_time() -> None:
     """Jobs take one second: those that start at 3, 4 and 5 are attacked, in the quiet run none."""
     table: dict[str, Any] = {
         "name": "phases",
-        "algorithm": {"kind": "sdbt"},
+        "algorithm": {"kind": "sdbt", "optimizer": {"kind": "sgd", "learning_rate": 0.01}},
         "problem": {
             "kind": "icl",
             "task": {"kind": "calibrated", "name": "sst2"},
@@ -178,8 +178,6 @@ def test_a_run_is_attacked_for_some_time() -> None:
             "n_samples": 20,
             "pool": {"sharing": "shared", "offered_per_class": 10},
         },
-        "learning": {"optimizer": {"kind": "sgd", "learning_rate": 0.01}},
-        "cuts": False,
         "workers": [{"count": 3, "lanes": 400}],
         "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 1.0}},
         "budget": {"server_steps": 7},

@@ -29,6 +29,7 @@ from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Text
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.icl.tasks.text import TextTask
+from fedsim.messages import JobCost
 from fedsim.problems.baseline import BaselineOracle, BaselineProblem
 from fedsim.scenario import Scenario
 from fedsim.simulation import run
@@ -487,7 +488,7 @@ def test_preparation_comes_once_and_nothing_depends_on_the_step(task) -> None:
 )
 def test_cost_by_hand(task, method, correction, calls, tokens_in) -> None:
     problem = problem_of(task, method, correction)
-    assert problem.cost() == (calls, tokens_in, calls, 0, 0, 0)
+    assert problem.cost() == JobCost(calls, tokens_in, calls, 0, 0)
     assert problem.cost(pooled=3) == problem.cost()
     assert not problem.tunes_p
 

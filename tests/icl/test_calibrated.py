@@ -12,11 +12,13 @@ import torch
 from icl_cases import PARAMETERS, plain_loss, tiny_task
 
 from fedsim.icl.models.linear_attention import demonstration_steps
-from fedsim.icl.tasks.calibrated import NAMES, Calibrated, fit, targets
+from fedsim.icl.tasks.calibrated import NAMES, Calibrated
 from fedsim.icl.tasks.calibrated.part import FOLDER, parameters, published
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.messages import JobCost
 from fedsim.streams import Streams
+from fedsim_analysis.fitting import calibrated as fit
+from fedsim_analysis.fitting import targets
 from fedsim_analysis.fitting.training import train
 
 DRAWS = 8

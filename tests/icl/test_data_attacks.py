@@ -472,12 +472,11 @@ def test_flipped_queries_turn_the_gradient_round() -> None:
 def scenario_of(problem: Any, attack: dict[str, Any], **settings: Any) -> Scenario:
     table = {
         "name": "attacked",
-        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 5},
+        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 5, "cuts": False},
         "problem": problem,
         "workers": [{"count": 3}],
         "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 1.0}},
         "budget": {"epochs": 2},
-        "cuts": False,
         "attacks": [{"workers": [2], **attack}],
     }
     return Scenario.model_validate(table | settings)
@@ -486,7 +485,8 @@ def scenario_of(problem: Any, attack: dict[str, Any], **settings: Any) -> Scenar
 @pytest.mark.parametrize("sharing", ["private", "shared"])
 @pytest.mark.parametrize("kind", [kind for kind, _ in DATA_ATTACKS])
 def test_every_kind_runs(tmp_path: Path, kind: str, sharing: str) -> None:
-    attack, pool = DATA_ATTACKS[kind], {"sharing": sharing, "offered_per_class": 2}
+    attack, pool = DATA_ATTACKS[kind], {"sharing": sharing}
+    pool |= {"offered_per_class": 2} if sharing == "shared" else {}
     problems = [
         IclProblem(task=tiny_text_task(tmp_path), model=FakeModel(cache=False), n_samples=2, pool=pool)
     ]

@@ -9,6 +9,7 @@ import torch
 from icl_cases import plain_loss, plain_scores, tiny_oracle, tiny_task
 from pydantic import ValidationError
 
+from fedsim.messages import JobCost
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import IclProblem
 
@@ -20,7 +21,7 @@ def test_cost_by_hand_at_the_papers_sizes() -> None:
     problem = IclProblem(task=SST2, tokens=tokens)
     cost = problem.cost()
     # 20 prompts x 20 queries; three texts of 75 * 1.5 + 20 + 7 = 139.5 tokens; 75 * 100 floats of 4 bytes.
-    assert cost == (400, 400 * round(3 * 139.5), 400, 30_000, 30_000, 0)
+    assert cost == JobCost(400, 400 * round(3 * 139.5), 400, 30_000, 30_000)
     assert problem.cost(pooled=3).calls == 1200
 
 
@@ -38,7 +39,7 @@ def test_cost_of_ablations_and_batches(
 ) -> None:
     tokens = {"tokens_per_word": 2, "template_tokens": 4, "text_tokens": 6, "tokens_out": 2}
     cost = IclProblem(task=SST2, tokens=tokens, **settings).cost()
-    assert cost == (calls, calls * tokens_per_call, 2 * calls, size_bytes, size_bytes, 0)
+    assert cost == JobCost(calls, calls * tokens_per_call, 2 * calls, size_bytes, size_bytes)
 
 
 def test_only_a_fragment_makes_a_lower_level() -> None:

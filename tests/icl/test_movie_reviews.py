@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from fedsim.errors import InputError
-from fedsim.icl.tasks import movie_reviews
 from fedsim.icl.tasks.text_files import digest, read_corpus
+from fedsim_analysis import movie_reviews
 
 RATINGS = "\r\n".join(
     (

@@ -213,7 +213,7 @@ def run(folder: Path, model: LanguageModel, **record: bool) -> Run:
     """Run a small scenario with everything: staleness, cuts, measurements, a batch of the queries."""
     table = {
         "name": "texts",
-        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 3},
+        "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 3, "cuts": {"every": 4, "rounds": 2}},
         "problem": {
             "kind": "icl",
             "task": tiny_text_task(folder).model_dump(exclude_none=True),
@@ -223,7 +223,6 @@ def run(folder: Path, model: LanguageModel, **record: bool) -> Run:
         },
         "workers": [{"count": 3, "compute": {"kind": "exponential", "mean_s": 1.0}}],
         "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.5}},
-        "cuts": {"every": 4, "rounds": 2},
         "budget": {"server_steps": 8},
         "evaluation": {"every_steps": 4},
         "record": record,

@@ -172,8 +172,6 @@ def learned(seed: int, **settings: Any) -> Run:
             "use_fragment": False,
             "pool": {"sharing": "shared", "offered_per_class": 10},
         },
-        "learning": {"optimizer": {"kind": "adam", "learning_rate": 2e-3}},
-        "cuts": False,
         "workers": [{"count": 4}],
         "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.1}},
         "budget": {"epochs": 150},

@@ -33,14 +33,15 @@ def scenario(problem: Any, **settings: Any) -> Scenario:
         "workers": [{"count": N_WORKERS}],
         "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 1.0}},
         "budget": {"epochs": 1},
-        "cuts": False,
     }
     return Scenario.model_validate(table | settings)
 
 
 def text_problem(folder: Path, model: FakeModel | None = None, **settings: Any) -> IclProblem:
-    model = model or FakeModel(cache=False)
-    return IclProblem(task=tiny_text_task(folder), model=model, **({"n_samples": N_SAMPLES} | settings))
+    model, task = model or FakeModel(cache=False), tiny_text_task(folder)
+    if settings.get("use_fragment") is False:
+        task = type(task).model_validate(task.model_dump(exclude={"n_words", "n_candidates", "vocabulary"}))
+    return IclProblem(task=task, model=model, **({"n_samples": N_SAMPLES} | settings))
 
 
 def in_all(found: Scenario, n_workers: int, n_samples: int, n_queries: int, **which: Any) -> list[str]:

@@ -136,8 +136,8 @@ KINDS = {
     "'rushing'? (known: ",
     OUTER
     + "'medain' } }": "algorithm.aggregation.outer: unknown kind 'medain'; did you mean 'median'? (known: ",
-    "algorithm.aggregation = { inner = { kind = 'trimed_mean' } }": "algorithm.aggregation.inner: unknown kind "
-    "'trimed_mean'; did you mean 'trimmed_mean'? (known: ",
+    "algorithm.aggregation = { inner = { kind = 'trimed_mean' } }": "algorithm.aggregation.inner: unknown "
+    "kind 'trimed_mean'; did you mean 'trimmed_mean'? (known: ",
     OUTER + "'mean' }, before = [{ kind = 'buckting' }] }": "algorithm.aggregation.before.0: unknown kind "
     "'buckting'; did you mean 'bucketing'? (known: ",
     OUTER
@@ -179,7 +179,8 @@ def test_messages_are_not_attacked_where_nothing_tunes_p(command, small):
 def test_fallbacks_are_in_the_tables_and_in_what_the_command_line_says(command, small):
     """Worker 2 never answers and is evicted: two rows are too few from then on."""
     overrides = (
-        OUTER + "'median', f = 1 } }", "algorithm.cuts = false", "server.evict_after_s = 5.0", "algorithm.tau = 2",
+        OUTER + "'median', f = 1 } }", "algorithm.cuts = false", "algorithm.tau = 2",
+        "server.evict_after_s = 5.0",
         "workers = [{ count = 2 }, { count = 1, compute = { kind = 'constant', value_s = 1000.0 } }]",
     )  # fmt: skip
     words = [word for override in overrides for word in ("--set", override)]

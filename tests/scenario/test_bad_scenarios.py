@@ -56,9 +56,11 @@ WRONG = {
     "the first a letter or digit",
     "name = 3": "name: found 3, expected a text in quotes",
     "record.spans = 1": "record.spans: found 1, expected true or false",
-    "algorithm.polyhedron.norm = 'l2'": "algorithm.polyhedron.norm: found 'l2', expected 'l1' or 'squared_l2'",
+    "algorithm.polyhedron.norm = 'l2'": "algorithm.polyhedron.norm: found 'l2', expected 'l1' or "
+    "'squared_l2'",
     "algorithm.polyhedron.norm = ['a long list of words', 'that would fill the screen', 'and more']": ""
-    "algorithm.polyhedron.norm: found ['a long list of words', 'that would ..., expected 'l1' or 'squared_l2'",
+    "algorithm.polyhedron.norm: found ['a long list of words', 'that would ..., expected 'l1' or "
+    "'squared_l2'",
     "budget = 3": "budget: found 3, expected a table",
 }
 

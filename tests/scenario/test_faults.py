@@ -104,11 +104,6 @@ class Service(LlmProvider):
         return Talks()
 
 
-class Priced(Service):
-    def cached_tokens(self, cost):
-        fail()
-
-
 class Gone(Availability):
     def stretches(self, streams, worker, place):
         yield 0.0, 1.0

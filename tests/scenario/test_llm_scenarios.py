@@ -213,4 +213,9 @@ def test_words_without_a_place_in_the_prompt_are_refused(tmp_path):
         InputError, match=r"question has no \{\{ fragment \}\}, so the words would do nothing"
     ):
         load_scenario(file, "cendbt", settings)
-    assert load_scenario(file, "cendbt", [*settings, "problem.use_fragment=false"])
+    without = [
+        "problem.use_fragment=false",
+        'algorithm.unset=["cuts"]',
+        'problem.task.unset=["n_words", "n_candidates", "vocabulary"]',
+    ]
+    assert load_scenario(file, "cendbt", [*settings, *without])

@@ -83,7 +83,9 @@ def test_seed_and_replicates(command, small):
 
 
 def test_variants_and_files_come_in_their_order_and_once(command, small, tmp_path):
-    small.write_text(small.read_text() + "[variants.b]\ncuts.every = 5\n[variants.a]\ncuts.every = 6\n")
+    small.write_text(
+        small.read_text() + "[variants.b]\nalgorithm.cuts.every = 5\n[variants.a]\nalgorithm.cuts.every = 6\n"
+    )
     summaries = json.loads(command("run", small, small, "--json").out)
     assert [summary["variant"] for summary in summaries] == ["b", "a"]
     only = json.loads(command("run", small, "--only", "a", "--json").out)

@@ -12,7 +12,6 @@ import pytest
 
 import fedsim
 from fedsim import results
-from fedsim.catalog import offered
 from fedsim.loggers import LOGGERS
 
 LOGGER = r'''
@@ -204,12 +203,13 @@ def test_an_installed_one(command, small, tmp_path, monkeypatch):
     about = tmp_path / "site" / "noted-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: noted\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[fedsim.loggers]\nlines = noted.lines:Named\n")
+    (about / "entry_points.txt").write_text("[fedsim.loggers]\nmine = noted.lines:Named\n")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.setattr(LOGGERS, "installed", offered("loggers", LOGGERS.builtin, LOGGERS._checked))
-    assert "  lines                Has a name of its own." in command("list", "loggers").out
+    for kept in ("_offers", "_installed"):  # a family looks once; this one looks anew, and again afterwards
+        monkeypatch.delitem(vars(LOGGERS), kept, raising=False)
+    assert "  mine                 Has a name of its own." in command("list", "loggers").out
     for place in ("here", "a:b"):
-        assert command("run", small, "--again", "--log", f"lines:{place}").code == 0
+        assert command("run", small, "--again", "--log", f"mine:{place}").code == 0
         (file,) = Path(place).glob("*.jsonl")
         assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == list(range(13))
 

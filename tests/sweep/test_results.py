@@ -212,7 +212,7 @@ def test_one_tidy_table(small, tmp_path):
     assert list(runs.seed) == [0, 0, 0, 0, 3]
     assert not runs.columns.duplicated().any()
     varied = {
-        "cuts (setting)",
+        "algorithm.cuts",
         "algorithm.cuts.every",
         "algorithm.cuts.rounds",
         "algorithm.cuts.participation",
@@ -221,7 +221,7 @@ def test_one_tidy_table(small, tmp_path):
     assert varied <= set(runs.columns)
     assert not {"budget.server_steps", "workers.0.count", "name"} & set(runs.columns)
     assert sorted(runs["llm.latency.value_s"].dropna()) == [0.5, 0.5, 0.5, 2.0]
-    assert list(runs["cuts (setting)"].dropna()) == [False]
+    assert list(runs["algorithm.cuts"].dropna()) == [False]
     one = runs.set_index("run_id").loc[results.run_id(load_scenario(small))]
     assert one.seconds_calling == pytest.approx(
         one.simulated_time_s
@@ -350,12 +350,12 @@ def test_columns_are_the_settings_that_vary(several):
     assert {
         "problem.kind",
         "workers.0.count",
-        "cuts",
+        "algorithm.cuts",
         "algorithm.cuts.every",
         "record.spans",
         "problem.n_samples",
     } < varied
-    names = {name.removesuffix(" (setting)") if name == "cuts (setting)" else name for name in runs}
+    names = set(runs)
     assert varied <= names
     measured = {"run_id"}.union(*map(results.read_summary, results.find_runs(several)))
     assert not {name for name in names - varied - measured if not name.startswith("seconds_")}

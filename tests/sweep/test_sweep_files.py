@@ -76,7 +76,8 @@ def test_keys_may_be_nested_tables_and_places_in_lists(small):
     quoted = plan_of(small, '[sweep.grid]\n"workers.0.count" = [3, 4]\n"algorithm.cuts.every" = [2]\n')
     nested = small.with_name("nested.toml")
     nested.write_text(
-        'extends = "small.toml"\nname = "small"\n[sweep.grid]\nworkers.0.count = [3, 4]\ncuts.every = [2]\n'
+        'extends = "small.toml"\nname = "small"\n[sweep.grid]\nworkers.0.count = [3, 4]\n'
+        "algorithm.cuts.every = [2]\n"
     )
     assert [one.scenario for one in quoted.runs()] == [one.scenario for one in read_plan(nested).runs()]
     assert [one.scenario.n_workers for one in quoted.runs()] == [3, 4]
@@ -84,7 +85,9 @@ def test_keys_may_be_nested_tables_and_places_in_lists(small):
 
 def test_a_value_may_be_a_whole_part(small):
     latency = "{ kind = 'exponential', mean_s = 1.0 }"
-    plan = plan_of(small, f"[[sweep.list]]\nllm.latency = {latency}\n[[sweep.list]]\ncuts = false\n")
+    plan = plan_of(
+        small, f"[[sweep.list]]\nllm.latency = {latency}\n[[sweep.list]]\nalgorithm.cuts = false\n"
+    )
     first, second = [one.scenario for one in plan.runs()]
     assert first == load_scenario(small, overrides=[f"llm.latency={latency}"])
     assert second == load_scenario(small, overrides=["algorithm.cuts=false"])
@@ -232,10 +235,13 @@ BAD = {
     ),
     "unequal lists": (
         '[sweep.zip]\n"algorithm.cuts.every" = [1, 2]\n"algorithm.cuts.rounds" = [1]',
-        "{file}: sweep: zip: expected lists of equal length, found 2 for algorithm.cuts.every, 1 for algorithm.cuts.rounds",
+        (
+            "{file}: sweep: zip: expected lists of equal length, found 2 for algorithm.cuts.every, 1 for "
+            "algorithm.cuts.rounds"
+        ),
     ),
     "twice": (
-        '[sweep.grid]\n"algorithm.cuts.every" = [1]\n[[sweep.list]]\ncuts.every = 2',
+        '[sweep.grid]\n"algorithm.cuts.every" = [1]\n[[sweep.list]]\nalgorithm.cuts.every = 2',
         "{file}: sweep: found algorithm.cuts.every in grid and in list, expected it in one of them",
     ),
     "misspelt setting": (
@@ -270,7 +276,7 @@ BAD = {
     **{
         f"range {number}": (
             f'[sweep.random]\nsamples = 3\n[sweep.random.keys]\n"algorithm.cuts.every" = {draw}',
-            f"{{file}}: sweep.random.keys.cuts.every{sentence}",
+            f"{{file}}: sweep.random.keys.algorithm.cuts.every{sentence}",
         )
         for number, (draw, sentence) in enumerate(
             {

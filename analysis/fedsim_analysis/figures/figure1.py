@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ("runs",)
 
-_ACTIVITIES = [name for name in style.ACTIVITIES if name != "stepping"]  # that one is the server's
 _GROUP_WIDTH = 0.84  # of the distance between two tasks
 
 
@@ -41,7 +40,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: a column is missing, two runs share a seed, or the activities of a run do not add up.
     """
-    require(runs, "runs", ["simulated_time_s", *(f"seconds_{name}" for name in _ACTIVITIES)])
+    require(runs, "runs", ["simulated_time_s", "seconds_calling"])
+    activities = _activities(runs)
     _check_sums(runs)
     groups = by_task_and_method(runs)
     rows = []
@@ -51,7 +51,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"task": task, "method": method, "seeds": len(group)}
             | estimate(time_s / 3600).columns("time_h")
-            | {f"{name}_h": group[f"seconds_{name}"].mean() / 3600 for name in _ACTIVITIES}
+            | {f"{name}_h": group[f"seconds_{name}"].fillna(0).mean() / 3600 for name in activities}
             | estimate(saving_percent(time_s, baseline)).columns("saving_percent")
         )
     return pd.DataFrame(rows)
@@ -62,7 +62,7 @@ def figure(runs: pd.DataFrame) -> Figure:
     rows = table(runs)
     tasks = list(dict.fromkeys(rows["task"]))
     methods = style.in_order(rows["method"], style.METHODS)
-    shown = [name for name in _ACTIVITIES if (rows[f"{name}_h"] > 0).any()]
+    shown = [name for name in _activities(runs) if (rows[f"{name}_h"] > 0).any()]
     with style.look():
         picture = Figure(figsize=(style.PAGE_IN, 3.1), layout="constrained")
         axes = picture.add_subplot()
@@ -82,8 +82,14 @@ def figure(runs: pd.DataFrame) -> Figure:
     return picture
 
 
+def _activities(runs: pd.DataFrame) -> list[str]:
+    """Return what workers do, in the order in which it is stacked; an algorithm may have named some of it."""
+    booked = [column.removeprefix("seconds_") for column in map(str, runs) if column.startswith("seconds_")]
+    return style.in_order(booked, style.ACTIVITIES)
+
+
 def _check_sums(runs: pd.DataFrame) -> None:
-    parts_s = runs[[f"seconds_{name}" for name in _ACTIVITIES]].sum(axis=1)
+    parts_s = runs[[f"seconds_{name}" for name in _activities(runs)]].sum(axis=1)
     wrong = ~np.isclose(parts_s, runs["simulated_time_s"], rtol=1e-3)
     if wrong.any():
         run = runs[wrong].iloc[0]

@@ -36,12 +36,12 @@ class Averager(BatchingLearner):
     skips makes no step: what it sends is theta as it read it.
 
     The server's step is ``theta <- server(theta, outer_rate (A(rows, theta) - theta))``, projected on the
-    simplex, with A from the aggregation, or the mean: all workers hold equally many queries. Rows are what the
-    workers of this step sent. `server` is a sum unless a method says otherwise.
+    simplex, with A from the aggregation, or the mean: all workers hold equally many queries. Rows are what
+    the workers of this step sent. `server` is a sum unless a method says otherwise.
 
-    A message that was made from an older theta is moved by what theta has done since, so that it adds what its
-    worker did, as FedBuff's clients send their changes; rules to which workers send signs, and filters, see to
-    that themselves.
+    A message that was made from an older theta is moved by what theta has done since, so that it adds what
+    its worker did, as FedBuff's clients send their changes; rules to which workers send signs, and filters,
+    see to that themselves.
 
     Source: Wang et al., "FedOne", ICML 2025 (Fed-BDPL); McMahan et al., AISTATS 2017, Algorithm 1; messages
     of an older theta: Nguyen et al., AISTATS 2022, Algorithm 1.

@@ -26,10 +26,10 @@ class Fitted(BlackBox):
     softmax(W0 [x_u; 1])) [x_u; 1]^T`` is the implicit gradient step of demonstration (x_u, y_u); o, b_u and
     e(j_i) are effects of the very query, demonstration and word.
 
-    Fitted by `fedsim_analysis.fitting.surrogate`: W0, step and every o, b and e, to probabilities of label words
-    that one model gave to random prompts of one run's data. A text or word that was in none of these prompts
-    has effect 0. Predicted: everything about other prompts. A scenario names the file relative to itself;
-    loading it puts the absolute path and the SHA-256 in their places, as for the data of a text task.
+    Fitted by `fedsim_analysis.fitting.surrogate`: W0, step and every o, b and e, to probabilities of label
+    words that one model gave to random prompts of one run's data. A text or word that was in none of these
+    prompts has effect 0. Predicted: everything about other prompts. A scenario names the file relative to
+    itself; loading it puts the absolute path and the SHA-256 in their places, as for the data of a text task.
 
     Source: von Oswald et al., "Transformers learn in-context by gradient descent", ICML 2023, Proposition 1,
     with the softmax loss and label biases (Zhao et al., "Calibrate before use", ICML 2021, section 3) as in
