@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fedsim.sweep.forecast import Work
+from fedsim.sweep.forecast import Effort
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +36,7 @@ class Forecast:
         self._place = out, timing_only
         self._again = again
 
-    def add(self, planned: Planned) -> tuple[str, Work]:
+    def add(self, planned: Planned) -> tuple[str, Effort]:
         """Count a run; return how it stands, and its work."""
         from fedsim import results, sweep
         from fedsim.sweep.forecast import work_of
@@ -90,7 +90,7 @@ def _table(plan: Plan) -> Table:
     return table
 
 
-def _cells(plan: Plan, planned: Planned, work: Work, state: str) -> list[str]:
+def _cells(plan: Plan, planned: Planned, work: Effort, state: str) -> list[str]:
     from fedsim.scenario.explain import shown
 
     settings = planned.point.settings

@@ -21,6 +21,7 @@ from fedsim.learning.preaggregators import PREAGGREGATORS
 from fedsim.loggers import LOGGERS
 from fedsim.problems import PROBLEMS
 from fedsim.scenario.model import ATTACKS, Scenario
+from fedsim.scenario.overrides import UNSET
 from fedsim.scenario.sweep_table import Sweep
 from fedsim.timing.attacks import TIMING_ATTACKS
 from fedsim.timing.availability import AVAILABILITIES
@@ -55,6 +56,8 @@ FAMILIES: dict[str, Family] = {
 
 ELSEWHERE = {"type": "object", "properties": {"kind": {"pattern": ":"}}, "required": ["kind"]}
 """A part named by its place, as in ``kind = "package.module:ClassName"``."""
+
+UNSET_KEYS = {"type": "array", "items": {"type": "string"}, "description": "Inherited keys to take away."}
 
 
 def json_schema() -> dict[str, Any]:
@@ -93,4 +96,7 @@ def _lenient(schema: Any, refer: Mapping[Any, dict[str, str]]) -> Any:
         family = FAMILIES[schema[FAMILY_MARK]]
         rest = {key: value for key, value in schema.items() if key != FAMILY_MARK}
         return rest | {"anyOf": [*(refer[part] for _, part in family), ELSEWHERE]}
-    return {key: _lenient(value, refer) for key, value in schema.items() if key != "required"}
+    found = {key: _lenient(value, refer) for key, value in schema.items() if key != "required"}
+    if found.get("additionalProperties") is False:
+        found["properties"] = {**found.get("properties", {}), UNSET: UNSET_KEYS}
+    return found

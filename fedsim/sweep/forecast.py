@@ -19,7 +19,7 @@ TRIAL_S = 2.0
 """Real seconds that a trial may take."""
 
 
-class Work(NamedTuple):
+class Effort(NamedTuple):
     """The work of a run, by arithmetic."""
 
     updates: int | None
@@ -32,14 +32,14 @@ class Work(NamedTuple):
 
 
 @names_parts
-def work_of(scenario: Scenario) -> Work:
+def work_of(scenario: Scenario) -> Effort:
     """Return the work of a run, from its problem's cost and its budget."""
     schedule, budget, n_machines = scenario.schedule, scenario.budget, scenario.n_machines
     target, patience = scenario.target, scenario.evaluation.patience
     at_most = budget.horizon_s is not None or patience is not None or (target is not None and target.stop)
     limits = budget.updates(n_machines), budget.server_steps
     if limits == (None, None):
-        return Work(None, None, False, at_most)
+        return Effort(None, None, False, at_most)
     rule, between = schedule.rule, schedule.interlude
     wait_for = rule.wait_for if isinstance(rule, Steps) else rule.participants
     rounds = None if between is None else (between.every, between.rounds, between.stop_after)
@@ -51,7 +51,7 @@ def work_of(scenario: Scenario) -> Work:
     llm_calls += n_machines * calls[schedule.opening] if schedule.opening is not None else 0
     regular = not scenario.attacks and scenario.server.evict_after_s is None and isinstance(rule, Steps)
     exact = regular and wait_for == n_machines
-    return Work(updates, llm_calls, exact, at_most)
+    return Effort(updates, llm_calls, exact, at_most)
 
 
 @cache

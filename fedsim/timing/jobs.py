@@ -11,7 +11,7 @@ from fedsim.schedule import Schedule
 from fedsim.timing.groups import OwnModel, WorkerGroup
 
 
-class Job(NamedTuple):
+class JobOfKind(NamedTuple):
     """A kind of job, on a worker of normal speed."""
 
     cost: JobCost
@@ -24,7 +24,7 @@ class Job(NamedTuple):
 
 def jobs_of_each(
     schedule: Schedule, groups: Sequence[WorkerGroup], labels: Sequence[str]
-) -> list[Mapping[str, Job]]:
+) -> list[Mapping[str, JobOfKind]]:
     """Return the kinds of jobs of each worker, by name; workers with the same model have them in common.
 
     Args:
@@ -35,9 +35,9 @@ def jobs_of_each(
     of_interlude = schedule.interlude.work if schedule.interlude is not None else None
 
     @cache
-    def jobs(own_model: OwnModel | None) -> Mapping[str, Job]:
+    def jobs(own_model: OwnModel | None) -> Mapping[str, JobOfKind]:
         return {
-            kind: Job(
+            kind: JobOfKind(
                 work.cost,
                 labels.index(work.activity) if work.activity is not None else None,
                 own_model.job_s(work.cost) if own_model is not None else 0.0,

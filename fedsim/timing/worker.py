@@ -15,7 +15,7 @@ from fedsim.timing.attacks.base import HONEST, Conduct, TimingAttack, conduct_of
 from fedsim.timing.availability import Stretch
 from fedsim.timing.durations import DRAWS_A_BLOCK, NO_DELAY, drawn, factors
 from fedsim.timing.groups import Transient, WorkerGroup
-from fedsim.timing.jobs import Job
+from fedsim.timing.jobs import JobOfKind
 from fedsim.timing.llm_service import Calls, LlmService
 from fedsim.timing.members import HOPELESS
 from fedsim.timing.network import Message
@@ -54,7 +54,7 @@ class Worker:
         env: simpy.Environment,
         number: int,
         group: WorkerGroup,
-        jobs: Mapping[str, Job],
+        jobs: Mapping[str, JobOfKind],
         service: LlmService | None,
         server: Server,
         clock: ActivityClock,
@@ -160,7 +160,7 @@ class Worker:
         self._clock.switch(self.number, DOWN, self.env.now)
         self._server.lose(self.number)
 
-    def _withhold(self, conduct: Conduct, version: int, job: Job) -> Generator[simpy.Event, object, None]:
+    def _withhold(self, conduct: Conduct, version: int, job: JobOfKind) -> Generator[simpy.Event, object, None]:
         """Return when a malicious worker sends a report that is ready."""
         env, number, switch = self.env, self.number, self._clock.switch
         let_go = None

@@ -20,7 +20,7 @@ from fedsim.learning.aggregators import AGGREGATORS, Aggregator
 from fedsim.learning.preaggregators import PREAGGREGATORS
 
 M, D, F = 11, 6, 3
-"""Rows, coordinates, and lies among the rows."""
+"""Rows, coordinates, and Byzantine rows among them."""
 
 
 class Example(NamedTuple):
@@ -55,7 +55,7 @@ EXAMPLES = {
     "rsa": Example({"step": 0.05}, ("step",), reaches=False),
     "dp_rsa": Example({"step": 0.05}, ("step",), reaches=False),
     # That of the recipe.
-    "midrange": Example({"f": F}, lies="range"),
+    "midrange": Example({"f": F}, bounded="range"),
 }
 
 

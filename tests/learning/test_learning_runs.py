@@ -311,9 +311,15 @@ def test_p16_the_exact_objective_falls(algorithm: Any, changes: Any, seed: int, 
         assert start - run.steps.loss_consensus.iloc[-1] > 0.5 * (start - best)
 
 
+UNREAD = {"use_fragment": ("n_words", "n_candidates"), "use_demonstrations": ("n_demonstrations",)}
+"""What a task need not say where prompts have no words, or show no demonstrations."""
+
+
 @pytest.mark.parametrize(("switch", "tuned"), [("use_fragment", "Q"), ("use_demonstrations", "P")])
 def test_p16_ablations_tune_one_level_alone(switch: str, tuned: str, seen: Seen) -> None:
-    problem = small(ASYNDBT).model_dump()["problem"] | {switch: False, "n_samples": 40, "batch": None}
+    task = {"kind": "synthetic", "parameters": PARAMETERS} | TASK
+    task = {key: value for key, value in task.items() if key not in UNREAD[switch]}
+    problem = {"kind": "icl", "task": task, switch: False, "n_samples": 40}
     algorithm = ASYNDBT if switch == "use_demonstrations" else WITHOUT_WORDS
     scenario = small(algorithm, problem=problem, budget={"server_steps": 80}, evaluation={"every_steps": 80})
     run = simulation.run(scenario)

@@ -30,7 +30,7 @@ WRONG = {
     OUTER + "'mean' }, rows = 'active', filter = { kind = 'basgd', buffers = 4 } }": ""
     "algorithm.aggregation.filter.buffers: found 4, expected at most 3, the number of workers",
     OUTER + "'mean' }, rows = 'active', filter = { kind = 'kardam', f = 1 } }": ""
-    "algorithm.aggregation.filter.f: 1 liars need more than 3 workers, found 3",
+    "algorithm.aggregation.filter.f: 1 malicious workers need more than 3 workers in all, found 3",
     OUTER + "'mean' }, filter = { kind = 'basgd', buffers = 2 } }": ""
     'algorithm.aggregation: filter: needs outer, and rows = "active"',
     "algorithm.aggregation = { inner = { kind = 'mean' }, rows = 'active', filter = { kind = 'basgd', "

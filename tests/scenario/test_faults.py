@@ -200,8 +200,8 @@ FAILING = {
     "workers.0.availability={ kind = 'faulty:Gone' }": (
         "workers.0.availability: 'faulty:Gone' raised ValueError: no {luck}"
     ),
-    "learning.aggregation={ outer = { kind = 'faulty:Unruly' } }": (
-        "learning.aggregation.outer: 'faulty:Unruly' raised ValueError: expected a consensus of shape (3,), "
+    "algorithm.aggregation={ outer = { kind = 'faulty:Unruly' } }": (
+        "algorithm.aggregation.outer: 'faulty:Unruly' raised ValueError: expected a consensus of shape (3,), "
         "found (3, 3)"
     ),
     "attacks=[{ kind = 'zero', workers = [0] }, { kind = 'faulty:Cruel', workers = [1] }]": (
@@ -215,8 +215,8 @@ FAILING = {
     ),
     "problem={ kind = 'icl', task = { kind = 'calibrated', name = 'sst2', n_words = 2, n_candidates = 3 }, "
     "model = { kind = 'faulty:Oracle' } }": "problem.model: 'faulty:Oracle' raised ValueError: no {luck}",
-    "learning.optimizer={ kind = 'faulty:Jumpy', learning_rate = 0.1 }": (
-        "learning.optimizer: 'faulty:Jumpy' raised ValueError: no {luck}"
+    "algorithm.optimizer={ kind = 'faulty:Jumpy', learning_rate = 0.1 }": (
+        "algorithm.optimizer: 'faulty:Jumpy' raised ValueError: no {luck}"
     ),
 }
 
@@ -263,10 +263,6 @@ def test_a_part_that_fails_in_another_command(command, small):
     answer = command("prompt", small, "--set", lost)
     said = "fedsim: small: problem.task: 'faulty:Lost' raised ValueError: no {luck}\n"
     assert (answer.code, answer.err) == (1, said)
-    small.write_text(small.read_text() + "\n[sweep.grid]\nseed = [0, 1]\n")
-    answer = command("sweep", small, "--dry-run", "--set", "llm={ kind = 'faulty:Priced' }")
-    said = "fedsim: small: llm: 'faulty:Priced' raised ValueError: no {luck}\n"
-    assert (answer.code, answer.err) == (1, said)
 
 
 def test_what_is_meant_for_a_person_is_left_as_it_is(command, small):
@@ -275,7 +271,7 @@ def test_what_is_meant_for_a_person_is_left_as_it_is(command, small):
 
 
 def test_what_no_part_raises_is_left_as_it_is(small, tmp_path):
-    def on_step(report, metrics):
+    def on_step(row):
         raise ValueError("from outside")
 
     scenario = load_scenario(small, overrides=["workers.0.upload={ kind = 'faulty:Late', fails = false }"])

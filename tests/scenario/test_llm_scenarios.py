@@ -20,6 +20,7 @@ from fedsim.scenario import dump, load_scenario, load_variants
 from fedsim.simulation import run
 from fedsim.verify import verify
 
+NO_CUTS = ["algorithm.cuts=false", 'algorithm.unset=["z_rate"]']
 FOLDER = Path(__file__).parents[2] / "scenarios" / "llm"
 FILES = sorted(FOLDER.glob("*.toml"))
 FAKE = ["problem.model={kind='fake_model:FakeModel'}"]
@@ -66,7 +67,7 @@ def test_they_load_round_trip_and_run(file, tmp_path):
 
 def test_a_run_asks_for_what_the_timing_half_charged(tmp_path):
     file = FOLDER / "movie_reviews.toml"
-    settings = [*overrides(file, tmp_path), *FAKE, "algorithm.cuts=false", "algorithm.kind=sdbt"]
+    settings = [*overrides(file, tmp_path), *FAKE, "algorithm.kind=sdbt", *NO_CUTS]
     scenario = load_scenario(file, "asyndbt", settings)
     found = run(scenario)
     # Every call of a job, and 4 test queries of 3 workers' own prompts at the start and at the end.

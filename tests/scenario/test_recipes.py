@@ -42,14 +42,14 @@ from fedsim.timing.delays import Delay
 from fedsim.timing.llm_service import Calls, LlmProvider, LlmService, Served
 from fedsim.timing.network import Carrier, LinkUse, Message, Network
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.plan import SERVER, Plan, Wire, worker_node
+from fedsim.timing.network.plan import SERVER, NetworkPlan, Wire, worker_node
 from fedsim.timing.network.topology import Topology
 
 if TYPE_CHECKING:
     import simpy
     from torch import Tensor
 
-    from fedsim.learning.oracle import Questions
+    from fedsim.problems.base import Questions
 
 
 class Triangular(Delay):
@@ -72,10 +72,10 @@ class Chain(Topology):
     kind: Literal["chain"] = "chain"
     link: Link = Link(mbps=1.0)
 
-    def plan(self, n_workers: int) -> Plan:
+    def plan(self, n_workers: int) -> NetworkPlan:
         nodes = [SERVER, *(worker_node(number) for number in range(n_workers))]
         wires = [Wire(nodes[number], nodes[number + 1], self.link) for number in range(n_workers)]
-        return Plan(wires, SERVER, nodes[1:])
+        return NetworkPlan(wires, SERVER, nodes[1:])
 
 
 class Slow(Network):
@@ -94,7 +94,7 @@ class SlowCarrier:
         self.extra_s = extra_s
 
     def carry(self, message: Message) -> Generator[simpy.Event, object, None]:
-        yield self.env.timeout(message.latency_s + message.n_bytes * message.s_a_byte + self.extra_s)
+        yield self.env.timeout(message.latency_s + message.n_bytes * message.s_per_byte + self.extra_s)
 
     def links(self, end_s: float) -> list[LinkUse]:
         return []

@@ -62,7 +62,7 @@ def test_a_trace_is_read_from_its_file_with_what_is_said_beside(tmp_path) -> Non
     file.write_text(
         """
         algorithm = { kind = "cendbt", machine = "workers", cuts = false }
-        problem = { kind = "quadratic", bytes_up = 1_000_000, calls = 0 }
+        problem = { kind = "quadratic", calls = 0 }
         budget = { server_steps = 2 }
         [[workers]]
         count = 2

@@ -183,12 +183,12 @@ def test_in_sampled_rounds_a_late_joiner_opens_when_it_is_first_asked() -> None:
     assert [row.openings for row in books.reports] == [2, 2, 3, 3]
 
 
-# tau = 3: worker 1 opens until 3 s as worker 0 does, and withholds that report until step 1 has been taken,
-# one step before the server would wait for it.
+# tau = 3: worker 1 opens until 3 s and withholds its report until step 1 has been taken, one step before the
+# server would wait for it. That is worker 0's opening of 6 s.
 def test_a_malicious_worker_may_withhold_its_opening() -> None:
     _, books = simulate(
-        [worker(), worker()], wait_for=1, tau=3, max_steps=3, attacks=[by(SlowRolling(), 1)], **SIZES
+        [worker(2.0), worker()], wait_for=1, tau=3, max_steps=3, attacks=[by(SlowRolling(), 1)], **SIZES
     )
     assert books.active == [[0], [1], [0]]
     assert [ticket.kind for tickets in books.tickets for ticket in tickets] == [OPENING, OPENING, REGULAR]
-    assert books.times_s == [3, 3, 4]
+    assert books.times_s == [6, 6, 8]

@@ -146,6 +146,7 @@ def test_a_group_without_a_model_is_named() -> None:
             [workers(1.0, own_model=MODEL), workers(1.0, name="phones", devices=devices(PLAIN))],
             wait_for=2,
             cost=COST,
+            max_steps=1,
         )
 
 

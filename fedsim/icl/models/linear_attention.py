@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +11,9 @@ from torch.nn import functional
 from fedsim.icl.models.base import FOR_ALL, Prompts
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Triggered
 from fedsim.icl.tasks.gaussian import Latent
-from fedsim.problems.base import Questions
+
+if TYPE_CHECKING:
+    from fedsim.problems.base import Questions
 
 
 class LinearAttention:
