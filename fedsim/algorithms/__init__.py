@@ -1,9 +1,10 @@
 """The federated methods, one folder per family of methods: everything of a paper stands in its folder.
 
 An `Algorithm` (`base`) is a part of a scenario. Its fields are the settings that only this method reads.
-`schedule` tells the clock all that it must know: the step rule, the kinds of jobs and what each costs, and
-rounds behind a barrier. `open` returns the `Learner` that computes what the clock asks for. Nothing outside
-this folder knows a method by name.
+`schedule` tells the clock all that it must know: the step rule, the kinds of jobs and what each costs, jobs
+with which workers open, and rounds behind a barrier. `open` returns the `Learner` that computes what the
+clock asks for, on a `Bench` that has the problem and who attacks. Nothing outside this folder knows a method
+by name.
 """
 
 from __future__ import annotations

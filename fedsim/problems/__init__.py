@@ -1,4 +1,9 @@
-"""The learning problems: what an algorithm may ask of one (`base`), and the members of the family."""
+"""The learning problems: what workers learn, seen by an algorithm as gradients and measurements.
+
+A `Problem` is settings: what there is to tune, what a job costs. Its `prepare` draws the data of a run and
+returns an `Oracle` (`base`), which answers for many jobs at once. `icl` and `baseline` are made of the tasks
+and black boxes of `fedsim.icl`; `quadratic` is a formula.
+"""
 
 from __future__ import annotations
 

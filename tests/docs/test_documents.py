@@ -114,11 +114,20 @@ def test_its_links_lead_somewhere(document):
         assert (document.parent / link).exists(), link
 
 
-def test_folders_that_the_readme_names_exist():
-    named = re.findall(r"`((?:fedsim|analysis|scenarios|tests)/[\w/.]*)`", (ROOT / "README.md").read_text())
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_the_files_and_folders_that_it_names_exist(document):
+    named = re.findall(r"`((?:fedsim|analysis|scenarios|tests)/[\w/.]*)`", (ROOT / document).read_text())
     assert named
     for place in named:
         assert (ROOT / place).exists(), place
+
+
+def test_the_classes_that_the_architecture_names_exist():
+    named = set(re.findall(r"`([A-Z]\w+)`", (ROOT / "docs" / "architecture.md").read_text()))
+    sources = [file.read_text() for file in (ROOT / "fedsim").rglob("*.py")]
+    there = {name for source in sources for name in re.findall(r"^class (\w+)", source, re.M)}
+    assert len(named) > 20
+    assert named <= there
 
 
 def test_what_the_readme_runs_keeps_every_invariant(command, tmp_path):

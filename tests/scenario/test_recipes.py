@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedsim.results import find_runs
+from fedsim.scenario import load_scenario
 from fedsim.scenario.schema import FAMILIES
+from fedsim.simulation import run
+from fedsim.streams import Streams
 from fedsim.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -238,12 +242,22 @@ GAUSSIAN = (
 )
 
 
+SHOWN = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+"""The examples of the document, each a module of its own."""
+
+
 @pytest.fixture(autouse=True)
 def recipes(tmp_path, monkeypatch):
-    """The package of these parts."""
+    """The package of these parts, and the examples of the document."""
     (tmp_path / "recipes.py").write_text(PARTS)
+    for source in SHOWN:
+        (part,) = re.findall(r"^class (\w+)\(", source, re.M)
+        (tmp_path / f"shown_{part.lower()}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(ROOT)
 
+
+ALGORITHM = "algorithm.kind=scenarios.features.server_momentum:ServerMomentum"
 
 MADE = {
     "delay": ["llm.latency={ kind = 'recipes:Triangular', high_s = 2.0 }"],
@@ -256,6 +270,11 @@ MADE = {
     "task": [GAUSSIAN.format("surrogate")],
     "black box": [GAUSSIAN.format("recipes:Coin")],
     "data": [GAUSSIAN.format("surrogate"), "attacks=[{ kind = 'recipes:Swap', workers = [1] }]"],
+    "aggregator": ["algorithm.aggregation={ outer = { kind = 'shown_midrange:Midrange', f = 0 } }"],
+    "problem": ["problem={ kind = 'shown_targets:Targets' }"],
+    "algorithm": [ALGORITHM, "algorithm.momentum=0.5"],
+    "both": [ALGORITHM, "problem={ kind = 'shown_targets:Targets' }", "workers.0.upload_mbps=1.0"],
+    "problem, centralised": ["algorithm.kind=cendbt", "problem={ kind = 'shown_targets:Targets' }"],
     "all at once": [
         "llm={ kind = 'recipes:Oracle' }",
         "network={ kind = 'recipes:Chain' }",
@@ -274,12 +293,9 @@ def test_a_part_by_its_recipe_runs_and_its_books_hold(command, small, case):
 
 
 def test_what_the_recipes_ask_for_passes_mypy(tmp_path):
-    """The package above, and the example of an aggregator that the recipe shows."""
-    shown = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
-    files = [tmp_path / "recipes.py"]
-    for number, source in enumerate(shown):
-        files.append(tmp_path / f"shown_{number}.py")
-        files[-1].write_text(source)
+    """The package above, the examples that the recipes show, and those that they link."""
+    files = [tmp_path / "recipes.py", *sorted(tmp_path.glob("shown_*.py"))]
+    files += [ROOT / "scenarios/features/server_momentum.py", ROOT / "tests/algorithms/incremental.py"]
     settings = tmp_path / "mypy.ini"
     settings.write_text("[mypy]\nstrict = True\nfollow_imports = silent\nplugins = pydantic.mypy\n")
     cache = ROOT / ".mypy_cache" / "recipes"  # half a minute without it
@@ -293,7 +309,21 @@ def test_what_the_recipes_ask_for_passes_mypy(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(files) > 1
+    assert len(files) == 3 + len(SHOWN) > 5
+
+
+# With steps of 0.5 the workers go half of the way to their targets in each round, and so does their mean.
+def test_the_problem_of_the_recipe_by_hand(small):
+    settings = ["algorithm={ kind = 'fedbdpl', optimizer = { kind = 'sgd', learning_rate = 0.5 } }"]
+    settings += ["problem={ kind = 'shown_targets:Targets' }", "evaluation.every_steps=1"]
+    found = run(load_scenario(small, overrides=settings))
+    targets = found.scenario.problem.prepare(Streams(0), 3).targets[:, 0].numpy()
+    p = np.full(5, 0.2)
+    for loss in found.steps.loss:
+        assert loss == pytest.approx(((p - targets) ** 2).sum(1).mean() / 2, rel=1e-12)
+        p = (p + targets.mean(0)) / 2
+    pooled = found.scenario.problem.prepare(Streams(0), 1, 3).targets[0, 0]
+    assert pooled.numpy() == pytest.approx(targets.mean(0))
 
 
 def test_the_table_of_families_is_complete():
