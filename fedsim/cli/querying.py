@@ -128,17 +128,17 @@ def _telling(rows: pd.DataFrame) -> list[str]:
 def _untold(settings: pd.DataFrame) -> list[str]:
     """Return the columns without those that another one tells.
 
-    That is what some runs alone have, all with one value: of runs with and without cuts, `algorithm.cuts` says
-    enough.
+    That is what some runs alone have, all with one value: of runs with and without cuts, `algorithm.cuts`
+    says enough.
     """
-    texts = settings.astype(str).where(settings.notna(), "")
-    partly = [name for name in settings if settings[name].isna().any() and texts[name].nunique() == 2]
-    told = [name for name in settings if name not in partly]
+    names, texts = [str(name) for name in settings], settings.astype(str).where(settings.notna(), "")
+    partly = [name for name in names if settings[name].isna().any() and texts[name].nunique() == 2]
+    told = [name for name in names if name not in partly]
     for name in sorted(partly, key=lambda name: (name.count("."), name)):
         there = settings[name].notna()
         if all(there.groupby(texts[other]).nunique().max() > 1 for other in told):
             told.append(name)
-    return [name for name in settings if name in told]
+    return [name for name in names if name in told]
 
 
 def _print(rows: pd.DataFrame, output_format: str) -> None:
