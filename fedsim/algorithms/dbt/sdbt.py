@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+from fedsim.algorithms.base import Setting
 from fedsim.algorithms.dbt.distributed import Distributed
 from fedsim.schedule import Steps
 
@@ -18,3 +20,7 @@ class Sdbt(Distributed):
 
     def steps(self, n_workers: int) -> Steps:
         return Steps(n_workers, 1)
+
+    def unread(self, setting: Setting) -> Mapping[str, str]:
+        all_anyway = {"algorithm.cuts.participation": "all workers take part in every step of sdbt"}
+        return all_anyway | dict(super().unread(setting))
