@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 import numpy as np
 from pydantic.fields import FieldInfo
-from text_cases import SINGLE_WORDS, rows, write_jsonl
+from text_cases import SINGLE_WORDS
 
 from fedsim.catalog import Family, Part, Strict
 from fedsim.icl.encoders.base import Encoder, Floats, unit_rows
@@ -26,7 +26,7 @@ ANOTHER_PART: Table = {
     "aggregators": {"kind": "mean"},
     "filters": {"kind": "basgd", "buffers": 1},
 }
-"""What takes the place of a part, by family; where a part is the matter itself, as a task is, nothing does."""
+"""What takes the place of a part, by family; of a part that is the matter itself, as a task is, nothing."""
 
 
 REQUESTS = "ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n0.5,1.5,10,4,\n0.2,0.6,10,2,\n,,10,,503\n"
@@ -42,6 +42,8 @@ VALUES: dict[str, list[Any]] = {
     "networks/graph_file.text": ["hub a {'mbps': 0.01}\nhub b\na c\na d\nb e\n"],
     "networks/graph_file.server": ["c"],
     "networks/graph_file.workers": [["b", "b", "c", "d", "e"]],
+    "scenario.name": ["other"],
+    "scenario.variant": ["other"],
     "scenario.llm": [{"kind": "independent", "latency": {"kind": "constant", "value_s": 9.0}}],
     "llm_services/shared.requests": [{"csv": REQUESTS}],
     "Background.arrivals": [{"csv": ARRIVALS}],
@@ -122,7 +124,7 @@ def _declared(model: type[Strict], home: str) -> set[str]:
 
 
 def _home_of(table: type[Strict], home: str, name: str, field: FieldInfo) -> str:
-    """Return how the keys of a table begin: in some families each part has its own, others are alike anywhere."""
+    """Return how the keys of a table begin: some are its part's own, others are alike wherever it stands."""
     of_its_own = home.startswith(("algorithms/", "problems/", "networks/"))
     in_list = get_origin(field.annotation) is tuple
     return f"{home}{name}." if of_its_own and not in_list else f"{table.__name__}."
@@ -346,7 +348,7 @@ RULES: dict[str, Table] = {
     "median": {},
     "multi_krum": {"f": 1},
     "rsa": {"step": 0.05},
-    **dict.fromkeys(("caf", "meamed", "minimum_diameter", "trimmed_mean"), {"f": 1}),
+    **{kind: {"f": 1} for kind in ("caf", "meamed", "minimum_diameter", "trimmed_mean")},
 }
 STAGES: dict[str, Table] = {
     "bucketing": {"size": 2},
@@ -416,8 +418,8 @@ NETWORKS: dict[str, Table] = {
 TIMING: dict[str, Table] = {
     "flapping": {"on_s": 2.0, "off_s": 3.0},
     "rushing": {},
-    "sleeper": {"wakes_at_s": 3.0, "then": {"kind": "flapping", "on_s": 1.0, "off_s": 1.0}},
-    "slow_rolling": {},
+    "sleeper": {"wakes_at_s": 3.0, "then": {"kind": "flapping", "on_s": 1.0, "off_s": 5.0}},
+    "slow_rolling": {"start_s": 1.0, "stop_s": 7.0},
 }
 
 
@@ -539,8 +541,8 @@ def _clocks() -> dict[str, Base]:
     asynchronous = ASYNDBT | {"wait_for": 1, "tau": 30}
     dying = groups[0] | {"count": 3, "stops_at_s": 4.0}
     alternating = {"kind": "on_off", "on": exponential(4.0), "off": exponential(2.0)}
-    whole = {"target": {"value": 1.2, "stop": True}, "evaluation": {"every_steps": 2, "patience": 3}}
-    whole |= {"budget": {"epochs": 9, "server_steps": 12, "worker_updates": 30, "horizon_s": 40.0}}
+    whole = {"target": {"value": 0.2}, "evaluation": {"every_steps": 2, "patience": 9}}
+    whole |= {"budget": {"epochs": 9, "server_steps": 12, "worker_updates": 30, "horizon_s": 20.0}}
     whole |= {"attacks": [{"kind": "zero", "workers": [0]}]}
     return {
         "service": Base(scenario(ICL, workers=groups, llm=shared), tables),
@@ -566,7 +568,7 @@ def _clocks() -> dict[str, Base]:
             ("ServerSettings.",),
         ),
         "whole": Base(
-            scenario(workers=groups, **whole),
+            scenario(ICL, ASYNDBT | {"cuts": False}, workers=groups, **whole),
             ("scenario.", "Budget.", "Target.", "Evaluation.", "Record."),
             False,
         ),
@@ -592,7 +594,7 @@ def _parts() -> dict[str, Base]:
     for kind, more in TEXT_POISONS.items():
         found[f"poison of texts {kind}"] = attacked(TEXTS | {"pool": SHARED_POOL}, kind=kind, **more)
     for kind, more in TIMING.items():
-        found[f"timing {kind}"] = attacked(algorithm=ASYNDBT | {"tau": 9}, kind=kind, **more)
+        found[f"timing {kind}"] = attacked(algorithm=ASYNDBT | {"tau": 9, "cuts": False}, kind=kind, **more)
     for kind, more in DELAYS.items():
         found[f"delay {kind}"] = waiting(kind, **more)
     for kind, more in AVAILABILITIES.items():

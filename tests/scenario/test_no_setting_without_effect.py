@@ -1,7 +1,8 @@
 """Every setting that a scenario may state changes something: no key is read by nobody.
 
-Each base scenario of `setting_cases` shows this for some settings: another value, and the run is another one. What
-does nothing beside other settings is refused (`Strict.idle`, `Algorithm.unread`), and so is not among them.
+Each base scenario of `setting_cases` shows this for some settings: another value, and the run is another one.
+What does nothing beside other settings is refused (`Strict.idle`, `Algorithm.unread`), and so it is not among
+them.
 """
 
 from __future__ import annotations

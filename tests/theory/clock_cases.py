@@ -42,11 +42,10 @@ def clock(
     scenario = Scenario(
         name="theory",
         seed=seed,
-        algorithm=Asyndbt(wait_for=wait_for, tau=tau),
-        cuts=None,
+        algorithm=Asyndbt(wait_for=wait_for, tau=tau, cuts=False),
         problem=Quadratic(dimension=1, calls=calls),
         workers=groups,
-        llm=Independent(latency=latency),
+        llm=Independent(latency=latency) if calls else None,
         server=ServerSettings(step_s=0.0),
         budget=Budget(server_steps=steps),
     )
