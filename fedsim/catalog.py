@@ -13,12 +13,11 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PydanticUserError,
     model_validator,
@@ -109,25 +108,6 @@ class Strict(BaseModel):
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]  # a cached property
         return copied
-
-
-class OrFalse:
-    """Marks a field that holds a table, or false: then what the table is about is switched off."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        table = next(one for one in get_args(source) if isinstance(one, type))
-        return core_schema.no_info_wrap_validator_function(
-            lambda value, inner: value if value is False else inner(value),
-            handler.generate_schema(table),
-            serialization=core_schema.wrap_serializer_function_ser_schema(
-                lambda value, inner: value if value is False else inner(value)
-            ),
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), {"const": False}]}
 
 
 class Part(Strict):

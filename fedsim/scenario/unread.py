@@ -38,7 +38,7 @@ def stated(scenario: Scenario, place: str) -> bool:
             value = getattr(value, step)
         else:
             return False
-    return True
+    return value is not None
 
 
 def without_effect(place: str, reason: str) -> str:

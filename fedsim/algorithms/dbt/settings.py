@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from fedsim.catalog import OrFalse, Strict
+from fedsim.catalog import Strict
 from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.aggregators import AnyAggregator
 from fedsim.learning.optimizers import Optimized
@@ -154,7 +154,7 @@ class CommonRules(Optimized):
     The defaults are our recommended reading of the papers.
     """
 
-    cuts: Annotated[Cuts | Literal[False], OrFalse()] = Cuts()
+    cuts: Cuts | Literal[False] = Cuts()
     """When the polyhedron is updated; false: never."""
     multipliers: MultiplierSettings = MultiplierSettings()
     polyhedron: PolyhedronSettings = PolyhedronSettings()

@@ -16,7 +16,7 @@ from fedsim.timing.llm_service.background import requests_of_others
 from fedsim.timing.llm_service.base import Calls, Served
 from fedsim.timing.llm_service.levels import LevelLog
 from fedsim.timing.llm_service.line import Line
-from fedsim.timing.llm_service.work import Job, Request, job_of
+from fedsim.timing.llm_service.work import CallsOfJob, Request, job_of
 from fedsim.timing.traces.requests import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class CallDesk:
         for outage in settings.outages:
             self._agenda.at(outage.start_s, self._fail, outage.stop_s)
         if settings.background is not None:
-            self._nobody = Job(NOBODY, None, [], {})
+            self._nobody = CallsOfJob(NOBODY, None, [], {})
             self._nobody.gone = True
             self._others = requests_of_others(settings.background, draws, streams, number)
             self._expect_others()
@@ -147,7 +147,7 @@ class CallDesk:
                 self._arrive(job.next_request())
         self._book_a_pause(job)
 
-    def _book_a_pause(self, job: Job) -> None:
+    def _book_a_pause(self, job: CallsOfJob) -> None:
         """Book that none of a job's open calls is being answered, where this is so."""
         if job.calling and not job.answering:
             job.calling = False
@@ -175,7 +175,7 @@ class CallDesk:
         if not request.job.gone:
             self._arrive(request)
 
-    def _give_up(self, job: Job) -> None:
+    def _give_up(self, job: CallsOfJob) -> None:
         """The worker of an open job has gone down: what is being answered keeps its place, the rest goes."""
         self._agenda.now_s = self._env.now
         self._agenda.waiting -= 1

@@ -12,7 +12,7 @@ from fedsim.timing.llm_service.buckets import ROUNDING_S, Buckets
 if TYPE_CHECKING:
     from fedsim.timing.llm_service.agenda import Agenda
     from fedsim.timing.llm_service.shared import Shared
-    from fedsim.timing.llm_service.work import Job, Request
+    from fedsim.timing.llm_service.work import CallsOfJob, Request
 
 
 class Line:
@@ -91,7 +91,7 @@ class Line:
         if self._queue:
             self.let_in()
 
-    def drop(self, job: Job) -> None:
+    def drop(self, job: CallsOfJob) -> None:
         """Take the requests of a job out of the queue; those that are being answered stay."""
         self._queue = deque(request for request in self._queue if request.job is not job)
         self.let_in()

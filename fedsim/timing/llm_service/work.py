@@ -19,7 +19,7 @@ class Request:
 
     __slots__ = ("busy_s", "failures", "job", "number", "refusals")
 
-    def __init__(self, job: Job, number: int, busy_s: float, failures: list[tuple[float, int]]) -> None:
+    def __init__(self, job: CallsOfJob, number: int, busy_s: float, failures: list[tuple[float, int]]) -> None:
         self.job = job
         self.number = number
         """Which call of the job it is."""
@@ -31,7 +31,7 @@ class Request:
         """How often it was refused, failed or cut off so far."""
 
 
-class Job:
+class CallsOfJob:
     """The calls of one job of a worker; or, once it is `gone`, what is left of them at the service."""
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Job:
         return Request(self, number, self._busy_s[number], self._failures.get(number, []))
 
 
-def job_of(calls: Calls, done: simpy.Event, draws: CallDraws, streams: Streams) -> Job:
+def job_of(calls: Calls, done: simpy.Event, draws: CallDraws, streams: Streams) -> CallsOfJob:
     """Return a job with everything drawn that its calls need."""
     scale = calls.scale
     busy_s = scale * draws.answers_s(streams, calls)
@@ -79,4 +79,4 @@ def job_of(calls: Calls, done: simpy.Event, draws: CallDraws, streams: Streams) 
     drawn = draws.failures(streams, calls)
     for call, seconds, code in zip(*(column.tolist() for column in drawn), strict=True):
         failures[call].append((scale * seconds, code))
-    return Job(calls, done, busy_s.tolist(), failures)
+    return CallsOfJob(calls, done, busy_s.tolist(), failures)
