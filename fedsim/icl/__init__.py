@@ -1,1 +1,1 @@
-"""The in-context-learning problem that a worker holds: tasks, black boxes, and the oracle over both."""
+"""In-context learning: tasks, black boxes, prompts, attacks on data, and baselines."""

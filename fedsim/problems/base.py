@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Part
+from fedsim.icl.attacks.base import DataAttack
 from fedsim.messages import JobCost
 
 if TYPE_CHECKING:
@@ -125,8 +126,10 @@ class Problem(Part):
         """Say, before anything runs, that an attack is impossible here.
 
         Raises:
-            ValueError: it is.
+            ValueError: it is. Attacks on data are, unless a problem of texts applies them in `prepare`.
         """
+        if isinstance(attack, DataAttack):
+            raise ValueError(f"{attack.kind!r} attacks texts, but problem {self.kind!r} has none")
 
     @abstractmethod
     def cost(self, pooled: int = 1) -> JobCost:

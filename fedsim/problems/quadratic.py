@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.attack import Assigned, Attack
-from fedsim.icl.attacks.base import DataAttack
 from fedsim.learning.attacks.base import MessageAttack
 from fedsim.messages import JobCost
 from fedsim.problems.base import Oracle, Problem, Questions, RealisationRule
@@ -59,8 +58,7 @@ class Quadratic(Problem):
         return False
 
     def check_attack(self, attack: Attack) -> None:
-        if isinstance(attack, DataAttack):
-            raise ValueError(f"{attack.kind!r} attacks texts, but problem 'quadratic' has none")
+        super().check_attack(attack)
         if isinstance(attack, MessageAttack) and attack.needs_distributions:
             raise ValueError(f"{attack.kind!r} sends distributions, but in problem 'quadratic' p is none")
 

@@ -19,6 +19,7 @@ from fedsim.scenario.unread import stated, unread, without_effect
 from fedsim.schedule import Schedule
 from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
 from fedsim.timing.groups import WorkerGroup
+from fedsim.timing.jobs import check_jobs
 from fedsim.timing.llm_service import AnyLlmService
 from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
@@ -157,9 +158,10 @@ class Scenario(Strict):
         return self
 
     @model_validator(mode="after")
-    def _calls_are_answered(self) -> Scenario:
+    def _jobs_can_be_done(self) -> Scenario:
         if self.llm is None and any(work.cost.calls for work in self.schedule.work.values()):
             raise ValueError("llm: missing; jobs make LLM calls, so a service must answer them")
+        check_jobs(self.schedule, self.machines, self.llm is not None)
         return self
 
     @model_validator(mode="after")

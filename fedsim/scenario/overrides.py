@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from functools import cache
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -67,7 +66,6 @@ def _kept(old: Table, kind: Any) -> Table:
     return {key: value for key, value in old.items() if key in common}
 
 
-@cache
 def _common(former: str, kind: str) -> frozenset[str]:
     """Return the settings that two kinds of a family have from one and the same base class."""
     from fedsim.scenario.schema import FAMILIES

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fedsim.messages import JobCost
 from fedsim.schedule import Schedule
+from fedsim.timing.activities import LABELS
 from fedsim.timing.groups import OwnModel, WorkerGroup
 
 
@@ -47,3 +48,36 @@ def jobs_of_each(
         }
 
     return [jobs(group.own_model) for group in groups]
+
+
+def check_jobs(schedule: Schedule, groups: Sequence[WorkerGroup], answered: bool) -> None:
+    """Check that workers and service can do what a schedule asks of them.
+
+    Args:
+        schedule: of the algorithm.
+        groups: the machines that compute.
+        answered: whether there is a service that answers LLM calls.
+
+    Raises:
+        ValueError: they cannot, or the schedule contradicts itself.
+    """
+    schedule.check()
+    for name in schedule.activities:
+        if name in LABELS:
+            raise ValueError(
+                f"schedule.work: found the activity {name!r}, expected none of the clock's own names: "
+                f"{', '.join(LABELS)}"
+            )
+    for kind, work in schedule.work.items():
+        cost = work.cost
+        if cost.calls and not answered:
+            raise ValueError(
+                f"schedule.work.{kind}: found {cost.calls} LLM calls in a job, expected none: "
+                "there is no LLM service"
+            )
+        for group in groups if cost.own_tokens or cost.own_gradient_tokens else ():
+            if not group.has_own_model:
+                raise ValueError(
+                    f"workers {group.name!r}: found no own_model, expected one: jobs of kind {kind!r} pass "
+                    "tokens through it"
+                )

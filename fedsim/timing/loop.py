@@ -13,11 +13,11 @@ from simpy.core import StopSimulation
 from fedsim.attack import Assigned
 from fedsim.schedule import Rounds, Schedule
 from fedsim.streams import Streams
-from fedsim.timing.activities import LABELS, ActivityClock
+from fedsim.timing.activities import ActivityClock
 from fedsim.timing.attacks.base import by_worker
 from fedsim.timing.exchange import Exchange, StepReport
 from fedsim.timing.groups import WorkerGroup
-from fedsim.timing.jobs import jobs_of_each
+from fedsim.timing.jobs import check_jobs, jobs_of_each
 from fedsim.timing.llm_service import LlmProvider, LlmService, Served
 from fedsim.timing.network import Carrier, LinkUse, Network
 from fedsim.timing.network.simple import Simple
@@ -58,33 +58,6 @@ class Timeline:
         if isinstance(rule, Rounds):
             return RoundRule(range(n_workers), rule.participants, streams)
         return StepRule(range(n_workers), rule.wait_for, rule.tau)
-
-    def check(self) -> None:
-        """Check that workers and service can do what the schedule asks of them.
-
-        Raises:
-            ValueError: they cannot, or the schedule contradicts itself.
-        """
-        self.schedule.check()
-        for name in self.schedule.activities:
-            if name in LABELS:
-                raise ValueError(
-                    f"schedule.work: found the activity {name!r}, expected a name that is none of the "
-                    f"clock's own: {', '.join(LABELS)}"
-                )
-        for kind, work in self.schedule.work.items():
-            cost = work.cost
-            if cost.calls and self.service is None:
-                raise ValueError(
-                    f"schedule.work.{kind}: found {cost.calls} LLM calls in a job, expected none: "
-                    "there is no LLM service"
-                )
-            for group in self.groups if cost.own_tokens or cost.own_gradient_tokens else ():
-                if not group.has_own_model:
-                    raise ValueError(
-                        f"workers {group.name!r}: found no own_model, expected one: jobs of kind {kind!r} "
-                        "pass tokens through it"
-                    )
 
 
 @dataclass(frozen=True)
@@ -127,7 +100,7 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     Raises:
         ValueError: workers or service cannot do what the schedule asks of them.
     """
-    timeline.check()
+    check_jobs(timeline.schedule, timeline.groups, timeline.service is not None)
     env, schedule = simpy.Environment(), timeline.schedule
     numbers = [number for number, group in enumerate(timeline.groups) for _ in range(group.count)]
     of_each = _each(timeline.groups, streams)

@@ -49,8 +49,8 @@ WRONG = {
     "llm.latency = { kind = 'mixture', components = [{ weight = 1, delay = { kind = 'constat' } }] }": ""
     "llm.latency.components.0.delay: unknown kind 'constat'; did you mean 'constant'? (known: constant, "
     "uniform, exponential, shifted_exponential, lognormal, gamma, weibull, pareto, mixture, empirical)",
-    "algorithm.cuts = true": "algorithm.cuts: found true, expected a table",
-    "algorithm.cuts = [1, 2]": "algorithm.cuts: found [1, 2], expected a table",
+    "algorithm.cuts = true": "algorithm.cuts: found true, expected a table or false",
+    "algorithm.cuts = [1, 2]": "algorithm.cuts: found [1, 2], expected a table or false",
     "seed = -1": "seed: found -1, expected at least 0",
     "name = 'a b'": "name: found 'a b', expected letters, digits, '.', '_' and '-', "
     "the first a letter or digit",

@@ -19,7 +19,9 @@ class Request:
 
     __slots__ = ("busy_s", "failures", "job", "number", "refusals")
 
-    def __init__(self, job: CallsOfJob, number: int, busy_s: float, failures: list[tuple[float, int]]) -> None:
+    def __init__(
+        self, job: CallsOfJob, number: int, busy_s: float, failures: list[tuple[float, int]]
+    ) -> None:
         self.job = job
         self.number = number
         """Which call of the job it is."""
