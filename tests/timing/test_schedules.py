@@ -87,8 +87,8 @@ NO_MODEL = "workers 'phones': found no own_model, expected one: jobs of kind 'ro
         (
             {"work": {**SCHEDULE.work, ROUND: Work(FREE, "waiting")}},
             (
-                "schedule.work: found the activity 'waiting', expected a name that is none of the clock's "
-                "own: computing, calling, uploading, downloading, waiting, stepping, down, holding, queueing"
+                "schedule.work: found the activity 'waiting', expected none of the clock's own names: "
+                "computing, calling, uploading, downloading, waiting, stepping, down, holding, queueing"
             ),
         ),
         (
