@@ -9,11 +9,11 @@ Figures are no parts, and join in the same two ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -29,39 +29,6 @@ from fedsim.errors import InputError, nearest
 
 FAMILY_MARK = "x-fedsim-family"
 
-T = TypeVar("T")
-
-
-def offered(
-    family: str, taken: Container[str], check: Callable[[Any, str], T], name: str | None = None
-) -> dict[str, T]:
-    """Return what installed packages offer to a family, by the names of their entry points.
-
-    Args:
-        family: the group of the entry points is ``fedsim.<family>``.
-        taken: the names of what is built in.
-        check: returns what was found at a place, or raises an error that says what is wrong with it.
-        name: the only one that is asked for; the others are not imported.
-
-    Raises:
-        InputError: one of them cannot be imported, is not what it should be, or has a name that is taken.
-    """
-    found: dict[str, T] = {}
-    for point in entry_points(group=f"fedsim.{family}"):
-        if name not in (None, point.name):
-            continue
-        try:
-            if point.name in taken or point.name in found:
-                raise InputError(f"the name {point.name!r} is taken")
-            found[point.name] = check(point.load(), point.value)
-        except Exception as error:  # a stranger's module may fail in any way
-            package = point.dist.name if point.dist else point.module
-            why = _first_line(error)
-            raise InputError(
-                f"the installed package {package!r} offers a broken part (fedsim.{family}): {why}"
-            ) from error
-    return found
-
 
 def imported(place: str) -> Any:
     """Return what lies at a place: ``package.module:name``, or ``package.module:``, the module itself.
@@ -72,10 +39,11 @@ def imported(place: str) -> Any:
     try:
         return resolve_name(place)
     except (Exception, SystemExit) as error:  # a stranger's module may fail in any way
-        raise InputError(f"cannot import {place!r}: {_first_line(error)}") from error
+        raise InputError(f"cannot import {place!r}: {first_line(error)}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what an error says, on one line."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

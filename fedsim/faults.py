@@ -112,16 +112,12 @@ def _culprit(frames: list[FrameType], seats: list[_Seat]) -> str:
         # What a part has made may fail far from it. Which part of the package made it, a call may yet tell.
         if package != "fedsim" and any(seat.package == package for seat in seats):
             others.add(package)
-    if not others:
-        return ""
-    found = [seat for seat in seats if seat.package in others]
-    return _told([seat.place for seat in found], [seat.kind for seat in found])
+    return _told([seat for seat in seats if seat.package in others]) if others else ""
 
 
 def _part_of(frame: FrameType) -> Part | type[Part] | None:
     """Return the part that a method is called of, or its class."""
-    code = frame.f_code
-    first = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    first = frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_argcount else None
     is_part = isinstance(first, Part) or (isinstance(first, type) and issubclass(first, Part))
     return first if is_part else None
 
@@ -131,13 +127,14 @@ def _named(part: Part | type[Part], seats: list[_Seat]) -> str:
     kinds = {f"{own.__module__}:{own.__name__}", own.model_fields["kind"].default}
     if isinstance(part, Part):
         kinds.add(part.kind)
-    found = [seat for seat in seats if seat.value is part] or [seat for seat in seats if seat.kind in kinds]
-    if not found:
-        return repr(next((kind for kind in kinds if isinstance(kind, str)), own.__name__))
-    return _told([seat.place for seat in found], [seat.kind for seat in found])
+    if found := [seat for seat in seats if seat.value is part] or [
+        seat for seat in seats if seat.kind in kinds
+    ]:
+        return _told(found)
+    return repr(next((kind for kind in kinds if isinstance(kind, str)), own.__name__))
 
 
-def _told(places: list[str], kinds: list[str]) -> str:
+def _told(seats: list[_Seat]) -> str:
     """Return places and kinds as they begin a sentence."""
-    either = [" or ".join(dict.fromkeys(words)) for words in (places, map(repr, kinds))]
-    return ": ".join(either)
+    places, kinds = dict.fromkeys(seat.place for seat in seats), dict.fromkeys(seat.kind for seat in seats)
+    return f"{' or '.join(places)}: {' or '.join(map(repr, kinds))}"

@@ -159,15 +159,12 @@ class Recorder:
 
 def counted(report: StepReport, schedule: Schedule) -> dict[str, Any]:
     """Return what the clock says of a step, by column; without what the schedule does not have."""
-    row = report._asdict()
-    named: dict[str, Any] = {}
-    for key, value in row.items():
-        if key == "interludes":
-            if schedule.interlude is not None:
-                named[schedule.interlude.counter] = value
-        elif key != "openings" or schedule.opening is not None:
-            named[key] = value
-    return named
+    named = {
+        "interludes": schedule.interlude.counter if schedule.interlude is not None else "",
+        "openings": "openings" if schedule.opening is not None else "",
+    }
+    columns = ((named.get(key, key), value) for key, value in report._asdict().items())
+    return {column: value for column, value in columns if column}
 
 
 def _nothing_learned(rounds: int) -> Generator[None, list[Ticket], None]:

@@ -115,10 +115,11 @@ def timeline(scenario: Scenario) -> Timeline:
     """Return what the timing half needs to know of a scenario."""
     schedule, llm = scenario.schedule, scenario.llm
     if llm is not None:
-        costs = {kind: work.cost for kind, work in schedule.work.items()}
-        cached = {kind: cost._replace(tokens_cached=llm.cached_tokens(cost)) for kind, cost in costs.items()}
-        work = {kind: work._replace(cost=cached[kind]) for kind, work in schedule.work.items()}
-        schedule = schedule._replace(work=work)
+        caching = {
+            kind: work._replace(cost=work.cost._replace(tokens_cached=llm.cached_tokens(work.cost)))
+            for kind, work in schedule.work.items()
+        }
+        schedule = schedule._replace(work=caching)
     return Timeline(
         groups=scenario.machines,
         service=llm,

@@ -10,14 +10,9 @@ import typer
 from fedsim.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from fedsim.timing.traces import FailureCounts
-    from fedsim_analysis.fitting.latency import LawFit
     from fedsim_analysis.fitting.latency.densities import Floats
 
 TIMES = ("ttft_s", "end_to_end_s")
-SHOWN_PROBABILITIES = (0.5, 0.9, 0.99)
 
 
 def check_trace(
@@ -47,16 +42,16 @@ def fit_latency(
     from fedsim import console
     from fedsim.timing.traces import Requests
     from fedsim.timing.traces.formats import read_as
-    from fedsim_analysis.fitting.latency import fit_all, rounded, toml_value
+    from fedsim_analysis.fitting.latency import comparison, counted, fit_all, rounded, toml_value
 
     requests = read_as(file, Requests)
     delays_s: Floats = getattr(requests.succeeded(), column)
-    typer.echo(f"{file}: {_counted(len(requests), requests.failures())}")
+    typer.echo(f"{file}: {counted(len(requests), requests.failures())}")
     try:
         fits = fit_all(delays_s)
     except InputError as error:
         raise InputError(f"{file}, column {column!r}: {error}") from error
-    console.output().print(_comparison(fits, delays_s))
+    console.output().print(comparison(fits, delays_s))
     if output is not None:
         from fedsim_analysis import latency_fit
 
@@ -65,32 +60,3 @@ def fit_latency(
         typer.echo(output)
     typer.echo(f"{fits[0].name} fits best; in the scenario:")
     typer.echo(f"latency = {toml_value(rounded(fits[0].delay))}")
-
-
-def _counted(n_requests: int, failures: FailureCounts) -> str:
-    if not failures.total:
-        return f"{n_requests} requests, none failed"
-    return (
-        f"{n_requests} requests, {failures.total} failed ({failures.total / n_requests:.1%}): "
-        f"{failures.too_many_requests} with 429, {failures.server_errors} with 5xx, {failures.other} others"
-    )
-
-
-def _comparison(fits: list[LawFit], delays_s: Floats) -> Table:
-    import numpy as np
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("law")
-    for name in ("AIC", "above best", "log-likelihood", "mean s"):
-        table.add_column(name, justify="right")
-    for probability in SHOWN_PROBABILITIES:
-        table.add_column(f"{probability:.0%} s", justify="right")
-    probabilities = np.array(SHOWN_PROBABILITIES)
-    for fit in fits:
-        times_s = [fit.delay.mean_value_s, *fit.density.quantiles_s(probabilities)]
-        scores = [fit.aic, fit.aic - fits[0].aic, fit.log_likelihood]
-        table.add_row(fit.name, *(f"{score:.1f}" for score in scores), *(f"{time:.4g}" for time in times_s))
-    measured_s = [delays_s.mean(), *np.quantile(delays_s, probabilities)]
-    table.add_row("measured", "", "", "", *(f"{time:.4g}" for time in measured_s))
-    return table

@@ -19,7 +19,7 @@ def trace(
     """Write spans and tickets as trace events, for Perfetto or chrome://tracing."""
     from fedsim import console
     from fedsim.results import find_runs
-    from fedsim.trace_events.files import write
+    from fedsim_analysis.trace_events.files import write
 
     folders = list(dict.fromkeys(folder for path in runs for folder in find_runs(path)))
     n_events = 0

@@ -46,13 +46,12 @@ ALLOWED = {
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
     "results": {"errors", "scenario"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
-    "trace_events": {"errors", "results", "timing", "whole_files"},
     "loggers": {"catalog", "errors"},
     "sweep": {"errors", "faults", "icl", "loggers", "recorder", "messages", "results", "scenario"}
     | {"schedule", "simulation", "timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
-    | {"__init__", "faults", "icl", "loggers", "timing", "trace_events", "whole_files"},
+    | {"__init__", "faults", "icl", "loggers", "timing", "whole_files"},
     "__init__": {"results", "scenario", "simulation"},
     "__main__": {"cli"},
 }
@@ -74,7 +73,6 @@ FOREIGN = {
     "algorithms": {"simpy"},
     "scenario": {"torch", "simpy", "scipy", "matplotlib"},
     **{part: {"simpy", "matplotlib"} for part in ("results", "sweep", "verify", "tables", "console", "cli")},
-    "trace_events": {"torch", "simpy", "matplotlib"},
 }
 
 

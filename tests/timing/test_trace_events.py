@@ -14,8 +14,8 @@ from fedsim.errors import ResultsError
 from fedsim.results import write
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.simulation import Run, run
-from fedsim.trace_events.events import Event, events, levels
-from fedsim.trace_events.tables import numbered, read
+from fedsim_analysis.trace_events.events import Event, events, levels
+from fedsim_analysis.trace_events.tables import numbered, read
 
 # Two workers, S = 1. A job takes worker 0 1 s of arithmetic, 0.5 s of calls and 0.5 s of upload, worker 1
 # 1.75 s, 0.5 s and nothing; a server step takes 0.5 s. One column is 0.25 s.

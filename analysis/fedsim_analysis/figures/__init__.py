@@ -18,10 +18,11 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.catalog import imported, offered
+from fedsim.catalog import first_line, imported
 from fedsim.errors import InputError, nearest
 from fedsim_analysis.style import PNG_DPI, look
 
@@ -126,7 +127,7 @@ def summaries() -> dict[str, str]:
         InputError: one of those is broken.
     """
     ours = {name: entry.summary for name, entry in FIGURES.items()}
-    theirs = offered("figures", FIGURES, _checked)
+    theirs = _offered()
     return ours | {name: (inspect.getdoc(found) or "").partition("\n")[0] for name, found in theirs.items()}
 
 
@@ -139,7 +140,7 @@ def find(name: str) -> Any:
     Raises:
         InputError: there is no such figure, or it is broken.
     """
-    theirs = offered("figures", FIGURES, _checked, name)
+    theirs = _offered(name)
     if name in FIGURES:
         return importlib.import_module(FIGURES[name].module)
     if name in theirs:
@@ -148,6 +149,27 @@ def find(name: str) -> Any:
         return _checked(imported(name), name)
     known = summaries()
     raise InputError(f"unknown figure {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+
+
+def _offered(name: str | None = None) -> dict[str, Any]:
+    """Return the figures that installed packages offer, or the one of this name; others are not imported.
+
+    Raises:
+        InputError: one of them cannot be imported, is no figure, or has a name that is taken.
+    """
+    found: dict[str, Any] = {}
+    for point in entry_points(group="fedsim.figures"):
+        if name not in (None, point.name):
+            continue
+        try:
+            if point.name in FIGURES or point.name in found:
+                raise InputError(f"the name {point.name!r} is taken")
+            found[point.name] = _checked(point.load(), point.value)
+        except Exception as error:  # a stranger's module may fail in any way
+            package = point.dist.name if point.dist else point.module
+            why = f"offers a broken part (fedsim.figures): {first_line(error)}"
+            raise InputError(f"the installed package {package!r} {why}") from error
+    return found
 
 
 def _checked(found: Any, place: str) -> Any:

@@ -56,15 +56,10 @@ class Averaging(Optimized, Algorithm):
         return Steps(n_workers, 1) if self.participants is None else Rounds(self.participants)
 
     def check(self, setting: Setting) -> None:
-        at_most("participants", self.participants or 0, setting.n_workers)
-        self.check_rows(self.participants or setting.n_workers, setting)
-
-    def check_rows(self, wait_for: int, setting: Setting) -> None:
-        """Say that steps of so many messages do not suffice for the aggregation.
-
-        Raises:
-            ValueError: they do not.
-        """
+        rule = self.rule(setting.n_workers)
+        key = "wait_for" if isinstance(rule, Steps) else "participants"
+        wait_for = rule.wait_for if isinstance(rule, Steps) else rule.participants
+        at_most(key, wait_for, setting.n_workers)
         if self.aggregation is not None and setting.problem.tunes_p:
             self.aggregation.check_steps(wait_for, setting.n_workers)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from fedsim.algorithms.averaging.base import Averaging
-from fedsim.algorithms.base import Bench, Setting, at_most
+from fedsim.algorithms.base import Bench
 from fedsim.schedule import Rounds, Steps
 
 if TYPE_CHECKING:
@@ -52,9 +52,3 @@ class Fedbdpl(Averaging):
         from fedsim.algorithms.averaging.averager import Averager
 
         return Averager(bench, self.optimizer, self.local_steps, self.aggregation)
-
-    def check(self, setting: Setting) -> None:
-        super().check(setting)
-        at_most("wait_for", self.wait_for or 0, setting.n_workers)
-        if self.wait_for is not None:
-            self.check_rows(self.wait_for, setting)

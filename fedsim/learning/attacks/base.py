@@ -22,15 +22,12 @@ class MessageAttack(Attack):
 
     needs_distributions: ClassVar[bool] = False
     """Whether what it sends means something only where messages are distributions."""
+    looks: ClassVar[bool] = True
+    """Whether what it sends depends on honest messages beyond a worker's own: on `known`."""
 
     knowledge: Literal["own", "all"] = "own"
     """What they know of honest messages: what they themselves would honestly have sent, or also all honest
     messages that the server combines with theirs in this step."""
-
-    @property
-    def looks(self) -> bool:
-        """Whether what it sends depends on honest messages beyond a worker's own: on `known`."""
-        return True
 
     def idle(self) -> Mapping[str, str]:
         return {} if self.looks else {"knowledge": f"{self.kind!r} looks at nobody's messages"}

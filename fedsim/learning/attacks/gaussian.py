@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,14 +25,11 @@ class Gaussian(MessageAttack):
     """
 
     kind: Literal["gaussian"] = "gaussian"
+    looks: ClassVar[bool] = False
     std: float = Field(default=10_000.0, ge=0)
     """Standard deviation of each coordinate."""
     centre: Literal["own", "previous", "zero"] = "zero"
     """Around what: their honest message, the consensus that they last read, or 0."""
-
-    @property
-    def looks(self) -> bool:
-        return False
 
     def forge(
         self,

@@ -21,11 +21,8 @@ class RandomSimplex(MessageAttack):
     """
 
     kind: Literal["random_simplex"] = "random_simplex"
+    looks: ClassVar[bool] = False
     needs_distributions: ClassVar[bool] = True
-
-    @property
-    def looks(self) -> bool:
-        return False
 
     def forge(
         self,

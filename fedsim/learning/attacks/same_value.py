@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.learning.attacks.base import MessageAttack
 
@@ -21,12 +21,9 @@ class SameValue(MessageAttack):
     """
 
     kind: Literal["same_value"] = "same_value"
+    looks: ClassVar[bool] = False
     value: float = 100.0
     """The constant c."""
-
-    @property
-    def looks(self) -> bool:
-        return False
 
     def forge(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,14 +25,11 @@ class SignFlip(MessageAttack):
     """
 
     kind: Literal["sign_flip"] = "sign_flip"
+    looks: ClassVar[bool] = False
     factor: float = Field(default=4.0, gt=0)
     of: Literal["message", "update"] = "message"
     """What is flipped: the message p, to ``-factor p``, or how far it is from the consensus z that the worker
     last read, to ``z - factor (p - z)``."""
-
-    @property
-    def looks(self) -> bool:
-        return False
 
     def forge(
         self,

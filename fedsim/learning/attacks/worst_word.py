@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -32,9 +32,8 @@ class WorstWord(MessageAttack):
     word: int | None = Field(default=None, ge=0)
     """The number of the option that they agree on for every word; none: see above."""
 
-    @property
-    def looks(self) -> bool:
-        return self.word is None
+    def idle(self) -> Mapping[str, str]:
+        return {} if self.word is None else {"knowledge": "the word is named"}
 
     def check(self, options: int) -> None:
         """Say that there is no such word.

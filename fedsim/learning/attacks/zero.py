@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedsim.learning.attacks.base import MessageAttack
 
@@ -22,10 +22,7 @@ class Zero(MessageAttack):
     """
 
     kind: Literal["zero"] = "zero"
-
-    @property
-    def looks(self) -> bool:
-        return False
+    looks: ClassVar[bool] = False
 
     def forge(
         self,

@@ -27,14 +27,7 @@ CALLING, QUEUEING = Activity.CALLING, Activity.QUEUEING
 class RoundDesk:
     """One service of `PerRound`: draws its jobs, lets them share it, and keeps the books.
 
-    Args:
-        number: the number of the service.
-        settings: its limits.
-        draws: what is drawn for calls.
-        env: the simulation.
-        streams: the randomness of the run.
-        clock: the books of seconds.
-        keep_levels: whether to remember queue lengths over time.
+    Takes the place of a `CallDesk`, and has its arguments.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fedsim_analysis.fitting.latency.compare import LawFit, fit_all
 from fedsim_analysis.fitting.latency.densities import Density, density_of
+from fedsim_analysis.fitting.latency.shown import comparison, counted
 from fedsim_analysis.fitting.latency.written import rounded, toml_value
 
-__all__ = ["Density", "LawFit", "density_of", "fit_all", "rounded", "toml_value"]
+__all__ = ["Density", "LawFit", "comparison", "counted", "density_of", "fit_all", "rounded", "toml_value"]

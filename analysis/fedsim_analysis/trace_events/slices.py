@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedsim.timing.activities import Activity
-from fedsim.trace_events.tables import SERVER, Tables
+from fedsim_analysis.trace_events.tables import SERVER, Tables
 
 SLICE, LEAVES, LANDS = range(3)
 """What a row of `rows` is: a stretch of an activity, or one of the two ends of an arrow."""

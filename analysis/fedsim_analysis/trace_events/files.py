@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from fedsim.trace_events.events import Event, events
-from fedsim.trace_events.tables import read
 from fedsim.whole_files import whole
+from fedsim_analysis.trace_events.events import Event, events
+from fedsim_analysis.trace_events.tables import read
 
 EVENTS_PER_LINE = 1000
 

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedsim.timing.activities import Activity
-from fedsim.trace_events.slices import LEAVES, SLICE, nanoseconds, rows, waiting_tickets
-from fedsim.trace_events.tables import SERVER, Tables
+from fedsim_analysis.trace_events.slices import LEAVES, SLICE, nanoseconds, rows, waiting_tickets
+from fedsim_analysis.trace_events.tables import SERVER, Tables
 
 Event = dict[str, Any]
 
