@@ -2,7 +2,7 @@
 
 - `load_scenario(path)` reads a scenario file;
 - `run(scenario)` simulates it and returns a `Run`: its `summary` and its tables `steps` and `workers`;
-- `load_results(folder)` reads what `fedsim run` and `fedsim sweep` have written, a row a run.
+- `load_results(folder)` reads what `fedsim run` and `fedsim sweep` have written, one row per run.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Attack(Part):
     """Whether a worker that does this counts as malicious."""
 
     workers: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """The numbers of the malicious workers, from 0; in the centralised form those that brought their data."""
+    """The numbers of the malicious workers, from 0; where one machine holds all data, whose data they are."""
     fraction: float | None = Field(default=None, ge=0, le=1)
     """Instead of `workers`: this part of all workers, rounded to whole ones. Which ones depends on the run's
     seed alone: those of a small fraction are among those of a large one, and those of two attacks with the

@@ -144,7 +144,7 @@ class Problem(Part):
         Args:
             streams: the randomness of the run.
             n_workers: R, the number of workers that compute.
-            pooled: how many workers' data each of them holds; the centralised form has ``n_workers = 1``
+            pooled: how many workers' data each of them holds; one machine for all has ``n_workers = 1``
                 and ``pooled = R``, and sees exactly the queries that R workers would have drawn.
             attacks: all attacks of the run; those on data act here.
         """

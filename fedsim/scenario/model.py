@@ -34,7 +34,7 @@ class Budget(Strict):
 
     epochs: int | None = Field(None, ge=1)
     """Worker rounds per worker: ends at the first step by which R x epochs worker updates have been used. An
-    epoch of the centralised form is one update with the pooled calls."""
+    epoch of one machine that holds all data is one update with the pooled calls."""
     server_steps: int | None = Field(None, ge=1)
     worker_updates: int | None = Field(None, ge=1)
     horizon_s: float | None = Field(None, gt=0)
@@ -100,7 +100,7 @@ class Scenario(Strict):
     llm: AnyLlmService | None = None
     """The service that answers calls; none where no job makes a call."""
     network: AnyNetwork = Simple()
-    """What lies between the workers' own access lines and the server."""
+    """What is between the workers' own access lines and the server."""
     server: ServerSettings = ServerSettings()
     budget: Budget
     target: Target | None = None

@@ -52,8 +52,8 @@ class ActivityClock:
     At every instant an entity does exactly one thing.
 
     Args:
-        entities: how many there are, R + 1: a worker's number is its entity's, and R is the server (the one
-            machine of the centralised form is worker 0). All start `WAITING` at time 0.
+        entities: how many there are, R + 1: a worker's number is its entity's, and R is the server (one
+            machine that computes for all is worker 0). All start `WAITING` at time 0.
         keep_spans: also remember every stretch.
         named: activities that the algorithm has named; they are numbered after those of `Activity`.
     """

@@ -48,7 +48,7 @@ class WorkerGroup(Strict):
     name: str = "workers"
     count: int = Field(ge=1)
     lanes: int = Field(5, ge=1)
-    """LLM calls a worker keeps open at a time."""
+    """LLM calls that a worker keeps open at a time."""
     compute: AnyDelay = NO_TIME
     """The worker's own arithmetic in one job."""
     compute_speed: float = Field(1.0, gt=0)

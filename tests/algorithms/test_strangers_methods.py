@@ -208,11 +208,11 @@ def test_two_steps_by_hand(simulated):
 
 
 def test_a_robust_rule_and_a_message_attack_work_with_it(simulated):
-    liar = "attacks=[{ kind = 'sign_flip', of = 'update', factor = 50.0, workers = [2] }]"
+    attack = "attacks=[{ kind = 'sign_flip', of = 'update', factor = 50.0, workers = [2] }]"
     median = "algorithm.aggregation={ outer = { kind = 'median' } }"
     honest = losses(simulated(MOMENTUM, noise=0.0))[-1]
-    fooled = losses(simulated(MOMENTUM, liar, noise=0.0))[-1]
-    robust = losses(simulated(MOMENTUM, liar, median, noise=0.0))[-1]
+    fooled = losses(simulated(MOMENTUM, attack, noise=0.0))[-1]
+    robust = losses(simulated(MOMENTUM, attack, median, noise=0.0))[-1]
     assert abs(robust - honest) < 0.1 * abs(fooled - honest)
 
 

@@ -67,7 +67,7 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 
 def test_an_odd_number_of_queries_cannot_be_split() -> None:
     task = tiny_task(test_counts=(1, 1, 1), train_per_class=1)
-    with pytest.raises(ValidationError, match="even number of training queries a worker, got 3"):
+    with pytest.raises(ValidationError, match="even number of training queries per worker, got 3"):
         IclProblem(task=task, upper_split=True)
 
 

@@ -361,7 +361,7 @@ FILTERS: dict[str, Table] = {
     "kardam": {"f": 1},
     "zeno_plus_plus": {"rho": 0.01, "epsilon": 0.1, "refresh_steps": 2},
 }
-LIES: dict[str, Table] = {
+FORGED: dict[str, Table] = {
     "alie": {"z_max": 1.0},
     "gaussian": {"std": 1.0},
     "inner_product": {},
@@ -447,7 +447,7 @@ METHODS: dict[str, Table] = {
 
 def _methods() -> dict[str, Base]:
     """Return bases for the algorithms."""
-    lying = [{"kind": "same_value", "workers": [1], "value": 2.0}]
+    forging = [{"kind": "same_value", "workers": [1], "value": 2.0}]
     lower = ICL | {"n_samples": 4}
     found = {}
     for kind, rule in {"asyndbt": ASYNDBT, "sdbt": {"kind": "sdbt", "optimizer": SGD}}.items():
@@ -456,7 +456,7 @@ def _methods() -> dict[str, Base]:
         tables = ("cuts", "polyhedron", "inner", "multipliers", "z_rate", "wait_for", "tau", "optimizer")
         found[kind] = Base(scenario(lower, tuned), tuple(own + table for table in tables), False)
         robust = tuned | {"robust": {"psi": 0.3}}
-        found[f"{kind} robust"] = Base(scenario(ICL, robust, attacks=lying), (f"{own}robust",), False)
+        found[f"{kind} robust"] = Base(scenario(ICL, robust, attacks=forging), (f"{own}robust",), False)
         rules = {"outer": {"kind": "median"}, "outer_rate": 0.5, "inner": {"kind": "mean"}, "inner_rate": 0.5}
         rules |= {"before": [{"kind": "bucketing"}], "rows": "active"}
         aggregating = rule | CUTS | {"inner": {"p_rate": 0.1, "rho_rate": 0.1}, "aggregation": rules}
@@ -586,7 +586,7 @@ def _parts() -> dict[str, Base]:
     for kind, more in FILTERS.items():
         table = combined({"kind": "mean"}, filter={"kind": kind, **more})
         found[f"filter {kind}"] = Base(table, (f"filters/{kind}.",), False)
-    for kind, more in LIES.items():
+    for kind, more in FORGED.items():
         of_words = kind in ("random_simplex", "worst_word")
         found[f"lie {kind}"] = attacked(ICL if of_words else QUADRATIC, kind=kind, **more)
     for kind, more in POISONS.items():

@@ -84,7 +84,7 @@ FIGURES = {
     ),
     "timing_attack": Entry(
         "fedsim_analysis.figures.timing_attack",
-        "places that rushing liars take, and the damage they do",
+        "places that rushing workers take, and the damage they do",
         study=_ROBUSTNESS,
     ),
     "regularisation": Entry(
@@ -93,7 +93,8 @@ FIGURES = {
         study=_ROBUSTNESS,
     ),
     "rate_limit": Entry(
-        "fedsim_analysis.figures.rate_limit", "time against requests a minute, and where workers stop helping"
+        "fedsim_analysis.figures.rate_limit",
+        "time against requests per minute, and where workers stop helping",
     ),
     "topology": Entry(
         "fedsim_analysis.figures.topology", "the network as a graph, links coloured by utilisation"

@@ -4,7 +4,7 @@ One column of panels per method. Above: the simulated time until the budget is s
 one line per number of workers; below that, where runs have a target, the time until it is first reached. The
 thin dotted lines are what the limit alone imposes, the calls that the server has counted over the limit: a
 bound, worked out from both and not fitted to anything. A service that lets a burst in when it starts can pass
-it by the seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates a minute against the
+it by the seconds that the burst stands for (`llm.burst_s`). Lowest row: worker updates per minute against the
 number of workers, one line per limit, with the same bound. Lines that lie on each other are workers that do
 not help. Points are means over seeds, whiskers their 95 % intervals; where a run never reached its target,
 its point has no mean and is left out. A service without a limit stands at the right end.

@@ -32,7 +32,7 @@ def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame
 
     Args:
         attacked: one row per trial, with `setting`, what else was varied, and `understated`: whether the rule
-            was told fewer liars than there are.
+            was told fewer malicious workers than there are.
         measure: the one that is drawn, of `trials.MEASURES`.
 
     Returns:

@@ -58,7 +58,7 @@ FRACTIONS = (0.1, 0.2, 0.3, 0.4)
 CURVE_ATTACKS = ("worst_word",)
 CURVE_DEFENCES = ("none", "mean", "trimmed_mean", "multi_krum", "geometric_median", "regularised")
 SETTINGS = {"with cuts": (), "cuts off": ("algorithm.cuts=false",)}
-"""Without cuts nothing but the rule is between liars and z; `none` has no way to z at all then."""
+"""Without cuts only the rule is between malicious workers and z; `none` has no way to z at all then."""
 
 # robustness_heatmap: all defences
 HEATMAP_FRACTION = 0.3

@@ -38,8 +38,7 @@ class Cendbt(CommonRules, Algorithm):
 
     def schedule(self, setting: Setting) -> Schedule:
         cost = setting.problem.cost(setting.n_workers)._replace(bytes_up=0, bytes_down=0)
-        work, of_cuts = Work(cost), Work(cost, "cutting")
-        return schedule(Steps(1, 1), self, setting, work, of_cuts, self._group(setting))
+        return schedule(Steps(1, 1), self, setting, Work(cost), Work(cost, "cutting"), self._group(setting))
 
     def open(self, bench: Bench) -> Tuner:
         from fedsim.algorithms.dbt.tuner import Tuner
@@ -89,5 +88,4 @@ class Cendbt(CommonRules, Algorithm):
         return found
 
     def _group(self, setting: Setting) -> int:
-        names = [group.name for group in setting.workers]
-        return names.index(self.machine) if self.machine in names else 0
+        return next((n for n, group in enumerate(setting.workers) if group.name == self.machine), 0)

@@ -152,8 +152,8 @@ class IclOracle:
         At a uniform start all candidates tie: modal prompts then repeat word 0 at each position and show
         demonstration 0 of each class, which is as good as a random one since candidates are exchangeable.
 
-        With an attack on demonstrations that others than the attacker may show (shared pools, or the
-        centralised form), ``poison_mass`` is the mean probability that q puts on poisoned candidates, over
+        With an attack on demonstrations that others than the attacker may show (shared pools, or one
+        machine for all), ``poison_mass`` is the mean probability that q puts on poisoned candidates, over
         workers and slots, and ``poison_share`` the part of the candidates that is poisoned at `time_s`: what
         the uniform q would give. With a backdoor, ``backdoor_success`` and ``backdoor_base`` are the parts of
         the test queries of other classes that are answered with its target, with and without its trigger.

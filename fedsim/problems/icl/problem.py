@@ -96,7 +96,7 @@ class IclProblem(Problem):
     def _check_batch(self) -> IclProblem:
         if self.upper_split and self.task.n_train % 2:
             raise ValueError(
-                f"upper_split needs an even number of training queries a worker, got {self.task.n_train}"
+                f"upper_split needs an even number of training queries per worker, got {self.task.n_train}"
             )
         if self.batch is not None and self.batch > self.level_size:
             raise ValueError(f"batch={self.batch} exceeds the {self.level_size} training queries of a level")
