@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fedsim.errors import PartError
+
 FIGURE = '''"""How the loss fell.
 
 More about it.
@@ -150,3 +152,22 @@ def test_a_table_that_is_not_there_is_a_sentence(command, small, tmp_path):
     answer = command("figure", "others.losses:last", "results")
     assert (answer.code, answer.out) == (2, "")
     assert "no table 'stepps'; did you mean 'steps'?" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ('steps["gain"]', "KeyError: 'gain'"),
+        ('open("nowhere")', "FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'"),
+        ("None", "AttributeError: 'NoneType' object has no attribute 'to_csv'"),
+    ],
+)
+def test_a_figure_that_raises_is_named(command, small, tmp_path, wrong, why):
+    (tmp_path / "others" / "losses.py").write_text(FIGURE.replace("table(steps).tail(1)", wrong))
+    command("run", small)
+    answer = command("figure", "others.losses:last", "results")
+    said = f"fedsim: figure 'others.losses:last' raised {why}\n"
+    assert (answer.code, answer.out, answer.err) == (1, "", said)
+    assert not list(tmp_path.glob("last*"))
+    with pytest.raises(PartError):
+        command("--debug", "figure", "others.losses:last", "results")

@@ -16,14 +16,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.catalog import first_line, imported
-from fedsim.errors import InputError, nearest
+from fedsim.errors import FedsimError, InputError, PartError, nearest
 from fedsim_analysis.style import PNG_DPI, look
 
 if TYPE_CHECKING:
@@ -197,18 +198,34 @@ def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options
 
     Raises:
         InputError: the name is unknown, the tables lack what the figure needs, or the output is unwritable.
+        PartError: a stranger's figure raised what it did not mean to.
     """
     drawing = find(name)
     tables = {needed: load(needed) for needed in drawing.NEEDS}
-    picture = drawing.figure(**tables, **options)
-    numbers = drawing.table(**tables, **options)
+    with _blames(name):
+        picture = drawing.figure(**tables, **options)
+        numbers = drawing.table(**tables, **options)
     stem = output / re.split("[.:]", name.rstrip(":"))[-1] if output.is_dir() else output
     if stem.suffix in SUFFIXES:
         stem = stem.with_suffix("")
     try:
-        return _write(stem, picture, numbers)
+        with _blames(name, but=OSError):
+            return _write(stem, picture, numbers)
     except OSError as error:
         raise InputError(f"cannot write the figure to {stem}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _blames(name: str, but: type[Exception] = FedsimError) -> Iterator[None]:
+    """Let what a stranger's figure raises become one sentence that names it, except errors of this type."""
+    try:
+        yield
+    except (FedsimError, but):
+        raise
+    except Exception as error:
+        if name in FIGURES:
+            raise
+        raise PartError(f"figure {name!r} raised {type(error).__name__}: {first_line(error)}") from error
 
 
 def _write(stem: Path, picture: Figure, numbers: pd.DataFrame) -> list[Path]:
