@@ -208,7 +208,7 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
     (
         ICL,
         lie("worst_word", word="1", knowledge="'all'"),
-    ): "attacks.0.knowledge: 'worst_word' looks at nobody's messages",
+    ): "attacks.0.knowledge: with `word` it looks at nobody's messages",
     (ICL, lie("backdoor", trigger="'x'")): "attacks.0.trigger: task 'calibrated' gives features",
     (
         lie("sleeper", wakes_at_s="1.0", skip_calls="true"),

@@ -33,7 +33,7 @@ class WorstWord(MessageAttack):
     """The number of the option that they agree on for every word; none: see above."""
 
     def idle(self) -> Mapping[str, str]:
-        return {} if self.word is None else {"knowledge": "the word is named"}
+        return {} if self.word is None else {"knowledge": "with `word` it looks at nobody's messages"}
 
     def check(self, options: int) -> None:
         """Say that there is no such word.
