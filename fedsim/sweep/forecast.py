@@ -12,7 +12,7 @@ from fedsim.errors import RunError
 from fedsim.faults import names_parts
 from fedsim.icl.models.language import LanguageModel
 from fedsim.scenario import Scenario
-from fedsim.schedule import Steps
+from fedsim.schedule import Interlude, Steps
 from fedsim.simulation import run
 
 TRIAL_S = 2.0
@@ -42,9 +42,7 @@ def work_of(scenario: Scenario) -> Effort:
         return Effort(None, None, False, at_most)
     rule, between = schedule.rule, schedule.interlude
     wait_for = rule.wait_for if isinstance(rule, Steps) else rule.participants
-    rounds = None if between is None else (between.every, between.rounds, between.stop_after)
-    everybody = between is not None and between.participation == "all"
-    updates, in_rounds = _jobs(wait_for, n_machines, limits, rounds, everybody)
+    updates, in_rounds = _jobs(wait_for, n_machines, limits, between)
     calls = {kind: work.cost.calls for kind, work in schedule.work.items()}
     llm_calls = updates * calls[schedule.regular]
     llm_calls += in_rounds * calls[between.work] if between is not None else 0
@@ -59,8 +57,7 @@ def _jobs(
     wait_for: int,
     n_workers: int,
     limits: tuple[int | None, int | None],
-    interludes: tuple[int, int, int | None] | None,
-    everybody: bool,
+    interlude: Interlude | None,
 ) -> tuple[int, int]:
     """Return how many regular jobs and jobs of interludes a run takes, if each step uses what it waits for.
 
@@ -68,22 +65,18 @@ def _jobs(
         wait_for: S.
         n_workers: R.
         limits: on worker updates and on server steps.
-        interludes: every how many steps, with how many rounds, and until which step there is one.
-        everybody: whether all workers take part in that; who is busy then finishes a job first.
+        interlude: when there is one; where all workers take part, who is busy finishes a job first.
     """
     most_updates, most_steps = limits
+    everybody = interlude is not None and interlude.participation == "all"
     updates = in_rounds = step = 0
     while True:
         updates += wait_for
         last = (most_updates is not None and updates >= most_updates) or step + 1 == most_steps
         if last:
             return updates, in_rounds
-        if (
-            interludes is not None
-            and step % interludes[0] == 0
-            and (interludes[2] is None or step < interludes[2])
-        ):
-            in_rounds += interludes[1] * (n_workers if everybody else wait_for)
+        if interlude is not None and interlude.due(step):
+            in_rounds += interlude.rounds * (n_workers if everybody else wait_for)
             updates += n_workers - wait_for if everybody else 0
         step += 1
 
