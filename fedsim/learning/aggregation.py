@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedsim.catalog import Strict
 from fedsim.learning.aggregators import AnyAggregator
 from fedsim.learning.aggregators.base import Aggregator
 from fedsim.learning.filters import AnyFilter
 from fedsim.learning.preaggregators import AnyPreaggregator
+
+COUNTERS = ("rejected", "fallbacks", "filtered", "filter_calls")
+"""What a `Door` and a `Merge` count: messages turned away, rounds in which a rule had too few rows, messages
+that a filter refused, and the filter's own LLM calls."""
+SIGN_SHARE = 32
+"""A sign is one bit of the 32 of a number."""
 
 
 class Aggregation(Strict):
@@ -26,17 +32,24 @@ class Aggregation(Strict):
     filter: AnyFilter | None = None
     """What the server does to each message of a step as it arrives."""
 
-    def check_signs(self) -> None:
-        """Say that something is done to messages where workers send signs.
+    @property
+    def sends_signs(self) -> bool:
+        """Whether workers send signs in a step, in the place of numbers."""
+        return self.outer is not None and self.outer.sends_signs
 
-        Raises:
-            ValueError: it is.
-        """
-        if self.outer is not None and self.outer.sends_signs and self.before:
+    def sent_bytes(self, bytes_up: int) -> int:
+        """Return the size of what workers send in a step, where a message of numbers has so many bytes."""
+        return -(-bytes_up // SIGN_SHARE) if self.sends_signs else bytes_up
+
+    @model_validator(mode="after")
+    def _check_signs(self) -> Aggregation:
+        """Say that something is done to messages where workers send signs."""
+        if self.outer is not None and self.sends_signs and self.before:
             raise ValueError(
                 f"before: {self.before[0].kind!r} works on messages, but with outer = {self.outer.kind!r} "
                 "workers send signs"
             )
+        return self
 
     def check_steps(self, wait_for: int, n_workers: int) -> int | None:
         """Say that steps of so many messages cannot satisfy the filter or the rule.

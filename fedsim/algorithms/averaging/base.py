@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from fedsim.algorithms.base import Algorithm, Setting, at_most
 from fedsim.attack import Attack
-from fedsim.learning.aggregation import Aggregation
+from fedsim.learning.aggregation import COUNTERS, Aggregation
 from fedsim.learning.optimizers import Optimized
 from fedsim.schedule import Rounds, Schedule, Steps, Work
 
@@ -21,7 +21,6 @@ class AveragingRules(Aggregation):
     def _check_rule(self) -> AveragingRules:
         if self.outer is None:
             raise ValueError("outer: missing; this key is required")
-        self.check_signs()
         return self
 
 
@@ -31,7 +30,7 @@ class Averaging(Optimized, Algorithm):
     `open` usually returns an `Averager`.
     """
 
-    counters: ClassVar[tuple[str, ...]] = ("rejected", "fallbacks", "filtered", "filter_calls")
+    counters: ClassVar[tuple[str, ...]] = COUNTERS
     participants: int | None = Field(default=None, ge=1)
     """K*, workers drawn for a round; none: all."""
     local_steps: int = Field(default=1, ge=1)
@@ -41,13 +40,12 @@ class Averaging(Optimized, Algorithm):
 
     def schedule(self, setting: Setting) -> Schedule:
         cost, each = setting.problem.cost(), self.local_steps
-        rules = self.aggregation
-        signs = rules is not None and rules.outer is not None and rules.outer.sends_signs
+        rules = self.aggregation or Aggregation()
         local = cost._replace(
             calls=cost.calls * each,
             tokens_in=cost.tokens_in * each,
             tokens_out=cost.tokens_out * each,
-            bytes_up=-(-cost.bytes_up // 32) if signs else cost.bytes_up,  # a sign is one bit of 32
+            bytes_up=rules.sent_bytes(cost.bytes_up),
         )
         return Schedule(self.rule(setting.n_workers), {"local": Work(local)}, "local")
 

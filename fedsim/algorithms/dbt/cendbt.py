@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from fedsim.algorithms.base import Algorithm, Bench, Setting
-from fedsim.algorithms.dbt.distributed import COUNTERS, schedule, without_words
+from fedsim.algorithms.dbt.distributed import schedule, without_words
 from fedsim.algorithms.dbt.settings import CommonRules, Rules
 from fedsim.attack import Attack
 from fedsim.errors import nearest
 from fedsim.icl.attacks.base import DataAttack
+from fedsim.learning.aggregation import COUNTERS
 from fedsim.schedule import Schedule, Steps, Work
 
 if TYPE_CHECKING:

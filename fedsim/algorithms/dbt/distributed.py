@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 from fedsim.algorithms.base import Algorithm, Bench, Setting, at_most
 from fedsim.algorithms.dbt.settings import CommonRules, Rules
 from fedsim.attack import Attack
+from fedsim.learning.aggregation import COUNTERS, Aggregation
 from fedsim.schedule import Interlude, Schedule, Steps, Work
 
 if TYPE_CHECKING:
     from fedsim.algorithms.dbt.tuner import Tuner
 
-COUNTERS = ("rejected", "fallbacks", "filtered", "filter_calls")
-"""Messages turned away, rounds in which a rule had too few rows, messages that a filter refused, and the
-filter's own LLM calls."""
 TUNES_NO_WORDS = ("cuts", "multipliers", "polyhedron", "inner", "z_rate", "robust", "aggregation")
-SIGN_SHARE = 32
-"""A sign is one bit of the 32 of a number."""
 
 
 class Distributed(Rules, Algorithm):
@@ -38,10 +34,10 @@ class Distributed(Rules, Algorithm):
         down and p up.
         """
         cost = setting.problem.cost()
-        signs = self._sends_signs
-        compares = signs or (self.robust is not None and self.robust.outer == "R1")
+        rules = self.aggregation or Aggregation()
+        compares = rules.sends_signs or (self.robust is not None and self.robust.outer == "R1")
         outer = cost._replace(
-            bytes_up=-(-cost.bytes_up // SIGN_SHARE) if signs else cost.bytes_up,
+            bytes_up=rules.sent_bytes(cost.bytes_up),
             bytes_down=cost.bytes_down * (2 if compares else 1),
         )
         return schedule(self.steps(setting.n_workers), self, setting, Work(outer), Work(cost, "cutting"))
@@ -61,13 +57,10 @@ class Distributed(Rules, Algorithm):
         if cuts and rules.inner is not None:
             rows = setting.n_workers if cuts.participation == "all" else wait_for
             rules.check_rows("inner", rules.inner, rows)
-        if self._sends_signs:
-            self._check_signs()
+        if rules.outer is not None and rules.sends_signs:
+            self._check_signs(rules.outer.kind)
 
-    def _check_signs(self) -> None:
-        assert self.aggregation is not None
-        assert self.aggregation.outer is not None
-        kind = self.aggregation.outer.kind
+    def _check_signs(self, kind: str) -> None:
         if self.cuts:
             raise ValueError(
                 f"algorithm.aggregation.outer: {kind!r} sends signs, from which no cuts can be made; "
@@ -84,11 +77,6 @@ class Distributed(Rules, Algorithm):
 
     def unread(self, setting: Setting) -> Mapping[str, str]:
         return without_words(setting, TUNES_NO_WORDS)
-
-    @property
-    def _sends_signs(self) -> bool:
-        rules = self.aggregation
-        return rules is not None and rules.outer is not None and rules.outer.sends_signs
 
 
 def schedule(

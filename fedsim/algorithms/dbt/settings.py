@@ -137,7 +137,6 @@ class DbtAggregation(Aggregation):
             raise ValueError('filter: needs outer, and rows = "active"')
         if self.inner is not None and self.inner.sends_signs:
             raise ValueError(f"inner: {self.inner.kind!r} is for the outer step alone")
-        self.check_signs()
         return self
 
     def idle(self) -> Mapping[str, str]:
