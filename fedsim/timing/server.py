@@ -189,7 +189,7 @@ class Server:
             yield from self._inbox.collect(self.rule.may_step)
             if not self.rule.alive:
                 break
-            active, self._active = self._active, []
+            active = self._take_active()
             waiting = [ticket.worker for ticket in active]
             if active:  # in a sampled round, all who were asked may have been given up
                 if self._settings.step_s > 0:
