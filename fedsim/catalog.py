@@ -47,6 +47,12 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def what_raised(error: BaseException) -> str:
+    """Return what somebody has raised, as it follows the name of who did: ``raised KeyError: 'x'``."""
+    why = str(error).strip().partition("\n")[0]
+    return f"raised {type(error).__name__}" + (f": {why}" if why else "")
+
+
 class Strict(BaseModel):
     """What every table of a scenario is: frozen, no unknown keys, no NaN or infinity.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel
 
-from fedsim.catalog import Part
+from fedsim.catalog import Part, what_raised
 from fedsim.errors import FedsimError, PartError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,8 +48,7 @@ def blame(error: Exception, scenario: BaseModel | Mapping[str, Any]) -> str:
     seats = list(_seats(scenario))
     for raised in _chain(error):
         if who := _culprit([frame for frame, _ in walk_tb(raised.__traceback__)], seats):
-            why = str(raised).strip().partition("\n")[0]
-            return f"{who} raised {type(raised).__name__}" + (f": {why}" if why else "")
+            return f"{who} {what_raised(raised)}"
     return ""
 
 

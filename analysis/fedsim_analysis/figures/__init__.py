@@ -23,7 +23,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.catalog import first_line, imported
+from fedsim.catalog import first_line, imported, what_raised
 from fedsim.errors import FedsimError, InputError, PartError, nearest
 from fedsim_analysis.style import PNG_DPI, look
 
@@ -225,7 +225,7 @@ def _blames(name: str, but: type[Exception] = FedsimError) -> Iterator[None]:
     except Exception as error:
         if name in FIGURES:
             raise
-        raise PartError(f"figure {name!r} raised {type(error).__name__}: {first_line(error)}") from error
+        raise PartError(f"figure {name!r} {what_raised(error)}") from error
 
 
 def _write(stem: Path, picture: Figure, numbers: pd.DataFrame) -> list[Path]:
