@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +68,31 @@ def _answers_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def root() -> Path:
     """The folder of the whole project."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Install packages that offer parts: their names are those of the packages, ``-`` written as ``_``."""
+    from fedsim.scenario.schema import FAMILIES
+
+    def forget() -> None:  # a family looks once
+        for family in FAMILIES.values():
+            for known in ("_offers", "_installed"):
+                family.__dict__.pop(known, None)
+
+    def offer(package: str, group: str, **values: str) -> None:
+        folder = tmp_path / "site" / f"{package}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        name = package.replace("_", "-")
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [f"[fedsim.{group}]", *(f"{name} = {value}" for name, value in values.items())]
+        (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        invalidate_caches()
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        forget()
+
+    yield offer
+    forget()
 
 
 @pytest.fixture

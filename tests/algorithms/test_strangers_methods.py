@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from fedsim.errors import InputError
 from fedsim.results import find_runs
 from fedsim.scenario import load_scenario
-from fedsim.scenario.schema import FAMILIES
 from fedsim.simulation import Run, run
 from fedsim.streams import Streams
 from fedsim.verify import verify
@@ -87,31 +85,17 @@ def simulated(file):
     return simulate
 
 
-@pytest.fixture
-def offered(monkeypatch, tmp_path):
-    """Install a package that offers both methods."""
-
-    def forget() -> None:
-        for known in ("_offers", "_installed"):
-            FAMILIES["algorithms"].__dict__.pop(known, None)
-
-    folder = tmp_path / "their_methods-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: their-methods\nVersion: 1.0\n")
-    lines = ["[fedsim.algorithms]", f"server_momentum = {MOMENTUM}", f"incremental = {INCREMENTAL}"]
-    (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    invalidate_caches()
-    monkeypatch.syspath_prepend(tmp_path)
-    forget()
-    yield
-    forget()
-
-
 def losses(found: Run) -> list[float]:
     return found.steps.loss.tolist()
 
 
 BOTH = {"server_momentum": MOMENTUM, "incremental": INCREMENTAL}
+
+
+@pytest.fixture
+def offered(installed) -> None:
+    """Install a package that offers both methods."""
+    installed("their_methods", "algorithms", **BOTH)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -70,21 +70,6 @@ def _theirs(tmp_path, monkeypatch) -> None:
         sys.modules.pop(name, None)
 
 
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Install a package that offers these figures."""
-
-    def offer(**figures: str) -> None:
-        about = tmp_path / "site" / "wild_pictures-1.0.dist-info"
-        about.mkdir(parents=True, exist_ok=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wild-pictures\nVersion: 1.0\n")
-        lines = [f"{name} = {value}" for name, value in figures.items()]
-        (about / "entry_points.txt").write_text("\n".join(["[fedsim.figures]", *lines, ""]))
-        monkeypatch.syspath_prepend(tmp_path / "site")
-
-    return offer
-
-
 def test_a_figure_named_by_its_place(command, small):
     assert command("run", small).code == 0
     for place, name, n_rows in [("others.losses:last", "last", 1), ("others.losses:", "losses", 5)]:
@@ -96,7 +81,7 @@ def test_a_figure_named_by_its_place(command, small):
 
 
 def test_an_installed_figure(command, small, installed):
-    installed(falling="others.losses", last="others.losses:last")
+    installed("wild_pictures", "figures", falling="others.losses", last="others.losses:last")
     listed = command("list", "figures").out
     assert "  curves               accuracy and cross-entropy" in listed
     assert "  falling              How the loss fell.\n  last                 The last loss.\n" in listed
@@ -126,7 +111,7 @@ def test_a_broken_figure_is_a_sentence_and_the_package_is_named(
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.endswith(f"{sentence.format(place=repr(named))}\n")
     assert answer.err.count("\n") == 1
-    installed(theirs=place)
+    installed("wild_pictures", "figures", theirs=place)
     for words in (("figure", "theirs", tmp_path), ("list", "figures"), ("list",)):
         answer = command(*words)
         said = "the installed package 'wild-pictures' offers a broken part (fedsim.figures): "
@@ -137,7 +122,7 @@ def test_a_broken_figure_is_a_sentence_and_the_package_is_named(
 
 
 def test_an_installed_figure_does_not_take_the_name_of_ours(command, small, installed):
-    installed(curves="others.losses")
+    installed("wild_pictures", "figures", curves="others.losses")
     command("run", small)
     for words in (("figure", "curves", "results"), ("list", "figures")):
         answer = command(*words)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from importlib import invalidate_caches
 
 import jsonschema
 import pytest
 
 from fedsim import sweep
 from fedsim.scenario import dump, load_scenario
-from fedsim.scenario.schema import FAMILIES
 
 DELAY = '''
 from typing import Literal
@@ -77,30 +75,6 @@ def module(request, tmp_path, monkeypatch) -> str:
     return name
 
 
-@pytest.fixture
-def installed(monkeypatch, tmp_path):
-    """Install packages that offer parts: their names are those of the packages, ``-`` written as ``_``."""
-
-    def forget() -> None:
-        for family in FAMILIES.values():
-            for known in ("_offers", "_installed"):
-                family.__dict__.pop(known, None)
-
-    def offer(package: str, group: str = "delays", **values: str) -> None:
-        folder = tmp_path / f"{package}-1.0.dist-info"
-        folder.mkdir()
-        name = package.replace("_", "-")
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = [f"[fedsim.{group}]", *(f"{name} = {value}" for name, value in values.items())]
-        (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        invalidate_caches()
-        monkeypatch.syspath_prepend(tmp_path)
-        forget()
-
-    yield offer
-    forget()
-
-
 def test_a_part_named_by_its_place(module, small, tmp_path):
     scenario = load_scenario(small, overrides=[f"llm.latency={{ kind = '{module}:Named', half_s = 0.25 }}"])
     assert scenario.llm.latency.mean_value_s == 0.5
@@ -123,7 +97,7 @@ def test_the_folder_where_one_works_is_searched(command, small, tmp_path, monkey
 
 
 def test_an_installed_part(module, installed, small, tmp_path, command):
-    installed("their_parts", doubled=f"{module}:Named")
+    installed("their_parts", "delays", doubled=f"{module}:Named")
     scenario = load_scenario(small, overrides=["llm.latency={ kind = 'doubled', half_s = 0.25 }"])
     assert scenario.llm.latency.mean_value_s == 0.5
     again = tmp_path / "again.toml"
@@ -170,7 +144,7 @@ def test_a_broken_part_is_told_with_its_package_and_disturbs_nobody_else(
 ):
     (tmp_path / "strangers_who_leave.py").write_text("raise SystemExit")
     name, _, value = offer.format(module=module).partition(" = ")
-    installed("their_parts", **{name: value, "doubled": f"{module}:Named"})
+    installed("their_parts", "delays", **{name: value, "doubled": f"{module}:Named"})
     sentence = "fedsim: " + BROKEN[offer].format(module=module) + "\n"
     for words in (("list",), ("list", "delays"), ("schema",)):
         answer = command(*words)
@@ -189,8 +163,8 @@ def test_a_broken_part_is_told_with_its_package_and_disturbs_nobody_else(
 
 
 def test_of_two_packages_with_one_name_neither_is_taken(installed, module, command, small):
-    installed("their_parts", doubled=f"{module}:Named")
-    installed("other_parts", doubled=f"{module}:Silent")
+    installed("their_parts", "delays", doubled=f"{module}:Named")
+    installed("other_parts", "delays", doubled=f"{module}:Silent")
     sentence = (
         "packages 'other-parts' and 'their-parts' offer 'doubled' (fedsim.delays), each its own; name the "
         "part by its place: kind = "
@@ -206,7 +180,7 @@ def test_of_two_packages_with_one_name_neither_is_taken(installed, module, comma
 
 
 def test_a_part_without_a_docstring(installed, module, command, small):
-    installed("their_parts", silent=f"{module}:Mute")
+    installed("their_parts", "delays", silent=f"{module}:Mute")
     answer = command("list", "delays")
     assert (answer.code, answer.err) == (0, "")
     assert "  silent               (no docstring; package 'their-parts')\n" in answer.out
@@ -214,7 +188,7 @@ def test_a_part_without_a_docstring(installed, module, command, small):
 
 
 def test_a_class_that_is_called_like_one_of_ours(installed, module, command):
-    installed("their_parts", theirs=f"{module}:Constant")
+    installed("their_parts", "delays", theirs=f"{module}:Constant")
     schema = json.loads(command("schema").out)
     delay = {"llm": {"kind": "independent", "latency": {"kind": "theirs", "half_s": 1.0}}}
     jsonschema.validate(delay, schema)

@@ -12,7 +12,6 @@ import pytest
 
 import fedsim
 from fedsim import results
-from fedsim.loggers import LOGGERS
 
 LOGGER = r'''
 import json
@@ -199,14 +198,8 @@ def test_a_wrong_one_is_a_sentence_before_anything_runs(command, small, text, se
     assert not Path("results").exists()
 
 
-def test_an_installed_one(command, small, tmp_path, monkeypatch):
-    about = tmp_path / "site" / "noted-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: noted\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[fedsim.loggers]\nmine = noted.lines:Named\n")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    for kept in ("_offers", "_installed"):  # a family looks once; this one looks anew, and again afterwards
-        monkeypatch.delitem(vars(LOGGERS), kept, raising=False)
+def test_an_installed_one(command, small, installed):
+    installed("noted", "loggers", mine="noted.lines:Named")
     assert "  mine                 Has a name of its own." in command("list", "loggers").out
     for place in ("here", "a:b"):
         assert command("run", small, "--again", "--log", f"mine:{place}").code == 0
