@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from fedsim.errors import InputError, nearest
 from fedsim.faults import blame
+from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import Table, merged, overridden
@@ -137,15 +138,13 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
 def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     """Read a file and those it extends."""
     try:
-        table: Table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: Table = tomllib.loads(with_line_feeds(decoded(path.read_bytes(), str(path))))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: a folder, expected a scenario file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text in UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
     table.pop("$schema", None)  # for editors

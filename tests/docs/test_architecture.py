@@ -21,7 +21,7 @@ from fedsim.catalog import Part
 from fedsim.scenario.schema import FAMILIES
 
 ROOT = Path(fedsim.__file__).parent
-BASE = {"errors", "streams", "messages", "schedule", "catalog", "attack", "whole_files"}
+BASE = {"errors", "streams", "messages", "schedule", "catalog", "attack", "plain_text", "whole_files"}
 COMPUTES = {"algorithms", "learning", "problems", "icl"}
 HALVES = {"timing", *COMPUTES}
 
@@ -31,6 +31,7 @@ ALLOWED = {
     "streams": set(),
     "messages": set(),
     "whole_files": set(),
+    "plain_text": {"errors"},
     "schedule": {"errors", "messages"},
     "catalog": {"errors"},
     "attack": {"catalog", "errors", "streams"},

@@ -108,7 +108,7 @@ def test_a_missing_column(tmp_path: Path, column: str) -> None:
         (f'\n{{"id": {PRIVATE}', ", line 2: not JSON: Expecting value"),
         (f'["{PRIVATE}"]', ", line 1: found a list, expected a JSON object"),
         (f'"{PRIVATE}"', ", line 1: found a text, expected a JSON object"),
-        (b'{}\n{"text_a": "caf\xe9"}', ", line 2: not a text in UTF-8"),
+        (b'{}\n{"text_a": "caf\xe9"}', ", line 2: not a text in UTF-8, because of the byte 0xe9; expected"),
         ("", ": found no rows, expected labelled texts"),
         ("\n \n", ": found no rows"),
     ],

@@ -175,7 +175,8 @@ def test_a_file_that_is_no_text(command, small, tmp_path):
     answer = command(
         "check", small, "--set", "network = { kind = 'graph_file', file = 'a.json', server = 's' }"
     )
-    assert answer == (2, "", f"fedsim: {small}: network: a.json: not a text in UTF-8\n")
+    assert answer.code == 2
+    assert answer.err.startswith(f"fedsim: {small}: network: a.json: a text in UTF-16, expected UTF-8")
 
 
 def test_workers_at_nodes_that_are_not_there_or_not_enough(command, small, tmp_path):

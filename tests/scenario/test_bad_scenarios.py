@@ -122,7 +122,10 @@ def test_broken_files(command, tmp_path):
         f"fedsim: {file}: not valid TOML: Invalid value (at line 1, column 8)\n",
     )
     file.write_bytes(b"name = '\xff'")
-    assert command("check", file) == (2, "", f"fedsim: {file}: not a text in UTF-8\n")
+    sentence = (
+        "not a text in UTF-8, because of the byte 0xff; expected UTF-8 (most editors can save a text in it)"
+    )
+    assert command("check", file) == (2, "", f"fedsim: {file}, line 1: {sentence}\n")
     file.write_text("variants = 3")
     assert command("check", file).err == f"fedsim: {file}: variants: expected tables, as in [variants.NAME]\n"
     file.write_text("extends = 3")

@@ -241,10 +241,10 @@ def test_unreadable_traces(tmp_path: Path) -> None:
     latin = tmp_path / "latin.csv"
     latin.write_bytes(b"t_s\n\xe9\n")
     settings = {"kind": "empirical", "file": str(latin), "column": "t_s"}
-    assert f"{latin} is not a CSV file in UTF-8" in sentence(settings)
+    assert f"{latin}, line 2: not a text in UTF-8" in sentence(settings)
     endless = write(tmp_path, "t_s\n" + "1" * 200_000)
     settings = {"kind": "empirical", "file": endless, "column": "t_s"}
-    assert f"{endless} is not a CSV file in UTF-8: field larger than" in sentence(settings)
+    assert f"{endless} is not a CSV file: field larger than" in sentence(settings)
 
 
 def sentence(settings: dict[str, Any]) -> str:

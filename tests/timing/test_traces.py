@@ -264,7 +264,7 @@ def test_unreadable_files(tmp_path):
     with pytest.raises(InputError, match=r"^cannot read .*none.csv: No such file or directory$"):
         read_trace(tmp_path / "none.csv")
     (tmp_path / "latin.csv").write_bytes(b"time_s,tokens_in,tokens_out\n\xe9,1,2\n")
-    with pytest.raises(InputError, match=r"latin.csv is not a CSV file: 'utf-8' codec"):
+    with pytest.raises(InputError, match=r"latin.csv, line 2: not a text in UTF-8"):
         read_trace(tmp_path / "latin.csv")
     (tmp_path / "text.parquet").write_text("time_s\n1\n")
     with pytest.raises(InputError, match=r"text.parquet is not a Parquet file: "):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from fedsim.errors import InputError, RunError
 from fedsim.icl.answers.answer import Correction
 from fedsim.icl.answers.kept import FORMAT, Kept, from_table, to_table
+from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -146,11 +147,14 @@ def save_latencies(paths: Sequence[Path], csv_path: Path) -> int:
 
 
 def _tables(content: bytes, place: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(content.splitlines(), start=1):
+    lines = with_line_feeds(decoded(content, place)).split("\n")
+    if not lines[-1]:  # after the last line's end
+        del lines[-1]
+    for number, line in enumerate(lines, start=1):
         try:
             table = json.loads(line)
         except ValueError as error:
-            raise InputError(f"{place}, line {number}: not valid JSON in UTF-8") from error
+            raise InputError(f"{place}, line {number}: not valid JSON") from error
         if not isinstance(table, dict):
             raise InputError(f"{place}, line {number}: expected a JSON object")
         yield table

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError, nearest
 from fedsim.icl.tasks.base import Longs, Text
+from fedsim.plain_text import decoded, read_bytes, with_line_feeds
 
 NEEDED = ("id", "split", "text_a", "label")
 COLUMNS = (*NEEDED, "text_b", "context")
@@ -60,7 +61,7 @@ def digest(place: Path) -> str:
         InputError: it cannot be read.
     """
     if not place.is_dir():
-        return hashlib.sha256(_content(place)).hexdigest()
+        return hashlib.sha256(read_bytes(place)).hexdigest()
     files = sorted((file.relative_to(place).as_posix(), file) for file in place.rglob("*") if file.is_file())
     lines = "".join(f"{digest(file)}  {name}\n" for name, file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -87,7 +88,7 @@ def read_corpus(file: Path, sha256: str, n_classes: int) -> Corpus:
     Raises:
         InputError: the file cannot be read, has another content, or a row of it is wrong.
     """
-    content = _content(file)
+    content = read_bytes(file)
     check_unchanged(file, hashlib.sha256(content).hexdigest(), sha256)
     records = {".jsonl": _json_records, ".csv": _csv_records}.get(file.suffix.lower())
     if records is None:
@@ -109,30 +110,15 @@ def read_corpus(file: Path, sha256: str, n_classes: int) -> Corpus:
     )
 
 
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-
-
-def _decoded(file: Path, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        # Here and below without the cause: it carries the content, which may be private.
-        raise InputError(f"{file}, line {line}: not a text in UTF-8") from None
-
-
 def _json_records(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     # Not splitlines(): a JSON string may hold a bare line separator of Unicode.
-    for number, line in enumerate(_decoded(file, content).split("\n"), 1):
+    for number, line in enumerate(with_line_feeds(decoded(content, str(file))).split("\n"), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
+            # Here and below without the cause: it carries the content, which may be private.
             raise InputError(f"{file}, line {number}: not JSON: {error.msg}") from None
         if not isinstance(record, dict):
             raise InputError(f"{file}, line {number}: found {_kind(record)}, expected a JSON object")
@@ -140,7 +126,7 @@ def _json_records(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, A
 
 
 def _csv_records(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    table = csv.DictReader(io.StringIO(_decoded(file, content), newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(decoded(content, str(file)), newline=""), strict=True)
     try:
         for cells in table:
             # Too many cells stand under None, missing ones are None.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from fedsim.errors import InputError
+from fedsim.plain_text import read_text
 from fedsim.timing.delays.base import Delay
 
 
@@ -77,22 +80,21 @@ def read_column(file: Path, column: str) -> tuple[float, ...]:
             or a cell holds anything but a finite number of seconds from 0 up.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = csv.DictReader(lines)
-            header = list(rows.fieldnames or ())
-            if header.count(column) != 1:
-                known = ", ".join(map(repr, header)) or "none"
-                count = "no column" if column not in header else "more than one column"
-                raise _bad(f"{file}: {count} {column!r} (columns: {known})")
-            delays = tuple(
-                _delay(cell, f"{file}, line {rows.line_num}, column {column!r}")
-                for row in rows
-                if (cell := (row[column] or "").strip())
-            )
-    except OSError as error:
-        raise _bad(f"cannot read {file}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _bad(f"{file} is not a CSV file in UTF-8: {error}") from error
+        rows = csv.DictReader(StringIO(read_text(file)))
+        header = list(rows.fieldnames or ())
+        if header.count(column) != 1:
+            known = ", ".join(map(repr, header)) or "none"
+            count = "no column" if column not in header else "more than one column"
+            raise _bad(f"{file}: {count} {column!r} (columns: {known})")
+        delays = tuple(
+            _delay(cell, f"{file}, line {rows.line_num}, column {column!r}")
+            for row in rows
+            if (cell := (row[column] or "").strip())
+        )
+    except InputError as error:
+        raise _bad(str(error)) from error
+    except csv.Error as error:
+        raise _bad(f"{file} is not a CSV file: {error}") from error
     if not delays:
         raise _bad(f"{file}: column {column!r} holds no delay at all")
     return delays

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from fedsim import plain_text
 from fedsim.errors import InputError
 
 Format = Literal["graphml", "edge_list", "node_link"]
@@ -33,12 +34,7 @@ def read_text(file: Path) -> tuple[Format, str]:
     """
     if file.suffix.lower() not in SUFFIXES:
         raise InputError(f"{file}: expected a file named {', '.join(f'*{suffix}' for suffix in SUFFIXES)}")
-    try:
-        return SUFFIXES[file.suffix.lower()], file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not a text in UTF-8") from error
+    return SUFFIXES[file.suffix.lower()], plain_text.read_text(file)
 
 
 @lru_cache(maxsize=4)  # a scenario is looked at several times
@@ -93,7 +89,7 @@ def _edge_list(text: str) -> tuple[Any, list[str]]:
     import networkx
 
     graph = networkx.MultiGraph()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.partition("#")[0].strip():
             continue
         try:  # line by line, to know which one is wrong

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.errors import InputError
+from fedsim.plain_text import read_text
 from fedsim.timing.traces.base import Array, Column
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def read_cells(file: Path) -> Cells:
         cells = _parquet(file) if file.suffix == PARQUET else _csv(file)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
-    except ValueError as error:  # among them the parser errors of pandas and pyarrow, and wrong UTF-8
+    except ValueError as error:  # among them the parser errors of pandas and pyarrow
         why = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         what = "Parquet" if file.suffix == PARQUET else "CSV"
         raise InputError(f"{file} is not a {what} file: {why}") from error
@@ -99,7 +100,7 @@ def _csv(file: Path, text: str | None = None) -> Cells:
 
     try:
         # all as text and the header as a row: then each row is its line, and one with more cells is refused
-        source = file if text is None else StringIO(text)
+        source = StringIO(read_text(file) if text is None else text)
         table = pd.read_csv(source, header=None, dtype=str, na_filter=False, skip_blank_lines=False)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{file} is empty; expected a header and rows") from error

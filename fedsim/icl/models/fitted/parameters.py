@@ -13,6 +13,7 @@ from fedsim.catalog import Strict
 from fedsim.errors import InputError
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 from fedsim.icl.tasks.base import Text
+from fedsim.plain_text import read_text
 from fedsim.whole_files import write_whole
 
 Row = tuple[float, ...]
@@ -84,15 +85,13 @@ def read(file: Path) -> FittedParameters:
         InputError: there are none.
     """
     try:
-        return FittedParameters.model_validate(_frozen(json.loads(file.read_bytes())))
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+        return FittedParameters.model_validate(_frozen(json.loads(read_text(file))))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = f"{first['loc'][0]}: " if first["loc"] else ""
         raise InputError(f"{file} is not a file of fitted parameters: {where}{first['msg']}") from error
-    except ValueError as error:  # JSON's own, or bytes that are no text
-        raise InputError(f"{file} is not a file of fitted parameters: not JSON in UTF-8") from error
+    except ValueError as error:
+        raise InputError(f"{file} is not a file of fitted parameters: not JSON: {error}") from error
 
 
 def _frozen(value: Any) -> Any:
