@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
@@ -22,28 +19,21 @@ from fedsim.recorder import Progress as OnStep
 from fedsim.scenario import Scenario
 from fedsim.sweep import Outcome
 from fedsim.sweep.tally import Tally
-
-WIDTH = 160
-"""Columns of a table that goes to a file: nothing is cut short there."""
-
-
-def output() -> Console:
-    """Return the console for results."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
+from fedsim.terminal import aside, say, show, words
 
 
 @contextmanager
 def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
     """Show a progress bar; none where stderr is not a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        words("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        words("{task.fields[note]}"),
     )
-    err = Console(stderr=True)
+    err = aside()
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
         yield progress, progress.add_task(label, total=total, note="")
 
@@ -88,10 +78,9 @@ def show_tally(tally: Tally) -> None:
     counts = [f"{tally.done:,} done"]
     counts += [f"{tally.kept:,} found finished"] if tally.kept else []
     counts += [f"{tally.failed:,} failed"] if tally.failed else []
-    out = output()
-    out.print(f"{tally.total:,} runs: {', '.join(counts)}", highlight=False, soft_wrap=True)
+    say(f"{tally.total:,} runs: {', '.join(counts)}")
     for folder in sorted(tally.places):
-        out.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        say(f"results: {folder}")
 
 
 def show_outcomes(outcomes: list[Outcome]) -> None:
@@ -115,13 +104,12 @@ def show_outcomes(outcomes: list[Outcome]) -> None:
             _number(found.get("accuracy")),
             _number(found.get("loss")),
         )
-    out = output()
-    out.print(table)
+    show(table)
     for note in _fallbacks(outcomes):
-        out.print(note, highlight=False, soft_wrap=True)
+        say(note)
     folders = {outcome.folder.parent for outcome in outcomes}
     for folder in sorted(folders):
-        out.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        say(f"results: {folder}")
 
 
 def _fallbacks(outcomes: list[Outcome]) -> Iterator[str]:

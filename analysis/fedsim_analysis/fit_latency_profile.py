@@ -13,7 +13,6 @@ vol. 1, 1994, chapter 14.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+
+from fedsim.terminal import say
 
 PROFILE = Path(__file__).parents[2] / "scenarios" / "profiles" / "llm_latency.csv"
 PROBABILITIES = (0.5, 0.9, 0.99)
@@ -86,7 +87,7 @@ def main() -> None:
     profile = latency_profile()
     PROFILE.parent.mkdir(parents=True, exist_ok=True)
     profile.to_csv(PROFILE, index=False, float_format="%.4f")
-    sys.stdout.write(f"{profile.round(4).to_string(index=False)}\n")
+    say(profile.round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

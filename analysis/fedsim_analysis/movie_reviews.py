@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import FedsimError, InputError
+from fedsim.terminal import say
 from fedsim.whole_files import write_whole
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
@@ -125,11 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
             table = list(rows(read_ratings(chosen.archive or fetch(Path(folder)))))
         write(table, chosen.out)
     except FedsimError as error:
-        sys.stderr.write(f"{error}\n")
+        say(error, err=True)
         return error.exit_code
     counts = Counter((row["split"], row["label"]) for row in table)
     shown = ", ".join(f"{n} {split} of class {label}" for (split, label), n in sorted(counts.items()))
-    sys.stdout.write(f"{chosen.out}: {len(table)} rows: {shown}\n")
+    say(f"{chosen.out}: {len(table)} rows: {shown}")
     return 0
 
 

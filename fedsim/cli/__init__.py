@@ -11,6 +11,7 @@ import typer
 
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
 from fedsim.errors import FedsimError, InputError
+from fedsim.terminal import print_anything, say
 
 STOPPED = 130
 """The exit code after Ctrl-C."""
@@ -31,7 +32,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from fedsim import __version__
 
-        typer.echo(f"fedsim {__version__}")
+        say(f"fedsim {__version__}")
         raise typer.Exit
 
 
@@ -74,6 +75,7 @@ for name, command in COMMANDS.items():
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; an error becomes a sentence."""
     given = sys.argv[1:] if arguments is None else arguments
+    print_anything()
     # A stranger's part may be in the working folder; what is installed goes before it.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "--debug" in given:
             raise
         for sentence in str(error).splitlines():
-            typer.echo(f"fedsim: {sentence}", err=True)
+            say(f"fedsim: {sentence}", err=True)
         return error.exit_code
 
 
@@ -96,5 +98,5 @@ def _called(arguments: list[str]) -> int:
         message = error.format_message().rstrip(".").replace(". Did you", "; did you")
         raise InputError(f"{message[0].lower()}{message[1:]} (`fedsim --help` tells more)") from error
     if code == STOPPED:
-        typer.echo("fedsim: stopped; finished runs are kept and will not be run again", err=True)
+        say("fedsim: stopped; finished runs are kept and will not be run again", err=True)
     return code or 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.errors import InputError, nearest
+from fedsim.terminal import say, show
 
 if TYPE_CHECKING:
     from fedsim_analysis.fitting.latency.densities import Floats
@@ -26,7 +27,7 @@ def check_trace(
 
     for file in files:
         trace = read_trace(file, kind)
-        typer.echo(f"{file}: a trace of {trace.kind}, {len(trace)} rows, {trace.span()}: fine")
+        say(f"{file}: a trace of {trace.kind}, {len(trace)} rows, {trace.span()}: fine")
 
 
 def fit_latency(
@@ -39,24 +40,23 @@ def fit_latency(
     """Fit four laws to measured latencies; the best one comes as a line to paste into a scenario."""
     if column not in TIMES:
         raise InputError(f"no column of times {column!r}{nearest(column, TIMES)} (known: {', '.join(TIMES)})")
-    from fedsim import console
     from fedsim.timing.traces import Requests
     from fedsim.timing.traces.formats import read_as
     from fedsim_analysis.fitting.latency import comparison, counted, fit_all, rounded, toml_value
 
     requests = read_as(file, Requests)
     delays_s: Floats = getattr(requests.succeeded(), column)
-    typer.echo(f"{file}: {counted(len(requests), requests.failures())}")
+    say(f"{file}: {counted(len(requests), requests.failures())}")
     try:
         fits = fit_all(delays_s)
     except InputError as error:
         raise InputError(f"{file}, column {column!r}: {error}") from error
-    console.output().print(comparison(fits, delays_s))
+    show(comparison(fits, delays_s))
     if output is not None:
         from fedsim_analysis import latency_fit
 
         quantiles_s = {fit.name: fit.density.quantiles_s for fit in fits}
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)
-        typer.echo(output)
-    typer.echo(f"{fits[0].name} fits best; in the scenario:")
-    typer.echo(f"latency = {toml_value(rounded(fits[0].delay))}")
+        say(output)
+    say(f"{fits[0].name} fits best; in the scenario:")
+    say(f"latency = {toml_value(rounded(fits[0].delay))}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from fedsim.sweep.forecast import Effort
+from fedsim.terminal import say, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,23 +59,22 @@ class Forecast:
 
 def show_plan(plan: Plan, total: int, out: Path, jobs: int, timing_only: bool, again: bool) -> None:
     """Print the runs of a sweep, what is finished of them, LLM calls, and an estimate of time."""
-    from fedsim import console
 
     forecast, table = Forecast(out, timing_only, again), _table(plan)
     for planned in plan.runs():
         state, work = forecast.add(planned)
         if forecast.n_runs <= MOST_LISTED:
             table.add_row(*_cells(plan, planned, work, state))
-    console.output().print(table)
+    show(table)
     if total > MOST_LISTED:
-        typer.echo(f"... and {total - MOST_LISTED:,} more")
+        say(f"... and {total - MOST_LISTED:,} more")
     n_left = len(forecast.updates)
     states = f"{len(forecast.finished):,} finished" + (
         f", {forecast.failed:,} failed before" if forecast.failed else ""
     )
-    typer.echo(f"{total:,} runs: {states}, {n_left:,} to run")
-    typer.echo(f"LLM calls in all: {_calls(forecast)}")
-    typer.echo(f"time: {_time(forecast, jobs, timing_only)}")
+    say(f"{total:,} runs: {states}, {n_left:,} to run")
+    say(f"LLM calls in all: {_calls(forecast)}")
+    say(f"time: {_time(forecast, jobs, timing_only)}")
 
 
 def _table(plan: Plan) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.errors import InputError
+from fedsim.terminal import say
 
 if TYPE_CHECKING:
     from fedsim.catalog import Family
@@ -26,7 +27,7 @@ def list_parts(family: Annotated[str | None, typer.Argument(help="One family onl
         raise InputError(f"no family {family!r}{nearest(family, known)} (families: {', '.join(known)})")
     wanted = [family] if family else known
     for name in wanted:
-        typer.echo(f"{name}:")
+        say(f"{name}:")
         if name == "figures":
             lines = [(drawn, summary, "") for drawn, summary in summaries().items()]
         elif name == "tables":
@@ -37,7 +38,7 @@ def list_parts(family: Annotated[str | None, typer.Argument(help="One family onl
                 for kind, part in FAMILIES[name]
             ]
         for kind, summary, source in lines:
-            typer.echo(f"  {kind:20} {summary}" + (f"  [{source}]" if source else ""))
+            say(f"  {kind:20} {summary}" + (f"  [{source}]" if source else ""))
     _tell_broken(FAMILIES[name] for name in wanted if name in FAMILIES)
 
 
@@ -45,7 +46,7 @@ def schema() -> None:
     """Print the JSON Schema of scenario files."""
     from fedsim.scenario.schema import FAMILIES, json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    say(json.dumps(json_schema(), indent=2))
     _tell_broken(FAMILIES.values())
 
 

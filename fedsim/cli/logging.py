@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.errors import InputError
+from fedsim.terminal import say
 
 if TYPE_CHECKING:
     from fedsim.loggers import Logged, Logger
@@ -71,7 +72,7 @@ class LogBook:
     def tell(self) -> bool:
         """Say what went wrong; whether anything did."""
         for complaint in self.complaints:
-            typer.echo(f"fedsim: {complaint}", err=True)
+            say(f"fedsim: {complaint}", err=True)
         return bool(self.complaints)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.errors import InputError, nearest
+from fedsim.terminal import give, say, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ def results(
         _print(rows, output_format)
     else:
         _write(rows, output_format, output)
-        typer.echo(output)
+        say(output)
 
 
 def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:
@@ -143,14 +144,12 @@ def _untold(settings: pd.DataFrame) -> list[str]:
 
 def _print(rows: pd.DataFrame, output_format: str) -> None:
     if output_format == "csv":
-        typer.echo(rows.to_csv(index=False), nl=False)
+        give(rows.to_csv(index=False))
     elif output_format == "latex":
-        typer.echo(_latex(rows), nl=False)
+        give(_latex(rows))
     else:
-        from fedsim import console
-
-        console.output().print(_rich(rows))
-        typer.echo(f"{len(rows):,} rows")
+        show(_rich(rows))
+        say(f"{len(rows):,} rows")
 
 
 def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:

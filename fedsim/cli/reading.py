@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fedsim.errors import InputError
+from fedsim.terminal import say, show
 
 
 def figure(
@@ -28,7 +30,7 @@ def figure(
         raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
     written = figures.draw(name, lambda table: load_results(results, table), output or Path())
     for file in written:
-        typer.echo(file)
+        say(file)
 
 
 def table(
@@ -41,13 +43,12 @@ def table(
     """Print a table of simulated numbers beside the paper's."""
     import pandas as pd
 
-    from fedsim import console
     from fedsim.results import load_results
     from fedsim_analysis import tables
 
     runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
     rows, rendered = tables.make(name, runs)
-    console.output().print(rendered)
+    show(rendered)
     if output is not None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def table(
                 rows.to_csv(output, index=False)
         except OSError as error:
             raise InputError(f"cannot write {output}: {error.strerror or error}") from error
-        typer.echo(output)
+        say(output)
 
 
 def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders above some.")]) -> None:
@@ -70,9 +71,9 @@ def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or fold
         checks = verify_folder(folder)
         wrong = [check for check in checks if check.violation]
         broken += bool(wrong)
-        typer.echo(f"{folder}: " + ("broken" if wrong else f"all {len(checks)} invariants hold"))
+        say(f"{folder}: " + ("broken" if wrong else f"all {len(checks)} invariants hold"))
         for check in wrong:
-            typer.echo(f"  {check.invariant}: {check.violation}")
+            say(f"  {check.invariant}: {check.violation}")
     if broken:
         raise typer.Exit(1)
 
@@ -87,5 +88,5 @@ def latencies(
     from fedsim.icl.answers.recording import recordings, save_latencies
 
     n_calls = save_latencies(recordings(results), output)
-    typer.echo(f"{output}: {n_calls} calls; in the scenario:")
-    typer.echo(f'latency = {{ kind = "empirical", file = "{output}", column = "end_to_end_s" }}')
+    say(f"{output}: {n_calls} calls; in the scenario:")
+    say(f'latency = {{ kind = "empirical", file = {json.dumps(str(output))}, column = "end_to_end_s" }}')

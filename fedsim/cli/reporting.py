@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fedsim.terminal import say
+
 
 def report(
     results: Annotated[Path, typer.Argument(help="A folder of results.", show_default=False)],
@@ -22,4 +24,4 @@ def report(
     from fedsim_analysis.report import write
 
     file = write(results, output, run)
-    typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB, opens in any browser without a network")
+    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, opens in any browser without a network")

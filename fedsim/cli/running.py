@@ -12,6 +12,7 @@ import typer
 from fedsim.cli.logging import Log, LogBook
 from fedsim.cli.options import Files, Only, Overrides, scenarios_of
 from fedsim.errors import InputError
+from fedsim.terminal import give, say
 
 
 def run(
@@ -55,12 +56,12 @@ def run(
     outcomes.sort(key=lambda outcome: places[outcome.scenario])
     if as_json:
         summaries = [outcome.summary for outcome in outcomes]
-        typer.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+        say(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
     else:
         console.show_outcomes(outcomes)
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
-        typer.echo(f"fedsim: {failure}", err=True)
+        say(f"fedsim: {failure}", err=True)
     if book.tell() or failures:
         raise typer.Exit(1)
 
@@ -81,10 +82,10 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
         if read_file(file).sweep is not None:
             plan = read_plan(file, overrides or [], only or [])
             n_runs, keys = plan.count(), ", ".join(plan.keys) or "nothing"
-            typer.echo(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
+            say(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
             continue
         for scenario in scenarios_of([file], overrides, only):
-            typer.echo(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
+            say(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
 
 
 def serve(
@@ -99,7 +100,7 @@ def serve(
     from fedsim.icl.models.local.serving import serving
 
     with serving(Local(weights=weights) if weights else Local(), port, slots) as url:
-        typer.echo(f"base_url = {url} (Ctrl-C stops it)")
+        say(f"base_url = {url} (Ctrl-C stops it)")
         threading.Event().wait()
 
 
@@ -116,4 +117,4 @@ def prompt(
     from fedsim.problems.icl.show_prompt import exact_prompt
 
     scenario = scenarios_of([file], overrides, only)[0]
-    typer.echo(names_parts(exact_prompt)(scenario, worker=worker, query=query, sample=sample))
+    give(names_parts(exact_prompt)(scenario, worker=worker, query=query, sample=sample) + "\n")

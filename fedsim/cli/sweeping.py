@@ -14,6 +14,7 @@ import typer
 
 from fedsim.cli.logging import Log, LogBook
 from fedsim.cli.options import Only, Overrides
+from fedsim.terminal import say
 
 if TYPE_CHECKING:
     from fedsim.sweep.plan import Plan
@@ -96,7 +97,7 @@ def _run(
                 book.add(outcome)
     console.show_tally(tally)
     for sentence in (*tally.redone, *tally.reasons):
-        typer.echo(f"fedsim: {sentence}", err=True)
+        say(f"fedsim: {sentence}", err=True)
     return book.tell() or bool(tally.failed)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedsim.errors import InputError
+from fedsim.terminal import say
 
 
 def trace(
@@ -36,4 +37,4 @@ def trace(
         except OSError as error:
             raise InputError(f"cannot write {output}: {error.strerror or error}") from error
     n_runs = "1 run" if len(folders) == 1 else f"{len(folders)} runs"
-    typer.echo(f"{output}: {n_events:,} events of {n_runs}; open it at https://ui.perfetto.dev")
+    say(f"{output}: {n_events:,} events of {n_runs}; open it at https://ui.perfetto.dev")

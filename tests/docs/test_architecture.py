@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -32,6 +33,7 @@ ALLOWED = {
     "messages": set(),
     "whole_files": set(),
     "plain_text": {"errors"},
+    "terminal": set(),
     "schedule": {"errors", "messages"},
     "catalog": {"errors"},
     "attack": {"catalog", "errors", "streams"},
@@ -50,9 +52,9 @@ ALLOWED = {
     "loggers": {"catalog", "errors"},
     "sweep": {"errors", "faults", "icl", "loggers", "recorder", "messages", "results", "scenario"}
     | {"schedule", "simulation", "timing"},
-    "console": {"recorder", "scenario", "simulation", "sweep", "timing"},
+    "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
-    | {"__init__", "faults", "icl", "loggers", "timing", "whole_files"},
+    | {"__init__", "faults", "icl", "loggers", "terminal", "timing", "whole_files"},
     "__init__": {"results", "scenario", "simulation"},
     "__main__": {"cli"},
 }
@@ -114,6 +116,7 @@ def violations(part: str, source: str) -> list[str]:
 
 
 MODULES = sorted(ROOT.rglob("*.py"))
+ANALYSIS = sorted(Path(fedsim_analysis.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -144,6 +147,15 @@ def test_imports_point_one_way(file):
 )
 def test_a_wrong_import_is_seen(part, source):
     assert len(violations(part, source)) == 1
+
+
+PRINTS = re.compile(r"(?<![\w.])print\(|typer\.s?echo|\bConsole\(|sys\.std(out|err)\.write")
+
+
+@pytest.mark.parametrize("file", [*MODULES, *ANALYSIS], ids=lambda file: str(file.name))
+def test_everything_is_printed_in_one_place(file):
+    code = "\n".join(line for line in file.read_text().splitlines() if ">>>" not in line)
+    assert file == ROOT / "terminal.py" or not PRINTS.search(code)
 
 
 @pytest.mark.parametrize(

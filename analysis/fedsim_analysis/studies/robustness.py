@@ -18,6 +18,7 @@ import pandas as pd
 from fedsim import sweep
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
+from fedsim.terminal import say
 from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 from fedsim_analysis.style import CLEAN
@@ -113,7 +114,7 @@ def study(options: argparse.Namespace) -> None:
         needed = "attacked_steps" if name == "poison_mass" else "attacked"
         table = _steps(rows) if needed == "attacked_steps" else _summaries(rows, summaries)
         for file in figures.draw(name, {needed: table}.__getitem__, options.output):
-            print(file)  # noqa: T201  a script says what it wrote
+            say(file)
 
 
 def _summaries(

@@ -11,6 +11,7 @@ from fedsim import sweep
 from fedsim.console import bar
 from fedsim.errors import FedsimError
 from fedsim.scenario import Scenario
+from fedsim.terminal import visible
 
 STOPPED = 130
 """The exit code after Ctrl-C, as of `fedsim`."""
@@ -48,7 +49,7 @@ def carry_out(
         options.output.mkdir(parents=True, exist_ok=True)
         study(options)
     except FedsimError as error:
-        parser.exit(error.exit_code, f"{error}\n")
+        parser.exit(error.exit_code, visible(f"{error}\n"))
     except KeyboardInterrupt:
         parser.exit(STOPPED, "stopped; finished runs are kept and will not be run again\n")
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fedsim import sweep
 from fedsim.scenario import load_variants
+from fedsim.terminal import say
 from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 
@@ -54,7 +55,7 @@ def study(options: argparse.Namespace) -> None:
         for folder in [sweep.folder_of(scenario, options.results)]
     )
     for file in figures.draw("sensitivity", lambda table: runs, options.output):
-        print(file)  # noqa: T201  a script says what it wrote
+        say(file)
 
 
 if __name__ == "__main__":

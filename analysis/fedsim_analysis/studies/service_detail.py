@@ -18,6 +18,7 @@ import pandas as pd
 
 from fedsim.messages import JobCost
 from fedsim.streams import Stream, Streams
+from fedsim.terminal import give
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import Calls
@@ -220,7 +221,7 @@ def main(words: Sequence[str] | None = None) -> None:
     found = compared([*cases(), *special_cases()])
     before, _, after = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
     DOCUMENT.write_text(before + markdown(found) + after, encoding="utf-8")
-    print(speeds(found), end="")  # noqa: T201  a script says what it found
+    give(speeds(found))
 
 
 if __name__ == "__main__":

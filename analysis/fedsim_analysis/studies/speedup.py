@@ -18,6 +18,7 @@ from fedsim import sweep
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 from fedsim.scenario.model import Budget
+from fedsim.terminal import say
 from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 
@@ -83,7 +84,7 @@ def study(options: argparse.Namespace) -> None:
     )
     for name in ("speedup", "idle"):
         for file in figures.draw(name, tables.__getitem__, options.output):
-            print(file)  # noqa: T201  a script says what it wrote
+            say(file)
 
 
 def speedup_places(folder: Path) -> Iterator[SpeedupPlace]:

@@ -26,6 +26,7 @@ from fedsim.icl.models.fitted.parameters import write
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.results import load_results
 from fedsim.scenario import Scenario, load_scenario
+from fedsim.terminal import say, show
 from fedsim_analysis import agreement, figures
 from fedsim_analysis.fitting.surrogate import Fit, HeldOut, fit
 
@@ -74,7 +75,7 @@ def study(options: argparse.Namespace) -> None:
     _show(tables, fits)
     console.show_outcomes(outcomes)
     for file in files:
-        print(file)  # noqa: T201  a script says what it wrote
+        say(file)
 
 
 def _problem(scenario: Scenario) -> IclProblem:
@@ -170,7 +171,6 @@ def curves(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 def _show(tables: dict[str, pd.DataFrame], fits: Sequence[Fit]) -> None:
     """Print the comparison."""
-    out = console.output()
     ranks, calibration = tables["ranks"], tables["calibration"]
     shown = Table("queries", "predictor", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("loss", "loss within workers", "margin", "Brier", "ECE", "same answer"):
@@ -184,19 +184,16 @@ def _show(tables: dict[str, pd.DataFrame], fits: Sequence[Fit]) -> None:
         cells = [spearmen[split, predictor, what] for what in agreement.QUANTITIES]
         numbers = f"{row['brier']:.4f}", f"{row['ece']:.3f}", f"{row['agreement']:.2f}"
         shown.add_row(split, predictor, *cells, *numbers)
-    out.print(
-        "Held-out prompts: Spearman's rank correlation (95 % interval), and calibration", highlight=False
-    )
-    out.print(shown)
+    say("Held-out prompts: Spearman's rank correlation (95 % interval), and calibration")
+    show(shown)
     for number, one in enumerate(fits):
         said = one.parameters.fitted_to
-        out.print(f"fit {number}: step {one.parameters.step:.4f}, ridges {said['ridges']}", highlight=False)
+        say(f"fit {number}: step {one.parameters.step:.4f}, ridges {said['ridges']}")
     for row in tables["curves"].to_dict("records"):
-        out.print(
+        say(
             f"seed {row['seed']}: test loss {row['start_real']:.4f} to {row['end_real']:.4f} with the real "
             f"model, {row['start_fitted']:.4f} to {row['end_fitted']:.4f} with the surrogate; mean distance "
-            f"{row['distance']:.4f}, rank correlation {row['spearman']:.2f}",
-            highlight=False,
+            f"{row['distance']:.4f}, rank correlation {row['spearman']:.2f}"
         )
 
 

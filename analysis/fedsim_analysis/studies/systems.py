@@ -18,6 +18,7 @@ import pandas as pd
 from fedsim import sweep
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
+from fedsim.terminal import say
 from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 
@@ -64,7 +65,7 @@ def study(options: argparse.Namespace) -> None:
         ]
         load = _tables(pd.DataFrame(rows), folders)
         for file in figures.draw(name, load, options.output):
-            print(file)  # noqa: T201  a script says what it wrote
+            say(file)
 
 
 def _tables(runs: pd.DataFrame, folders: list[Path]) -> Callable[[str], pd.DataFrame]:

@@ -15,6 +15,7 @@ import pandas as pd
 from fedsim.icl.tasks.calibrated import NAMES, Calibrated
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
+from fedsim.terminal import say
 
 SEEDS, N_WORKERS = 1, 10
 
@@ -48,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
         found = losses(task)
         places = {"worst": 0, "median": len(found) // 2, "best": -1}
         told = ", ".join(f"{name} {found.index[at]} ({found.iloc[at]:.3f})" for name, at in places.items())
-        print(f"{task}: {told}")  # noqa: T201  a script says what it found
+        say(f"{task}: {told}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import pandas as pd
 from rich import box
 from rich.console import Group
 from rich.table import Column, Table
-from rich.text import Text
 
 from fedsim_analysis import style
 from fedsim_analysis.tables import booktabs
@@ -33,7 +32,7 @@ def render(rows: pd.DataFrame, title: str) -> Group:
     )
     for cells in _lines(rows, _short):
         shown.add_row(*cells)
-    return Group(shown, *(Text(note) for note in notes(rows)))
+    return Group(shown, *notes(rows))
 
 
 def to_latex(rows: pd.DataFrame) -> str:

@@ -1,0 +1,105 @@
+"""Everything that is printed passes here: what others wrote is shown, and commands the terminal nothing.
+
+Names, paths and texts come from scenario files, results and servers. In none of them is ``[red]`` a colour;
+a control character, which could move the cursor or hide a line, is shown by its code.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
+
+WIDTH = 160
+"""Columns of a table that goes to a file: nothing is cut short there."""
+
+# Control characters but tab and line feed; what turns the direction of writing round or takes no room; ends
+# of lines that are none in a file; halves of a character, as in names of files that are not UTF-8.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f\ud800-\udfff]"
+)
+_BREAKS = re.compile("[\t\n]")
+
+
+def visible(text: object, one_line: bool = False) -> str:
+    r"""Return a text in which every character can be seen.
+
+    Args:
+        text: anything that can be written.
+        one_line: whether line feeds and tabs are shown by their codes, too.
+
+    >>> visible("\x1b[31mred\u202e"), visible("a\nb"), visible("a\nb", one_line=True)
+    ('\\x1b[31mred\\u202e', 'a\nb', 'a\\nb')
+    """
+    seen = _UNSEEN.sub(_code, str(text))
+    return _BREAKS.sub(_code, seen) if one_line else seen
+
+
+def _code(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
+
+
+def print_anything() -> None:
+    """Let characters that an output cannot hold, as one in ASCII, be written by their codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: object, err: bool = False) -> None:
+    """Print a line for a person."""
+    typer.echo(visible(text), err=err)
+
+
+def give(text: str) -> None:
+    """Print a text that another program may read: to a terminal as `say` does, to all others as it is."""
+    if sys.stdout.isatty():
+        typer.echo(visible(text), nl=False)
+        return
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def show(drawn: object) -> None:
+    """Print a table, or anything else that rich draws."""
+    width = None if sys.stdout.isatty() else WIDTH
+    _plain_console()(width=width, markup=False, emoji=False).print(drawn)
+
+
+def aside() -> Console:
+    """Return the console for what is no result: progress, and what went wrong on the way."""
+    return _plain_console()(stderr=True, markup=False, emoji=False)
+
+
+@cache
+def _plain_console() -> type[Console]:
+    from rich.console import Console
+
+    class PlainConsole(Console):
+        """A console for the texts of others: also for those in the cells of a table."""
+
+        def render_str(self, text: str, **settings: Any) -> Any:
+            return super().render_str(visible(text), **settings)
+
+    return PlainConsole
+
+
+def words(field: str) -> ProgressColumn:
+    """Return a column of a progress bar that shows a text of its task: ``task.description``."""
+    from rich.progress import TextColumn
+    from rich.text import Text
+
+    class PlainColumn(TextColumn):
+        def render(self, task: Any) -> Text:
+            return Text(visible(self.text_format.format(task=task), one_line=True))
+
+    return PlainColumn(field)
