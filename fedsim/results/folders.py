@@ -103,8 +103,11 @@ def read_table(folder: Path, table: str) -> pd.DataFrame:
     file = folder / f"{table}.parquet"
     try:
         return pd.read_parquet(file)
-    except Exception as error:  # pyarrow has no common error class for damaged files
-        raise ResultsError(f"{file}: damaged: not a table that can be read; run it --again") from error
+    except Exception as error:  # damaged files raise errors of many kinds
+        why = f"not a table that can be read ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+        raise ResultsError(
+            f"{file}: damaged, or the installed pyarrow does not fit: {why}; {AGAIN}"
+        ) from error
 
 
 def _walk(folder: str) -> Iterator[tuple[str, dict[str, int]]]:

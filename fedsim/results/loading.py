@@ -87,14 +87,18 @@ def _differs(values: list[Any]) -> bool:
 def _long(table: str, summaries: Mapping[Path, Json]) -> pd.DataFrame:
     """Return the tables of all runs below each other, with what tells the runs apart."""
     import pandas as pd
+    import pyarrow
 
     files = [f"{folder}/{table}.parquet" for folder in summaries]
     try:
         rows = _read(files)
-    except Exception:  # pyarrow has no common error class for damaged files
+    except Exception as error:
         for folder in summaries:
-            read_table(folder, table)  # says which
-        raise ResultsError(f"{table}.parquet: tables of different runs do not go together") from None
+            read_table(folder, table)  # says which one is damaged
+        if not isinstance(error, pyarrow.ArrowException):
+            raise
+        why = f"tables of different runs do not go together: {str(error).splitlines()[0]}"
+        raise ResultsError(f"{table}.parquet: {why}") from error
     home = pd.Categorical(rows.pop("__filename"), categories=files).codes
     keys = {
         **{key: [summary[key] for summary in summaries.values()] for key in KEYS},
@@ -105,10 +109,13 @@ def _long(table: str, summaries: Mapping[Path, Json]) -> pd.DataFrame:
 
 
 def _read(files: list[str]) -> pd.DataFrame:
-    from pyarrow import dataset, fs
+    import pyarrow
+    from pyarrow import dataset, fs, parquet
 
     factory = dataset.FileSystemDatasetFactory(fs.LocalFileSystem(), files, dataset.ParquetFileFormat())
     # The schema of all: a column may be missing from some tables, and be whole numbers in others.
-    schema = factory.inspect(promote_options="permissive")
+    # Not by the factory, which can do it only since pyarrow 22.
+    schemas = [parquet.read_schema(file) for file in files]
+    schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     found: pyarrow.Table = factory.finish(schema).to_table(columns=[*schema.names, "__filename"])
     return found.to_pandas()

@@ -367,9 +367,31 @@ def test_a_table_that_is_damaged_but_as_long_is_named(several):
     assert len(fedsim.load_results(several)) == 4
     with pytest.raises(InputError) as error:
         fedsim.load_results(several, "steps")
-    assert (
-        str(error.value) == f"{folder}/steps.parquet: damaged: not a table that can be read; run it --again"
-    )
+    sentence = "damaged, or the installed pyarrow does not fit: not a table that can be read (ArrowInvalid: "
+    assert str(error.value).startswith(f"{folder}/steps.parquet: {sentence}")
+    assert str(error.value).endswith("; run the scenario again")
+
+
+def test_tables_that_do_not_go_together_say_why(several):
+    folder = results.find_runs(several)[1]
+    table = pd.read_parquet(folder / "steps.parquet")
+    table["loss"] = "high"
+    table.to_parquet(folder / "steps.parquet", index=False)
+    origin = json.loads((folder / "provenance.json").read_text())
+    origin["files"]["steps.parquet"] = (folder / "steps.parquet").stat().st_size
+    spoil(folder, "provenance.json", json.dumps(origin).encode())
+    with pytest.raises(InputError, match=r"do not go together: .*(string|double)"):
+        fedsim.load_results(several, "steps")
+
+
+@pytest.mark.parametrize("broken", [TypeError("unexpected keyword argument"), AttributeError("no 'taste'")])
+def test_a_fault_of_ours_is_no_fault_of_the_tables(several, monkeypatch, broken):
+    def fail(files):
+        raise broken
+
+    monkeypatch.setattr(loading, "_read", fail)
+    with pytest.raises(type(broken), match=str(broken)):
+        fedsim.load_results(several, "steps")
 
 
 def test_a_column_may_be_whole_numbers_here_and_not_there(tmp_path):
