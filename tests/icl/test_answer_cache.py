@@ -475,7 +475,7 @@ def test_a_missing_package_is_named() -> None:
     assert "needs the extra 'llm': pip install 'fedsim-icl[llm]'" in out
 
 
-BROKEN = [(-1.0,), (-1.0, -1.0, -1.0), (-1.0, -1.0, math.nan), (-1.0, math.nan), (-1.0, math.inf)]
+BROKEN = [(-1.0,), (-1.0,) * 3, (-1.0, -1.0, math.nan), (-1.0, math.nan), (-1.0, math.inf), (-1.0, 0.5)]
 
 
 @pytest.mark.parametrize("logprobs", BROKEN, ids=str)
@@ -487,7 +487,7 @@ def test_a_model_that_gives_no_log_probabilities(
         done(1, ANSWER._replace(logprobs=logprobs))
 
     monkeypatch.setattr(FakeSession, "ask", one_bad)
-    with pytest.raises(ModelError, match="expected a log-probability for each of 2 labels, got"):
+    with pytest.raises(ModelError, match="expected a log-probability, at most 0, for each of 2 labels, got"):
         ask(FakeModel())
 
 
@@ -501,3 +501,13 @@ def test_neighbours_share_their_beginnings() -> None:
     model = FakeModel()
     ask(model, ["b1", "a1", "b2", "a2"])
     assert model.asked == ["a1", "a2", "b1", "b2"]
+
+
+def test_kept_answers_that_say_two_labels_are_certain_are_asked_again(folder: Path, cache: AnswerCache):
+    """Earlier versions made such answers of a server that listed probabilities."""
+    cache.add(address(1), ANSWER._replace(logprobs=(0.0, 0.0)))
+    assert cache.get(address(1)) is None
+    assert cache.damaged == 1
+    # Whole labels may begin each other: "very", "very good".
+    cache.add(address(2), ANSWER._replace(logprobs=(0.0, -1e-4), rule="whole_label"))
+    assert cache.get(address(2)) is not None

@@ -168,7 +168,6 @@ def test_the_first_echoed_token_has_no_probability():
         ("[]", "without usable 'fields'"),
         ('{"choices": []}', "without usable 'choices'"),
         ('{"choices": "SECRET"}', "without usable 'choices'"),
-        ('{"choices": [{"logprobs": {"top_logprobs": [{"SECRET": NaN}]}}]}', "without usable 'choices'"),
         ('{"error": {"message": "SECRET"}}', "without usable 'choices'"),
         ('{"choices": [{}], "usage": {"prompt_tokens": -1}}', "without usable 'usage'"),
     ],
@@ -178,3 +177,42 @@ def test_what_is_no_reply_is_reported_and_not_repeated(body, sentence):
         read(body)
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def listed(*pairs: tuple[str, float]) -> str:
+    """Return the text of a chat's answer that lists these log-probabilities for its only token."""
+    top = [{"token": token, "logprob": logprob} for token, logprob in pairs]
+    choice = {"message": {"content": "x"}, "logprobs": {"content": [{**top[0], "top_logprobs": top}]}}
+    return json.dumps({"choices": [choice], "usage": {"prompt_tokens": None}})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "what"),
+    [
+        ((("a", 0.7), ("b", 0.2)), r"0\.7, which is impossible: expected at most 0 \(it seems to list"),
+        ((("a", 0.7), ("b", -1.0)), r"0\.7, which is impossible: expected at most 0$"),
+        ((("a", -0.1), ("b", math.inf)), "a log-probability of inf"),
+        ((("a", -0.1), ("b", math.nan)), r"no number \(NaN\)"),
+        ((("a", 0.0), ("b", 0.0)), "add up to 2, which is impossible"),
+        ((("a", 0.0009), ("b", 0.0005)), r"add up to 2\.001"),
+        ((("a", -0.5), ("b", -0.7)), r"add up to 1\.103"),
+    ],
+)
+def test_what_cannot_be_log_probabilities_is_refused(pairs, what):
+    with pytest.raises(CallError, match=what):
+        read(listed(*pairs))
+
+
+def test_impossible_ones_are_refused_in_the_other_layout_and_in_an_echo():
+    for logprobs in (
+        {"tokens": ["a"], "token_logprobs": [-0.1], "top_logprobs": [{"a": 0.9}]},
+        {"tokens": ["p", "a"], "token_logprobs": [None, 0.25]},
+    ):
+        with pytest.raises(CallError, match="impossible: expected at most 0"):
+            read(json.dumps({"choices": [{"text": "a", "logprobs": logprobs}]}))
+
+
+def test_rounding_and_never_are_possible():
+    reply = read(listed(("a", 0.0005), ("b", -9999.0), ("c", -math.inf)))
+    assert matched(reply.listed(), ("a", "b", "c")) == [0.0, None, None]
+    assert reply.usage is None

@@ -8,6 +8,13 @@ Correction = Literal["none", "content_free"]
 """How label probabilities are corrected; see `fedsim.icl.models.language.LanguageModel.correction`."""
 
 
+ROUNDING = 1e-3
+"""How far above 0 a log-probability may be: whoever computes it rounds."""
+
+ROUNDING_OF_SUM = 0.01
+"""How far above 1 the probabilities of things that exclude each other may add up."""
+
+
 class Answer(NamedTuple):
     """What a model says of one prompt, and what the call cost. Holds no text."""
 

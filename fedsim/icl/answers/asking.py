@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import ModelError
-from fedsim.icl.answers.answer import Answer, Writing
+from fedsim.icl.answers.answer import ROUNDING, Answer, Writing
 from fedsim.icl.answers.kept import Kept, Question, addresses, scoring, writing
 from fedsim.icl.answers.recording import Recording, text_of
 
@@ -162,9 +161,9 @@ def _checked(answer: Answer, labels: tuple[str, ...]) -> Answer:
     Raises:
         ModelError: it cannot.
     """
-    good = sum(not math.isnan(value) and value < math.inf for value in answer.logprobs)
+    good = sum(value <= ROUNDING for value in answer.logprobs)  # which NaN is not
     if good != len(labels) or good != len(answer.logprobs):
         raise ModelError(
-            f"expected a log-probability for each of {len(labels)} labels, got {answer.logprobs}"
+            f"expected a log-probability, at most 0, for each of {len(labels)} labels, got {answer.logprobs}"
         )
     return answer

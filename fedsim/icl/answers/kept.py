@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from fedsim.icl.answers.answer import Answer, Writing
+from fedsim.icl.answers.answer import ROUNDING, Answer, Writing
 
 FORMAT = 1
 """The version of addresses and of what is kept under them; raised whenever either would be misread."""
@@ -65,8 +65,18 @@ def from_table(table: dict[str, Any]) -> Kept:
     expected = set(kind._fields)
     if wrong := sorted(expected ^ set(table)):
         raise ValueError(f"{'missing' if wrong[0] in expected else 'unknown'} field {wrong[0]!r}")
-    fields = {name: _read(name, value) for name, value in table.items()}
-    return kind(**fields)
+    kept = kind(**{name: _read(name, value) for name, value in table.items()})
+    if isinstance(kept, Answer):
+        _check(kept)
+    return kept
+
+
+def _check(answer: Answer) -> None:
+    """Refuse probabilities that cannot be some; fedsim once cut those above 1 down to 1."""
+    # Whole labels may begin each other, and so need not exclude each other; listed tokens do.
+    n_certain = sum(logprob >= -ROUNDING for logprob in answer.logprobs)
+    if max(answer.logprobs) > ROUNDING or (answer.rule == "listed" and n_certain > 1):
+        raise ValueError("field 'logprobs' says that more than one label is certain, or more than certain")
 
 
 def _read(name: str, value: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import math
+from collections.abc import Iterator
 
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from fedsim.icl.answers.answer import ROUNDING, ROUNDING_OF_SUM
 from fedsim.icl.models.endpoint.errors import CallError
 
 
 class Token(BaseModel):
-    """A token and its log-probability."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
+    """A token and its log-probability; minus infinity, like a very low number, says "never"."""
 
     token: str
     logprob: float
@@ -27,8 +29,6 @@ class Logprobs(BaseModel):
 
     llama.cpp sends the first for completions, too.
     """
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     content: list[Position] | None = None
     tokens: list[str] | None = None
@@ -63,6 +63,15 @@ class Reply(BaseModel):
     choices: list[Choice] = Field(min_length=1)
     usage: Usage | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _not_counted(cls, body: object) -> object:
+        """Read a usage without numbers as none: nothing was counted."""
+        if isinstance(body, dict) and isinstance(body.get("usage"), dict):
+            counted = {name: value for name, value in body["usage"].items() if value is not None}
+            return body | {"usage": counted or None}
+        return body
+
     @property
     def text(self) -> str | None:
         """What was written."""
@@ -96,11 +105,46 @@ def read(body: str) -> Reply:
         CallError: it holds none; the text of the body is not repeated.
     """
     try:
-        return Reply.model_validate_json(body)
+        reply = Reply.model_validate_json(body)
     except ValidationError as error:
         what = error.errors(include_input=False)[0]
+    else:
+        for listed in _lists(reply):
+            _check(listed)
+        return reply
     if not body.strip():
         raise CallError("the server sent an empty answer")
     if what["type"] == "json_invalid":
         raise CallError("the server sent an answer that is no JSON: is base_url the root of an API, as /v1?")
     raise CallError(f"the server sent an answer without usable {str((*what['loc'], 'fields')[0])!r}")
+
+
+def _lists(reply: Reply) -> Iterator[list[float]]:
+    """Yield all log-probabilities of an answer: those listed for each place, then those that were written."""
+    for choice in reply.choices:
+        logprobs = choice.logprobs or Logprobs()
+        yield from ([token.logprob for token in place.top_logprobs] for place in logprobs.content or [])
+        yield from (list(place.values()) for place in logprobs.top_logprobs or [] if place)
+        yield from ([token.logprob] for token in logprobs.content or [])
+        yield from ([logprob] for logprob in logprobs.token_logprobs or [] if logprob is not None)
+
+
+def _check(found: list[float]) -> None:
+    """Refuse log-probabilities of different tokens in one place that cannot be some.
+
+    Raises:
+        CallError: one is above 0 or no number, or together they say more than "always".
+    """
+    if any(math.isnan(logprob) for logprob in found):
+        raise CallError("the server lists a log-probability that is no number (NaN)")
+    if (most := max(found, default=0.0)) > ROUNDING:
+        seems = " (it seems to list probabilities)" if all(0 <= logprob <= 1 for logprob in found) else ""
+        raise CallError(
+            f"the server lists a log-probability of {most:.4g}, which is impossible: expected at most "
+            f"0{seems}"
+        )
+    if (total := sum(map(math.exp, found))) > 1 + ROUNDING_OF_SUM:
+        raise CallError(
+            f"the server lists tokens whose probabilities add up to {total:.4g}, which is impossible: "
+            "expected at most 1"
+        )
