@@ -7,15 +7,19 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = (
+    False  # nothing is imported here: `python -m fedsim` would take it from the folder it starts in
+)
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fedsim.results import load_results
     from fedsim.scenario import load_scenario
     from fedsim.simulation import Run, run
 
-__version__ = version("fedsim-icl")
+    __version__: str
+
 __all__ = ["Run", "__version__", "load_results", "load_scenario", "run"]
 
 _HOMES = {"load_results": "results", "load_scenario": "scenario", "Run": "simulation", "run": "simulation"}
@@ -23,6 +27,10 @@ _HOMES = {"load_results": "results", "load_scenario": "scenario", "Run": "simula
 
 def __getattr__(name: str) -> Any:
     """Import the public names where they are first used: `import fedsim` stays fast."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fedsim-icl")
     if name not in _HOMES:
         raise AttributeError(f"module 'fedsim' has no attribute {name!r}")
     from importlib import import_module

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from pkgutil import resolve_name
 from typing import Any, Self
 
 from pydantic import (
@@ -26,25 +25,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, core_schema
 
 from fedsim.errors import InputError, nearest
+from fedsim.importing import imported
 
 FAMILY_MARK = "x-fedsim-family"
-
-
-def imported(place: str) -> Any:
-    """Return what lies at a place: ``package.module:name``, or ``package.module:``, the module itself.
-
-    Raises:
-        InputError: it cannot be imported.
-    """
-    try:
-        return resolve_name(place)
-    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way
-        raise InputError(f"cannot import {place!r}: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says, on one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def what_raised(error: BaseException) -> str:
@@ -210,7 +193,7 @@ class Family:
             places = " or ".join(repr(one.value) for one in (point, *others))
             raise _bad(f"{offer}, each its own; name the part by its place: kind = {places}")
         try:
-            part = self._imported(point.value)
+            part = self._imported(point.value, installed=True)
         except PydanticCustomError as error:
             raise _bad(f"{offer}, but {error}") from error
         own = part.model_fields["kind"].get_default()
@@ -220,9 +203,9 @@ class Family:
             )
         return part
 
-    def _imported(self, place: str) -> type[Part]:
+    def _imported(self, place: str, installed: bool = False) -> type[Part]:
         try:
-            found = imported(place)
+            found = imported(place, installed)
         except InputError as error:
             raise _bad(str(error)) from error
         if not (isinstance(found, type) and issubclass(found, self._bases)):

@@ -42,6 +42,11 @@ class ModelError(RunError):
     """A language model gave no usable answer, or its budget is used up. Answers already had are kept."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says, on one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or the empty string.
 

@@ -109,6 +109,12 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     return call
 
 
+@pytest.fixture(scope="session")
+def small_text() -> str:
+    """The text of a small scenario."""
+    return SMALL
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """The file of a small scenario."""

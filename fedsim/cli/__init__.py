@@ -11,6 +11,7 @@ import typer
 
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
 from fedsim.errors import FedsimError, InputError
+from fedsim.importing import search
 from fedsim.terminal import print_anything, say
 
 STOPPED = 130
@@ -36,8 +37,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+READERS = ("results", "table", "report", "verify", "trace", "latencies", "fit-latency", "check-trace")
+"""Commands that read what may be a stranger's: they import nothing from the folder where one works."""
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -46,6 +52,7 @@ def _options(
     ] = False,
 ) -> None:
     """Declare the options of every command; `main` itself reads --debug."""
+    search(None if context.invoked_subcommand in READERS else Path.cwd())
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -76,9 +83,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; an error becomes a sentence."""
     given = sys.argv[1:] if arguments is None else arguments
     print_anything()
-    # A stranger's part may be in the working folder; what is installed goes before it.
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
     try:
         return _called([word for word in given if word != "--debug"] or ["--help"])
     except FedsimError as error:
@@ -87,6 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
         for sentence in str(error).splitlines():
             say(f"fedsim: {sentence}", err=True)
         return error.exit_code
+    finally:
+        search(None)
 
 
 def _called(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError
+from fedsim.importing import unpickled
 
 if TYPE_CHECKING:
     from fedsim.loggers.base import Logger
@@ -38,7 +39,7 @@ class Live:
         self._loggers: dict[str, Logger] = {}
         for words, pickled in loggers.items():
             try:
-                self._loggers[words] = pickle.loads(pickled)
+                self._loggers[words] = unpickled(pickled)
             except Exception as error:  # a stranger's part may fail in any way
                 self.complaints[words] = complaint(words, error)
 

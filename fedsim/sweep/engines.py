@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from fedsim.errors import InputError, RunError
+from fedsim.importing import search, searched
 from fedsim.sweep.work import Broken, Done, WorkOrder, work
 
 FutureRun = Future[Done | Broken]
@@ -55,6 +58,10 @@ class LocalPool(Engine):
         self._others = set(active_children())
         super().__init__(self._pool(jobs), jobs)
 
+    def submit(self, order: WorkOrder) -> FutureRun:
+        with _nothing_from_here():  # it may start a process
+            return super().submit(order)
+
     def mend(self) -> None:
         self.stop()
         self.executor = self._pool(self.workers)
@@ -70,11 +77,43 @@ class LocalPool(Engine):
 
     @staticmethod
     def _pool(jobs: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker)
+        with _nothing_from_here():  # its locks have a process of their own
+            return ProcessPoolExecutor(
+                jobs,
+                get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(searched(), sys.flags.safe_path),
+            )
 
 
-def _start_worker() -> None:
-    """Make a process a good member of a pool."""
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Where it is set, Python does not search the folder that a process starts in."""
+
+
+@contextmanager
+def _nothing_from_here() -> Iterator[None]:
+    """Keep processes that start from importing files of the folder where one works in Python's place."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
+
+
+def _start_worker(own_folder: Path | None, stays_safe: bool) -> None:
+    """Make a process a good member of a pool.
+
+    Args:
+        own_folder: where the parent looks for classes that a scenario names.
+        stays_safe: whether processes that this one starts are to be kept from the folder as well.
+    """
+    search(own_folder)
+    if not stays_safe:
+        os.environ.pop(SAFE_PATH, None)
     # A terminal sends Ctrl-C to every process; the parent alone knows what to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Runs side by side use the cores better than threads within one.

@@ -15,6 +15,7 @@ from typing import Any
 
 from fedsim.errors import FedsimError, PartError
 from fedsim.faults import names_parts
+from fedsim.importing import unpickled
 from fedsim.loggers.live import Live, Packed
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
@@ -74,7 +75,7 @@ def work(order: WorkOrder) -> Done | Broken:
     if (ours := fedsim_version()) != order.fedsim:
         return Broken(f"a worker has fedsim {ours}, the sweep was started by fedsim {order.fedsim}")
     try:
-        return done(pickle.loads(order.scenario), order.timing_only, order.command, order.loggers)
+        return done(unpickled(order.scenario), order.timing_only, order.command, order.loggers)
     except Exception as error:  # a stranger's part may fail in any way
         return broken_by(error)
 

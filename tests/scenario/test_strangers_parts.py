@@ -235,8 +235,9 @@ class Idle(Attack):
 
 
 @pytest.fixture
-def attacks(tmp_path, request) -> str:
+def attacks(tmp_path, request, monkeypatch) -> str:
     """A module with attacks."""
+    monkeypatch.syspath_prepend(tmp_path)
     name = f"strange_attacks_{request.node.name.partition('[')[0]}"
     (tmp_path / f"{name}.py").write_text(ATTACKS)
     return name

@@ -23,8 +23,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.catalog import first_line, imported, what_raised
-from fedsim.errors import FedsimError, InputError, PartError, nearest
+from fedsim.catalog import what_raised
+from fedsim.errors import FedsimError, InputError, PartError, first_line, nearest
+from fedsim.importing import imported
 from fedsim_analysis.style import PNG_DPI, look
 
 if TYPE_CHECKING:
