@@ -53,6 +53,9 @@ def fit_latency(
         raise InputError(f"{file}, column {column!r}: {error}") from error
     show(comparison(fits, delays_s))
     if output is not None:
+        from fedsim_analysis.drawing import ready
+
+        ready()
         from fedsim_analysis import latency_fit
 
         quantiles_s = {fit.name: fit.density.quantiles_s for fit in fits}

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from fedsim.catalog import what_raised
 from fedsim.errors import FedsimError, InputError, PartError, first_line, nearest
 from fedsim.importing import imported
+from fedsim_analysis.drawing import ready
 from fedsim_analysis.style import PNG_DPI, look
 
 if TYPE_CHECKING:
@@ -141,8 +142,9 @@ def find(name: str) -> Any:
         name: of the list, of an installed figure, or a place.
 
     Raises:
-        InputError: there is no such figure, or it is broken.
+        InputError: there is no such figure, or it is broken, or matplotlib is.
     """
+    ready()
     theirs = _offered(name)
     if name in FIGURES:
         return importlib.import_module(FIGURES[name].module)

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from fedsim.errors import InputError
+from fedsim_analysis.drawing import ready
 from fedsim_analysis.figures import FIGURES, Entry
 from fedsim_analysis.style import look
 
@@ -40,6 +41,7 @@ class Picture:
 
 def pictures(load: Callable[[str], pd.DataFrame]) -> list[Picture]:
     """Draw every figure of the list that these results have what it needs for; the others say why not."""
+    ready()
     return [_drawn(name, entry, load) for name, entry in FIGURES.items()]
 
 
