@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +55,7 @@ class Answer(NamedTuple):
 
 
 Command = Callable[..., Answer]
+FullDisk = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -113,6 +115,23 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 def small_text() -> str:
     """The text of a small scenario."""
     return SMALL
+
+
+@pytest.fixture
+def full_disk() -> FullDisk:
+    """Let no file grow beyond some bytes: what is written there fails in the middle, as on a full disk."""
+    resource = pytest.importorskip("resource")
+
+    @contextmanager
+    def full(most_bytes: int = 0) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return full
 
 
 @pytest.fixture

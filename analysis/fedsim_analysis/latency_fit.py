@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from fedsim.errors import InputError
-from fedsim.whole_files import whole
+from fedsim.whole_files import check_file, write_whole
 from fedsim_analysis import style
 
 if TYPE_CHECKING:
@@ -75,20 +76,26 @@ def figure(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats
     return picture
 
 
-def save(picture: Figure, output: Path) -> None:
-    """Write a picture, whole or not at all, in the format that its name ends in.
+def check(output: Path) -> None:
+    """Find out whether a picture can be written under a name.
 
     Raises:
         InputError: the name ends otherwise, or the file cannot be written.
     """
     if output.suffix not in METADATA:
         known = ", ".join(METADATA)
-        raise InputError(f"cannot write the plot to {output}: expected a name that ends in one of {known}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with whole(output) as partial, style.look():
-            picture.savefig(
-                partial, format=output.suffix[1:], dpi=style.PNG_DPI, metadata=METADATA[output.suffix]
-            )
-    except OSError as error:
-        raise InputError(f"cannot write the plot to {output}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {output}: expected a name that ends in one of {known}")
+    check_file(output)
+
+
+def save(picture: Figure, output: Path) -> None:
+    """Write a picture, whole or not at all, in the format that its name ends in.
+
+    Raises:
+        InputError: the name ends otherwise, or the file cannot be written.
+    """
+    check(output)
+    drawn = BytesIO()
+    with style.look():
+        picture.savefig(drawn, format=output.suffix[1:], dpi=style.PNG_DPI, metadata=METADATA[output.suffix])
+    write_whole(output, drawn.getvalue())

@@ -27,7 +27,7 @@ from typing import Any
 
 from fedsim.errors import FedsimError, InputError
 from fedsim.terminal import say
-from fedsim.whole_files import write_whole
+from fedsim.whole_files import check_file, write_whole
 
 PACKAGE, VERSION = "vaderSentiment", "3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -107,11 +107,7 @@ def write(table: list[dict[str, Any]], out: Path) -> None:
     Raises:
         InputError: the place cannot be written to.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    write_whole(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--archive", type=Path, metavar="FILE", help="the source distribution, if at hand")
     chosen = parser.parse_args(arguments)
     try:
+        check_file(chosen.out)
         with tempfile.TemporaryDirectory() as folder:
             table = list(rows(read_ratings(chosen.archive or fetch(Path(folder)))))
         write(table, chosen.out)

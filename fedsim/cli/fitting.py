@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsim.cli.options import announce
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import say, show
 
@@ -44,6 +45,13 @@ def fit_latency(
     from fedsim.timing.traces.formats import read_as
     from fedsim_analysis.fitting.latency import comparison, counted, fit_all, rounded, toml_value
 
+    if output is not None:
+        from fedsim_analysis.drawing import ready
+
+        ready()
+        from fedsim_analysis import latency_fit
+
+        latency_fit.check(output)
     requests = read_as(file, Requests)
     delays_s: Floats = getattr(requests.succeeded(), column)
     say(f"{file}: {counted(len(requests), requests.failures())}")
@@ -53,13 +61,8 @@ def fit_latency(
         raise InputError(f"{file}, column {column!r}: {error}") from error
     show(comparison(fits, delays_s))
     if output is not None:
-        from fedsim_analysis.drawing import ready
-
-        ready()
-        from fedsim_analysis import latency_fit
-
         quantiles_s = {fit.name: fit.density.quantiles_s for fit in fits}
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)
-        say(output)
+        announce(output, str(output))
     say(f"{fits[0].name} fits best; in the scenario:")
     say(f"latency = {toml_value(rounded(fits[0].delay))}")

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fedsim.terminal import say
+
 Files = Annotated[list[Path], typer.Argument(help="Scenario files (TOML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -15,6 +17,13 @@ Overrides = Annotated[
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="VARIANT", help="Run this variant of the file only.")
 ]
+
+
+def announce(file: Path, sentence: str) -> None:
+    """Tell of a file that was written, away from what is piped on if it went into a pipe."""
+    from fedsim.whole_files import is_special
+
+    say(sentence, err=is_special(file))
 
 
 def scenarios_of(files: list[Path], overrides: list[str] | None, only: list[str] | None) -> list[Any]:

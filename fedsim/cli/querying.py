@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsim.cli.options import announce
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say, show
 
@@ -47,6 +48,7 @@ def results(
     Printed as a table, only what varies and the headline numbers are shown unless columns are named.
     """
     from fedsim.results import load_results
+    from fedsim.whole_files import check_file
 
     if output_format not in FORMATS:
         hint = nearest(output_format, FORMATS)
@@ -55,6 +57,8 @@ def results(
         raise InputError(
             "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"
         )
+    if output is not None:
+        check_file(output)
     rows = load_results(folder, table)
     everything = list(rows.columns)
     if query is not None:
@@ -63,15 +67,11 @@ def results(
         rows = rows[_named(columns, everything)]
     elif output_format == "table" and table == "runs":
         rows = rows[_telling(rows)]
-    if output_format == "parquet" and output is None:
-        raise InputError(
-            "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"
-        )
     if output is None:
         _print(rows, output_format)
     else:
         _write(rows, output_format, output)
-        say(output)
+        announce(output, str(output))
 
 
 def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:
@@ -153,20 +153,14 @@ def _print(rows: pd.DataFrame, output_format: str) -> None:
 
 
 def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
-    from fedsim.whole_files import whole
+    from fedsim.whole_files import write_whole
 
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole(file) as partial:
-            if output_format == "parquet":
-                _same_types(rows).to_parquet(partial, index=False)
-            elif output_format == "csv":
-                rows.to_csv(partial, index=False)
-            else:
-                text = _latex(rows) if output_format == "latex" else rows.to_string(index=False) + "\n"
-                partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    if output_format == "parquet":
+        write_whole(file, _same_types(rows).to_parquet(index=False))
+    elif output_format == "csv":
+        write_whole(file, rows.to_csv(index=False))
+    else:
+        write_whole(file, _latex(rows) if output_format == "latex" else rows.to_string(index=False) + "\n")
 
 
 def _latex(rows: pd.DataFrame) -> str:

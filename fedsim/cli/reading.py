@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fedsim.cli.options import announce
 from fedsim.errors import InputError
 from fedsim.terminal import say, show
 
@@ -44,21 +45,18 @@ def table(
     import pandas as pd
 
     from fedsim.results import load_results
+    from fedsim.whole_files import check_file, write_whole
     from fedsim_analysis import tables
 
+    if output is not None:
+        check_file(output)
     runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
     rows, rendered = tables.make(name, runs)
     show(rendered)
     if output is not None:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            if output.suffix == ".tex":
-                output.write_text(tables.latex(name, rows), encoding="utf-8")
-            else:
-                rows.to_csv(output, index=False)
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror or error}") from error
-        say(output)
+        latex = output.suffix == ".tex"
+        write_whole(output, tables.latex(name, rows) if latex else rows.to_csv(index=False))
+        announce(output, str(output))
 
 
 def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders above some.")]) -> None:
@@ -86,7 +84,12 @@ def latencies(
 ) -> None:
     """Turn the measured latencies of a real model's answers into a delay model."""
     from fedsim.icl.answers.recording import recordings, save_latencies
+    from fedsim.whole_files import check_file
 
+    check_file(output)
     n_calls = save_latencies(recordings(results), output)
-    say(f"{output}: {n_calls} calls; in the scenario:")
-    say(f'latency = {{ kind = "empirical", file = {json.dumps(str(output))}, column = "end_to_end_s" }}')
+    announce(output, f"{output}: {n_calls} calls; in the scenario:")
+    announce(
+        output,
+        f'latency = {{ kind = "empirical", file = {json.dumps(str(output))}, column = "end_to_end_s" }}',
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedsim.terminal import say
+from fedsim.cli.options import announce
 
 
 def report(
@@ -21,7 +21,9 @@ def report(
     ] = None,
 ) -> None:
     """Write one page about results, for any browser: numbers, figures, timelines, and a plot to play with."""
+    from fedsim.whole_files import is_special
     from fedsim_analysis.report import write
 
     file = write(results, output, run)
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, opens in any browser without a network")
+    size = "" if is_special(file) else f"{file.stat().st_size / 1e6:.1f} MB, "
+    announce(file, f"{file}: {size}opens in any browser without a network")

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedsim.errors import InputError
-from fedsim.terminal import say
+from fedsim.cli.options import announce
 
 
 def trace(
@@ -20,8 +19,10 @@ def trace(
     """Write spans and tickets as trace events, for Perfetto or chrome://tracing."""
     from fedsim import console
     from fedsim.results import find_runs
+    from fedsim.whole_files import check_file
     from fedsim_analysis.trace_events.files import write
 
+    check_file(output)
     folders = list(dict.fromkeys(folder for path in runs for folder in find_runs(path)))
     n_events = 0
     with console.bar(None, "events") as (progress, task):
@@ -31,10 +32,6 @@ def trace(
             n_events += written
             progress.update(task, completed=n_events, note=folder.name)
 
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            write(folders, output, tell)
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror or error}") from error
+        write(folders, output, tell)
     n_runs = "1 run" if len(folders) == 1 else f"{len(folders)} runs"
-    say(f"{output}: {n_events:,} events of {n_runs}; open it at https://ui.perfetto.dev")
+    announce(output, f"{output}: {n_events:,} events of {n_runs}; open it at https://ui.perfetto.dev")

@@ -434,7 +434,9 @@ def test_without_plotly(folder, command, monkeypatch):
     assert answer == (2, "", expected)
 
 
-def test_what_cannot_be_written_leaves_what_was_there(folder, command, tmp_path, monkeypatch, text):
+def test_what_cannot_be_written_leaves_what_was_there(
+    folder, command, tmp_path, monkeypatch, text, full_disk
+):
     monkeypatch.setattr(report, "page", lambda *_: text)
     (tmp_path / "file").write_text("")
     answer = command("report", folder, "-o", tmp_path / "file" / "r.html")
@@ -442,11 +444,8 @@ def test_what_cannot_be_written_leaves_what_was_there(folder, command, tmp_path,
     assert answer.err.startswith(f"fedsim: cannot write {tmp_path / 'file' / 'r.html'}: ")
     (tmp_path / "r.html").write_text("old")
 
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    answer = command("report", folder, "-o", "r.html")
-    assert answer == (2, "", "fedsim: cannot write r.html: No space left on device\n")
+    with full_disk(len(text) // 2):
+        answer = command("report", folder, "-o", "r.html")
+    assert answer == (2, "", "fedsim: cannot write r.html: File too large\n")
     assert (tmp_path / "r.html").read_bytes() == b"old"
     assert not list(tmp_path.glob("*.partial"))

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import FullDisk
 
 from fedsim.errors import InputError
 from fedsim.icl.tasks.text_files import digest, read_corpus
@@ -99,16 +100,11 @@ def test_another_archive_is_refused(
     assert "cannot read" in capsys.readouterr().err
 
 
-def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path, full_disk: FullDisk) -> None:
     out = tmp_path / "reviews.jsonl"
     out.write_text("old")
 
-    def full(self: Path, target: Path) -> None:
-        assert self.read_text("utf-8").count("\n") == 1
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(InputError, match=r"cannot write .*reviews.jsonl: No space left on device"):
+    with full_disk(10), pytest.raises(InputError, match=r"cannot write .*reviews.jsonl: File too large"):
         movie_reviews.write([row("1", "text", 1)], out)
     assert [file.name for file in tmp_path.iterdir()] == ["reviews.jsonl"]
     assert out.read_text() == "old"

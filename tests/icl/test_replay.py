@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import FullDisk
 from fake_model import FakeModel
 from pydantic import ValidationError
 from text_cases import tiny_text_task
 
 from fedsim import simulation
-from fedsim.errors import InputError, ModelError, RunError
+from fedsim.errors import InputError, ModelError
 from fedsim.icl.answers.asking import Asking
 from fedsim.icl.answers.kept import addresses, scoring, writing
 from fedsim.icl.answers.recording import (
@@ -80,7 +81,7 @@ def test_what_was_recorded_is_read_back_bit_for_bit(file: Path) -> None:
     ]
 
 
-def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_is_whole_or_not_at_all(tmp_path: Path, full_disk: FullDisk) -> None:
     asking = Asking(FakeModel(cache=False))
     answers = asking.ask(["secret text", "b"], LABELS)
     path = tmp_path / "saved.jsonl"
@@ -90,12 +91,10 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
     before = path.read_text()
     asking.ask(["c"], LABELS)
 
-    def full(self: Path, *args: Any, **kwargs: Any) -> None:
-        self.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(RunError, match=r"cannot write .*saved.jsonl: No space left on device"):
+    with (
+        full_disk(len(before)),
+        pytest.raises(InputError, match=r"cannot write .*saved.jsonl: File too large"),
+    ):
         save(path, asking)
     assert path.read_text() == before
     assert [each.name for each in tmp_path.iterdir()] == ["saved.jsonl"]

@@ -202,7 +202,7 @@ def test_figure_and_table(command, small, tmp_path):
     (tmp_path / "blocked").write_text("mine")
     wrong = command("figure", "timeline", "spans", "-o", "blocked/gantt.pdf")
     assert wrong.code == 2
-    assert wrong.err.startswith("fedsim: cannot write the figure to blocked/gantt")
+    assert wrong.err.startswith("fedsim: cannot write blocked/gantt.pdf: ")
     wrong = command("table", "figur1", "plain")
     assert (wrong.code, wrong.out) == (2, "")
     assert "did you mean 'figure1'?" in wrong.err

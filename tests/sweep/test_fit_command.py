@@ -134,11 +134,11 @@ def test_a_plot_that_cannot_be_written(command, trace):
     wrong = command("fit-latency", "requests.csv", "-o", "qq.bmp")
     assert wrong.code == 2
     assert wrong.err == (
-        "fedsim: cannot write the plot to qq.bmp: expected a name that ends in one of .pdf, .png, .svg\n"
+        "fedsim: cannot write qq.bmp: expected a name that ends in one of .pdf, .png, .svg\n"
     )
     wrong = command("fit-latency", "requests.csv", "-o", "requests.csv/qq.pdf")
     assert wrong.code == 2
-    assert wrong.err.startswith("fedsim: cannot write the plot to requests.csv/qq.pdf: ")
+    assert wrong.err.startswith("fedsim: cannot write requests.csv/qq.pdf: ")
 
 
 def test_the_points_of_the_plot_by_hand():

@@ -17,15 +17,17 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.catalog import what_raised
 from fedsim.errors import FedsimError, InputError, PartError, first_line, nearest
 from fedsim.importing import imported
+from fedsim.whole_files import check_file, is_folder, is_special, whole
 from fedsim_analysis.drawing import ready
 from fedsim_analysis.style import PNG_DPI, look
 
@@ -204,26 +206,25 @@ def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options
         PartError: a stranger's figure raised what it did not mean to.
     """
     drawing = find(name)
+    paths = _paths(output, re.split("[.:]", name.rstrip(":"))[-1])
     tables = {needed: load(needed) for needed in drawing.NEEDS}
     with _blames(name):
         picture = drawing.figure(**tables, **options)
         numbers = drawing.table(**tables, **options)
-    stem = output / re.split("[.:]", name.rstrip(":"))[-1] if output.is_dir() else output
-    if stem.suffix in SUFFIXES:
-        stem = stem.with_suffix("")
-    try:
-        with _blames(name, but=OSError):
-            return _write(stem, picture, numbers)
-    except OSError as error:
-        raise InputError(f"cannot write the figure to {stem}: {error.strerror or error}") from error
+        contents = _contents(picture, numbers)
+    with ExitStack() as files:  # they get their names together, when all of them are complete
+        streams = [files.enter_context(whole(path)) for path in paths]
+        for stream, content in zip(streams, contents, strict=True):
+            stream.write(content)
+    return paths
 
 
 @contextmanager
-def _blames(name: str, but: type[Exception] = FedsimError) -> Iterator[None]:
-    """Let what a stranger's figure raises become one sentence that names it, except errors of this type."""
+def _blames(name: str) -> Iterator[None]:
+    """Let what a stranger's figure raises become one sentence that names it."""
     try:
         yield
-    except (FedsimError, but):
+    except FedsimError:
         raise
     except Exception as error:
         if name in FIGURES:
@@ -231,20 +232,28 @@ def _blames(name: str, but: type[Exception] = FedsimError) -> Iterator[None]:
         raise PartError(f"figure {name!r} {what_raised(error)}") from error
 
 
-def _write(stem: Path, picture: Figure, numbers: pd.DataFrame) -> list[Path]:
-    stem.parent.mkdir(parents=True, exist_ok=True)
+def _paths(output: Path, name: str) -> list[Path]:
+    """Return the three files of a figure.
+
+    Raises:
+        InputError: one of them cannot be written.
+    """
+    stem = output / name if is_folder(output) else output
+    if stem.suffix in SUFFIXES:
+        stem = stem.with_suffix("")
+    elif is_special(stem):
+        raise InputError(f"cannot write {stem}: a figure is three files; expected a name for them")
     paths = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
-    partial = [path.with_name(f".{path.name}.partial") for path in paths]
-    pdf, png, csv = partial
-    try:
-        with look():
-            # Without its date and maker a file depends on its content alone.
-            picture.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None})
-            picture.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
-        numbers.to_csv(csv, index=False)
-        for written, path in zip(partial, paths, strict=True):
-            written.replace(path)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
+    for path in paths:
+        check_file(path)
     return paths
+
+
+def _contents(picture: Figure, numbers: pd.DataFrame) -> tuple[bytes, bytes, bytes]:
+    """Return what is in the three files."""
+    pdf, png = BytesIO(), BytesIO()
+    with look():
+        # Without its date and maker a file depends on its content alone.
+        picture.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None})
+        picture.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    return pdf.getvalue(), png.getvalue(), numbers.to_csv(index=False).encode()

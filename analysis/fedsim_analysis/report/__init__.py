@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError
-from fedsim.whole_files import write_whole
+from fedsim.whole_files import check_file, is_folder, write_whole
 
 if TYPE_CHECKING:
     from fedsim_analysis.report.material import Material
@@ -28,13 +28,9 @@ def write(results: Path, output: Path, run_id: str | None = None) -> Path:
         ResultsError: nothing there, or a folder is damaged or of another format.
         InputError: no such run, it kept no spans, the output cannot be written, or plotly is not installed.
     """
-    file = output / "report.html" if output.is_dir() else output
-    text = page(results, file, run_id)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, text)
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    file = output / "report.html" if is_folder(output) else output
+    check_file(file)
+    write_whole(file, page(results, file, run_id))
     return file
 
 

@@ -27,6 +27,7 @@ from fedsim.problems.icl.problem import IclProblem
 from fedsim.results import load_results
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.terminal import say, show
+from fedsim.whole_files import write_whole
 from fedsim_analysis import agreement, figures
 from fedsim_analysis.fitting.surrogate import Fit, HeldOut, fit
 
@@ -70,7 +71,7 @@ def study(options: argparse.Namespace) -> None:
     tables = compared(merged(fits), _problem(base).loss_floor) | _of_runs(options.out, answered)
     tables["curves"] = curves(tables["runs"], tables["steps"])
     for name in ("ranks", "calibration", "reliability", "prompts", "curves"):
-        tables[name].to_csv(options.out / f"{name}.csv", index=False)
+        write_whole(options.out / f"{name}.csv", tables[name].to_csv(index=False))
     files = figures.draw("surrogate_validation", tables.__getitem__, options.figure)
     _show(tables, fits)
     console.show_outcomes(outcomes)

@@ -19,25 +19,25 @@ def write(folders: Sequence[Path], file: Path, tell: Callable[[Path, int], None]
 
     Args:
         folders: run folders; their machines stand below each other in the viewer.
-        file: where to; its folder must exist.
+        file: where to.
         tell: called now and then with the folder at work and the number of events just written.
 
     Raises:
-        InputError: a run kept no spans, or is too long for a trace.
+        InputError: a run kept no spans, or is too long for a trace; or the file cannot be written, and one
+            that was there before stays as it was.
         ResultsError: a folder is damaged.
-        OSError: the file cannot be written; one that was there before stays as it was.
     """
     encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-    with whole(file) as partial, partial.open("w", encoding="utf-8", newline="\n") as out:
-        out.write('{"displayTimeUnit":"ms","traceEvents":[')
+    with whole(file) as out:
+        out.write(b'{"displayTimeUnit":"ms","traceEvents":[')
         comma = "\n"
         for folder, stream in _streams(folders):
             while some := list(islice(stream, EVENTS_PER_LINE)):
                 # Several at once: an encoder takes about as long to set up as for an event.
-                out.write(comma + encode(some)[1:-1])
+                out.write((comma + encode(some)[1:-1]).encode())
                 comma = ",\n"
                 tell(folder, len(some))
-        out.write("\n]}\n")
+        out.write(b"\n]}\n")
 
 
 def _streams(folders: Sequence[Path]) -> Iterator[tuple[Path, Iterator[Event]]]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from fedsim.errors import InputError, RunError
+from fedsim.errors import InputError
 from fedsim.icl.answers.answer import Correction
 from fedsim.icl.answers.kept import FORMAT, Kept, from_table, to_table
 from fedsim.plain_text import decoded, with_line_feeds
@@ -56,9 +56,9 @@ def save(path: Path, asking: Asking) -> None:
     """Write the answers that were used to a file, whole or not at all.
 
     Raises:
-        RunError: the file cannot be written.
+        InputError: the file cannot be written.
     """
-    _write(path, asking.recording())
+    write_whole(path, asking.recording())
 
 
 def load(path: Path) -> Recording:
@@ -134,15 +134,14 @@ def save_latencies(paths: Sequence[Path], csv_path: Path) -> int:
     Returns how many there are.
 
     Raises:
-        InputError: a recording cannot be read.
-        RunError: the CSV file cannot be written.
+        InputError: a recording cannot be read, or the CSV file not written.
     """
     rows = [row for path in paths for row in latencies(path)]
     text = io.StringIO()
     table = csv.DictWriter(text, LATENCY_COLUMNS, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    _write(csv_path, text.getvalue())
+    write_whole(csv_path, text.getvalue())
     return len(rows)
 
 
@@ -158,10 +157,3 @@ def _tables(content: bytes, place: str) -> Iterator[dict[str, Any]]:
         if not isinstance(table, dict):
             raise InputError(f"{place}, line {number}: expected a JSON object")
         yield table
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error

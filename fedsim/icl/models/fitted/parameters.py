@@ -71,11 +71,7 @@ def write(parameters: FittedParameters, file: Path) -> None:
     Raises:
         InputError: the place cannot be written to.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, parameters.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    write_whole(file, parameters.model_dump_json(indent=1) + "\n")
 
 
 def read(file: Path) -> FittedParameters:
