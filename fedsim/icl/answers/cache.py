@@ -36,10 +36,20 @@ LOCK_TIMEOUT_S = 60.0
 
 
 def cache_root() -> Path:
-    """Return the folder of everything that is kept between runs: FEDSIM_CACHE, or the user's cache folder."""
-    if given := os.environ.get(VARIABLE):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedsim"
+    """Return the folder of everything that is kept between runs: FEDSIM_CACHE, or the user's cache folder.
+
+    Raises:
+        InputError: nobody says where it is: this user has no home folder.
+    """
+    try:
+        if given := os.environ.get(VARIABLE):
+            return Path(given).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedsim"
+    except RuntimeError as error:
+        raise InputError(
+            f"there is no home folder here, where answers and copies of weights would be kept: name a folder "
+            f"in the environment variable {VARIABLE}, written in full"
+        ) from error
 
 
 class _PlainDisk(diskcache.Disk):  # type: ignore[misc]  # its base has no type information

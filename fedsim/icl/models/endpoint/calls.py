@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai import AsyncOpenAI, OpenAIError
+from openai import AsyncOpenAI
 
 from fedsim.icl.models.endpoint.budget import Use, most
 from fedsim.icl.models.endpoint.errors import CallError, explain
@@ -59,6 +59,6 @@ class Caller:
                 )
             else:
                 raw = await self._client.completions.with_raw_response.create(prompt=prompt, **fields)
-        except OpenAIError as error:
+        except Exception as error:  # not only the client's own: a header may hold what cannot be sent
             raise CallError(explain(error, settings)) from None
         return Call(read(raw.text), raw.elapsed.total_seconds(), most(prompt, 1, max_tokens))

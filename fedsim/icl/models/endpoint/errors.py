@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+from fedsim.icl.models.endpoint.client import proxy_of
 
 if TYPE_CHECKING:
     from fedsim.icl.models.endpoint.part import Endpoint
@@ -20,16 +24,36 @@ class CallError(Exception):
     """A call that gave no usable answer, or that must not be made; its text is what happened and a remedy."""
 
 
-def explain(error: OpenAIError, settings: Endpoint) -> str:
+def explain(error: Exception, settings: Endpoint) -> str:
     """Return what happened and what to do about it, from the kind of error alone."""
+    proxy = proxy_of(settings.base_url)
+    through = f" through the proxy that {proxy.named_by} names" if proxy else ""
     tried = f"in {settings.retries + 1} tries" if settings.retries else "in the only try (retries = 0)"
     if isinstance(error, APITimeoutError):
-        return f"no answer within timeout_s = {settings.timeout_s:g} s {tried}"
+        return f"no answer within timeout_s = {settings.timeout_s:g} s {tried}{through}"
     if isinstance(error, APIConnectionError):
-        return f"the server at base_url could not be reached, or hung up, {tried} (is it running?)"
+        for cause in _causes(error):
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return (
+                    f"the certificate of the server at base_url is not believed{through}: the environment "
+                    "variable SSL_CERT_FILE names a file of certificates that are"
+                )
+            if isinstance(cause, ssl.SSLError):
+                return f"no encrypted connection to the server at base_url{through}: does it speak https?"
+        running = "are both running?" if proxy else "is it running?"
+        return f"the server at base_url could not be reached{through}, or hung up, {tried} ({running})"
     if isinstance(error, APIStatusError):
+        if proxy and error.status_code == 407:
+            return f"the proxy that {proxy.named_by} names wants a name and a password (407)"
         return _status(error, settings, tried)
     return f"the client failed ({type(error).__name__})"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield what an error came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _status(error: APIStatusError, settings: Endpoint, tried: str) -> str:

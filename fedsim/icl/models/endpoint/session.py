@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from openai import AsyncOpenAI
-
 from fedsim.errors import InputError, ModelError
 from fedsim.icl.models.endpoint.answers import answer, most_for_labels, write
 from fedsim.icl.models.endpoint.background import BackgroundLoop
 from fedsim.icl.models.endpoint.budget import UsageBudget, most
 from fedsim.icl.models.endpoint.calls import Caller
+from fedsim.icl.models.endpoint.client import open_client
 from fedsim.icl.models.endpoint.errors import CallError
 from fedsim.icl.models.endpoint.window import Ask, PendingPrompt, Window
 
@@ -32,12 +31,7 @@ class EndpointSession:
 
     def __init__(self, settings: Endpoint, api_key: str) -> None:
         _silence()
-        client = AsyncOpenAI(
-            api_key=api_key,
-            base_url=settings.base_url,
-            timeout=settings.timeout_s,
-            max_retries=settings.retries,
-        )
+        client = open_client(settings, api_key)
         self._settings = settings
         self._call = Caller(settings, client)
         self._budget = UsageBudget(settings)

@@ -103,7 +103,12 @@ def weights_file(weights: str) -> Path:
     Raises:
         InputError: there is none, or it is no GGUF file.
     """
-    file = _smollm2() if weights == SMOLLM2 else Path(weights).expanduser()
+    try:
+        file = _smollm2() if weights == SMOLLM2 else Path(weights).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights {weights}: there is no home folder here; write the path in full"
+        ) from error
     try:
         with file.open("rb") as stream:
             magic = stream.read(4)
