@@ -22,6 +22,13 @@ class ResultsError(InputError):
     """A results folder that is missing, damaged, or of another format."""
 
 
+class OutputError(FedsimError):
+    """Standard output can take no more."""
+
+    closed = False
+    """Whether nobody reads it any longer, which is nothing to complain about: ``fedsim list | head``."""
+
+
 class RunError(FedsimError):
     """A run that could not go on: it diverged or stalled. What it had is kept."""
 

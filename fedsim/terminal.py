@@ -7,12 +7,17 @@ a control character, which could move the cursor or hide a line, is shown by its
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
+
+from fedsim.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +58,70 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Watch over the outputs of a command: one that is full or closed is told apart from files that are.
+
+    What went wrong is told on stderr as far as it takes it; a closed output is as good as the null device.
+
+    Raises:
+        OutputError: standard output can take no more.
+    """
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 -- a name, no path
+        watched = _Watched(before[0] or nowhere), _Watched(before[1] or nowhere, optional=True)
+        sys.stdout, sys.stderr = cast(tuple[TextIO, TextIO], watched)
+        try:
+            yield
+            sys.stdout.flush()
+        finally:
+            sys.stdout, sys.stderr = before
+            for stream in watched:
+                if (
+                    stream.failed
+                ):  # what waits in it would be tried again, and complained about, as Python ends
+                    with suppress(OSError):
+                        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+class _Watched:
+    """A stream whose failures can be told apart from those of files.
+
+    Args:
+        stream: what is written to.
+        optional: whether what cannot be written is left out.
+    """
+
+    def __init__(self, stream: TextIO, optional: bool = False) -> None:
+        self._stream = stream
+        self._optional = optional
+        self.failed = False
+
+    def write(self, text: str) -> int:
+        with self._told():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._told():
+            self._stream.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failed = True
+            if self._optional:
+                return
+            told = OutputError(f"cannot write to standard output: {error.strerror or error}")
+            told.closed = isinstance(error, BrokenPipeError)
+            raise told from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def say(text: object, err: bool = False) -> None:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
-from fedsim.errors import FedsimError, InputError
+from fedsim.errors import FedsimError, InputError, OutputError
 from fedsim.importing import search
-from fedsim.terminal import print_anything, say
+from fedsim.terminal import print_anything, say, standard_streams
 
 STOPPED = 130
 """The exit code after Ctrl-C."""
@@ -84,7 +84,21 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     print_anything()
     try:
+        with standard_streams():
+            return _answered(given)
+    except OutputError as error:
+        if "--debug" in given:
+            raise
+        if not error.closed:
+            say(f"fedsim: {error}", err=True)
+        return error.exit_code
+
+
+def _answered(given: list[str]) -> int:
+    try:
         return _called([word for word in given if word != "--debug"] or ["--help"])
+    except OutputError:
+        raise
     except FedsimError as error:
         if "--debug" in given:
             raise

@@ -34,7 +34,7 @@ ALLOWED = {
     "messages": set(),
     "whole_files": {"errors"},
     "plain_text": {"errors"},
-    "terminal": set(),
+    "terminal": {"errors"},
     "schedule": {"errors", "messages"},
     "importing": {"errors"},
     "catalog": {"errors", "importing"},
