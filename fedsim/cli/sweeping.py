@@ -17,7 +17,7 @@ from fedsim.cli.options import Only, Overrides
 from fedsim.terminal import say
 
 if TYPE_CHECKING:
-    from fedsim.sweep.plan import Plan
+    from fedsim.sweep.plan import Plan, Survey
 
 
 def sweep(
@@ -47,22 +47,22 @@ def sweep(
     from fedsim.sweep.plan import read_plan
 
     plan = read_plan(file, overrides or [], only or [])
-    total = plan.count()
+    survey = plan.survey()
     jobs = jobs or os.cpu_count() or 1
     if dry_run:
         from fedsim.cli.forecasting import show_plan
 
-        show_plan(plan, total, out, jobs, timing_only, again)
+        show_plan(plan, survey.n_runs, out, jobs, timing_only, again)
         return
     with _first_interrupt_only():
-        failed = _run(plan, total, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log))
+        failed = _run(plan, survey, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log))
     if failed:
         raise typer.Exit(1)
 
 
 def _run(
     plan: Plan,
-    total: int,
+    survey: Survey,
     out: Path,
     jobs: int,
     timing_only: bool,
@@ -73,15 +73,18 @@ def _run(
 ) -> bool:
     """Run what is to be run; whether anything went wrong."""
     from fedsim import console, sweep
-    from fedsim.sweep.engines import dask_executor, workers_of
+    from fedsim.sweep.agreement import code_base
+    from fedsim.sweep.cluster import dask_executor
+    from fedsim.sweep.engines import workers_of
     from fedsim.sweep.tally import Tally
 
     tally = Tally()
-    with dask_executor(scheduler) if scheduler else nullcontext() as executor:
+    code = code_base(survey.parts)
+    with nullcontext() if scheduler is None else dask_executor(scheduler, code) as executor:
         running = sweep.run_all(
             (planned.scenario for planned in plan.runs()),
             out,
-            min(jobs, total),
+            min(jobs, survey.n_runs),
             timing_only,
             again,
             executor=executor,
@@ -90,7 +93,7 @@ def _run(
             loggers=book.loggers,
         )
         workers = workers_of(executor) if executor else jobs
-        with closing(running), console.watch_sweep(total, workers) as tell:
+        with closing(running), console.watch_sweep(survey.n_runs, workers) as tell:
             for outcome in running:
                 tally.add(outcome)
                 tell(tally)

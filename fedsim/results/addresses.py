@@ -1,11 +1,13 @@
-"""The folder of a run: a hash of its scenario."""
+"""The folder of a run: a hash of its scenario, and of the code of parts that are not ours."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedsim.part_code import PartCode, code_of, has_own_kinds, with_own_kinds
 from fedsim.scenario import Scenario, dump, resolved
 
 TIMING_ONLY = "timing-only"
@@ -17,12 +19,24 @@ def run_id(scenario: Scenario) -> str:
     return address(scenario, dump(scenario))
 
 
-def address(scenario: Scenario, dumped: str) -> str:
-    """Return the address of a run whose scenario has been dumped already."""
-    if "sha256" in dumped:  # it states the content of files: wherever those are, it is the same run
+def address(scenario: Scenario, dumped: str, parts: Mapping[str, PartCode] | None = None) -> str:
+    """Return the address of a run whose scenario has been dumped already.
+
+    Args:
+        scenario: of the run.
+        dumped: the same, as TOML.
+        parts: the code of parts that are not ours; as it is here and now if not given.
+    """
+    parts = code_of(scenario) if parts is None else parts
+    stated = "sha256" in dumped  # the content of files: wherever those are, it is the same run
+    if stated or parts or not has_own_kinds(scenario):
         import tomli_w
 
-        dumped = tomli_w.dumps(_without_places(resolved(scenario)))
+        table = with_own_kinds(resolved(scenario), scenario)
+        table = _without_places(table) if stated else table
+        # No scenario has such a key: a run of parts of ours alone has the address that it always had.
+        table |= {"parts": {place: code._asdict() for place, code in parts.items()}} if parts else {}
+        dumped = tomli_w.dumps(table)
     return hashlib.sha256(dumped.encode()).hexdigest()[:12]
 
 
@@ -32,8 +46,12 @@ def folder_of(scenario: Scenario, out: Path) -> Path:
 
 
 def settings_of(scenario: Scenario) -> dict[str, Any]:
-    """Return every setting of a scenario under its dotted name."""
-    return dict(_flat(resolved(scenario)))
+    """Return every setting of a scenario under its dotted name, and a mark for the code of parts not ours.
+
+    Runs before and after a change of that code are runs of different settings.
+    """
+    marks = {f"parts.{place}": code.mark for place, code in code_of(scenario).items()}
+    return dict(_flat(resolved(scenario))) | marks
 
 
 def _without_places(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError
+from fedsim.part_code import code_of, code_of_fedsim
 from fedsim.results.addresses import address, folder_of, settings_of
 from fedsim.results.folders import FILES, FORMAT, ORIGIN, is_finished, versions
 from fedsim.results.partial import partial_folder, partial_of
@@ -88,6 +89,8 @@ def provenance(run: Run, duration_s: float, command: str) -> dict[str, Any]:
         "duration_s": round(duration_s, 3),
         "model": run.usage,
         "settings": settings_of(run.scenario),
+        "code": code_of_fedsim(),
+        "parts": {place: code._asdict() for place, code in code_of(run.scenario).items()},
     }
 
 

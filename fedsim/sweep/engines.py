@@ -1,4 +1,4 @@
-"""Where runs are computed: processes on this machine, a Dask cluster, any other executor."""
+"""Where runs are computed: processes on this machine, any other executor."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from fedsim.errors import InputError, RunError
+from fedsim.errors import RunError
 from fedsim.importing import search, searched
 from fedsim.sweep.work import Broken, Done, WorkOrder, work
 
 FutureRun = Future[Done | Broken]
 
 KILLED = "a process was killed, perhaps for want of memory; try fewer --jobs"
-PATIENCE_S = 3.0
-"""How long a Dask scheduler may take to answer."""
 
 
 class Engine:
@@ -45,7 +43,10 @@ class Engine:
         Raises:
             RunError: that is the affair of whoever made it.
         """
-        raise RunError("the executor has lost its workers; finished runs are kept")
+        who = "the executor has lost its workers"
+        if getattr(self.executor, "_client", None) is not None:
+            who = "the connection to the Dask scheduler is lost"
+        raise RunError(f"{who}; finished runs are kept, and the next start goes on from there")
 
     def stop(self) -> None:
         """End what is running."""
@@ -127,51 +128,6 @@ def _end_with_the_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def dask_executor(address: str) -> Iterator[Executor]:
-    """Give an executor that computes on a Dask cluster.
-
-    A run whose worker dies is given to another one by the scheduler; one that has taken several workers with
-    it fails.
-
-    Args:
-        address: of its scheduler, as in ``tcp://192.168.1.5:8786``.
-
-    Raises:
-        InputError: Dask is not installed, or no scheduler answers there.
-    """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("--scheduler needs Dask: pip install 'fedsim-icl[dask]'") from error
-    with _quiet("distributed"):
-        try:
-            client = Client(address, timeout=PATIENCE_S, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"--scheduler {address!r}: no Dask scheduler answers there; expected an address as in "
-                "tcp://192.168.1.5:8786"
-            ) from error
-        try:
-            yield client.get_executor(pure=False)
-        finally:
-            client.close()
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a library from telling in its own words what we tell in ours."""
-    import logging
-
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def workers_of(executor: Executor) -> int:

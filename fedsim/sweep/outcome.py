@@ -11,6 +11,7 @@ from fedsim import results
 from fedsim.errors import ResultsError, RunError
 from fedsim.scenario import Scenario
 from fedsim.simulation import raise_if_failed
+from fedsim.sweep.agreement import UnfitWorkerError
 from fedsim.sweep.work import Broken, Done
 
 
@@ -105,7 +106,8 @@ class RunLedger:
 
         Raises:
             InputError: results cannot be written.
-            FedsimError: the run broke off and `keep_going` is false.
+            FedsimError: the run broke off and `keep_going` is false, or whoever computed it will fail for
+                all others as well.
         """
         scenario, folder = task.scenario, task.folder
         if isinstance(result, Done):
@@ -115,7 +117,7 @@ class RunLedger:
             return Outcome(
                 scenario, folder, result.summary, failed, redone=task.redone, complaints=result.complaints
             )
-        if not self.keep_going:
+        if not self.keep_going or isinstance(result.error, UnfitWorkerError):
             error = result.error or RunError(_labelled(scenario, result.reason))
             if result.trace:  # an exception leaves its stack behind on its way from another process
                 error.add_note(result.trace)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fedsim.errors import InputError
+from fedsim.part_code import PartCode, code_of
 from fedsim.scenario import Scenario
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.files import ScenarioFile, parse, read_file
@@ -44,6 +45,14 @@ class Planned(NamedTuple):
 
     scenario: Scenario
     point: Point
+
+
+class Survey(NamedTuple):
+    """What a plan asks for."""
+
+    n_runs: int
+    parts: dict[str, PartCode]
+    """The code of parts that are not ours, by ``module:Class``."""
 
 
 @dataclass(frozen=True)
@@ -138,16 +147,27 @@ class Plan:
                     known.add(mark)
                     yield planned
 
+    def survey(self) -> Survey:
+        """Return how many runs there are and what code they need; all of them are checked on the way.
+
+        Raises:
+            InputError: the settings of a point are impossible.
+        """
+        n_runs, parts = 0, {}
+        for planned in self.runs():
+            n_runs += 1
+            parts.update(code_of(planned.scenario))
+        if not n_runs:
+            raise InputError(f"{self.file.path}: no run is left: no point has the variant {self.only[0]!r}")
+        return Survey(n_runs, parts)
+
     def count(self) -> int:
         """Return the number of runs, all of which are checked on the way.
 
         Raises:
             InputError: the settings of a point are impossible.
         """
-        n_runs = sum(1 for _ in self.runs())
-        if not n_runs:
-            raise InputError(f"{self.file.path}: no run is left: no point has the variant {self.only[0]!r}")
-        return n_runs
+        return self.survey().n_runs
 
 
 def read_plan(path: Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> Plan:

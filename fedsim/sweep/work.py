@@ -9,18 +9,16 @@ import pickle
 import time
 import traceback
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from fedsim.errors import FedsimError, PartError
 from fedsim.faults import names_parts
 from fedsim.importing import unpickled
 from fedsim.loggers.live import Live, Packed
+from fedsim.part_code import code_of
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
-
-PACKAGE = "fedsim-icl"
+from fedsim.sweep.agreement import CodeBase, UnfitWorkerError, code_base, disagreement, whereabouts
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class WorkOrder:
     """Pickled: what cannot be read back is this run's failure, and not its process's."""
     timing_only: bool
     command: str
-    fedsim: str
-    """The version that the results are for."""
+    code: CodeBase
+    """What it is to be computed with."""
     loggers: Packed
     """Who is told of each step."""
 
@@ -58,23 +56,17 @@ class Broken:
     """The exception, if it was one of fedsim's."""
 
 
-@cache
-def fedsim_version() -> str:
-    """Return the version of what is installed here."""
-    return version(PACKAGE)
-
-
 @names_parts
 def order_of(scenario: Scenario, timing_only: bool, command: str, loggers: Packed) -> WorkOrder:
     """Return the order for a run."""
-    return WorkOrder(pickle.dumps(scenario), timing_only, command, fedsim_version(), loggers)
+    return WorkOrder(pickle.dumps(scenario), timing_only, command, code_base(code_of(scenario)), loggers)
 
 
 def work(order: WorkOrder) -> Done | Broken:
     """Run a scenario; whatever goes wrong comes back as a value."""
-    if (ours := fedsim_version()) != order.fedsim:
-        return Broken(f"a worker has fedsim {ours}, the sweep was started by fedsim {order.fedsim}")
     try:
+        if wrong := disagreement(order.code):
+            raise UnfitWorkerError(f"{whereabouts()} {wrong}; finished runs are kept")
         return done(unpickled(order.scenario), order.timing_only, order.command, order.loggers)
     except Exception as error:  # a stranger's part may fail in any way
         return broken_by(error)

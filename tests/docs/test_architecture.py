@@ -40,6 +40,7 @@ ALLOWED = {
     "catalog": {"errors", "importing"},
     "attack": {"catalog", "errors", "streams"},
     "faults": {"catalog", "errors"},
+    "part_code": {"catalog"},
     "timing": BASE,
     "learning": BASE,
     "icl": BASE | {"learning"},
@@ -49,11 +50,11 @@ ALLOWED = {
     "tables": {"scenario", "timing"},
     "recorder": {"algorithms", "learning", "messages", "scenario", "schedule", "timing"},
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
-    "results": {"errors", "scenario"},
+    "results": {"errors", "part_code", "scenario"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
     "loggers": {"catalog", "errors", "importing"},
-    "sweep": {"errors", "faults", "icl", "importing", "loggers", "recorder", "messages", "results"}
-    | {"scenario", "schedule", "simulation", "timing"},
+    "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
+    | {"results", "scenario", "schedule", "simulation", "timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
     | {"__init__", "faults", "icl", "importing", "loggers", "terminal", "timing", "whole_files"},

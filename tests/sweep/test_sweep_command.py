@@ -309,14 +309,15 @@ def test_an_executor_that_is_broken_is_a_sentence(small, tmp_path):
         list(sweep.run_all([load_scenario(small)], tmp_path, executor=Broken()))
 
 
-def test_an_answer_of_another_version_is_refused(small, tmp_path, monkeypatch):
+def test_who_computes_with_another_version_is_refused(small, tmp_path, monkeypatch):
     answers = iter(["2.0", "1.0"])
-    monkeypatch.setattr("fedsim.sweep.work.fedsim_version", lambda: next(answers))
-    with (
-        ThreadPoolExecutor(1) as executor,
-        pytest.raises(RunError, match=r"a worker has fedsim 1\.0, the sweep was started by fedsim 2\.0"),
-    ):
-        list(sweep.run_all([load_scenario(small)], tmp_path, executor=executor))
+    monkeypatch.setattr("fedsim.sweep.agreement.fedsim_version", lambda: next(answers))
+    said = (
+        r"process \d+ on .+ has fedsim 1\.0, but the sweep was started by fedsim 2\.0; finished runs are kept"
+    )
+    with ThreadPoolExecutor(1) as executor, pytest.raises(InputError, match=said):
+        list(sweep.run_all([load_scenario(small)], tmp_path, executor=executor, keep_going=True))
+    assert list(tmp_path.rglob("*.failed.json")) == []
 
 
 def test_a_scheduler_that_is_not_there(command, swept, tmp_path, monkeypatch):
