@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -318,24 +317,6 @@ def test_who_computes_with_another_version_is_refused(small, tmp_path, monkeypat
     with ThreadPoolExecutor(1) as executor, pytest.raises(InputError, match=said):
         list(sweep.run_all([load_scenario(small)], tmp_path, executor=executor, keep_going=True))
     assert list(tmp_path.rglob("*.failed.json")) == []
-
-
-def test_a_scheduler_that_is_not_there(command, swept, tmp_path, monkeypatch):
-    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    started = time.monotonic()
-    answer = command("sweep", swept, "--scheduler", "tcp://127.0.0.1:9")
-    assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith(
-        "fedsim: --scheduler 'tcp://127.0.0.1:9': no Dask scheduler answers there; exp"
-    )
-    assert answer.err.count("\n") == 1
-    assert time.monotonic() - started < 15
-    answer = command("sweep", swept, "--scheduler", "nonsense://x")
-    assert (answer.code, answer.err.count("\n")) == (2, 1)
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    said = "fedsim: --scheduler needs Dask: pip install 'fedsim-icl[dask]'\n"
-    assert command("sweep", swept, "--scheduler", "tcp://127.0.0.1:9") == (2, "", said)
-    assert not (tmp_path / "results").exists()
 
 
 def test_results_that_cannot_be_written_stop_everything(command, swept, monkeypatch):
