@@ -25,6 +25,10 @@ def node_link(edges: list[tuple[str, str]], **settings: object) -> str:
 
 
 TWICE = node_link([("s", "a"), ("s", "a")])
+# networkx makes one edge of two that share a key, or an id in GraphML.
+ONE_KEY = node_link([("s", "a"), ("s", "a")], key=0)
+ONE_ID = GOOD.replace("<edge ", '<edge id="e" ').replace('"lab" target="gate"', '"lab" target="hub"')
+NESTED = GOOD.replace('<node id="gate"/>', '<node id="gate"><graph edgedefault="directed"/></node>')
 
 SETTINGS = {
     "{ kind = 'stra' }": "network: unknown kind 'stra'; did you mean 'star'? (known: simple, star, "
@@ -115,6 +119,15 @@ FILES = {
         "a.graphml",
         GOOD.replace('<node id="gate"/>', '<node id="lab"/>'),
     ): "a.graphml: the node 'lab' is there 2 times",
+    ("a.graphml", ONE_ID): "a.graphml: more than one edge between 'hub' and 'lab', expected one",
+    ("a.graphml", NESTED): "a.graphml: not a GraphML graph: found 2 graphs, beside or within each other; "
+    "expected one",
+    (
+        "a.graphml",
+        GOOD.replace("</graphml>", "<graph edgedefault='directed'/></graphml>"),
+    ): "a.graphml: not a GraphML graph: found 2 graphs, beside or within each other; expected one",
+    ("a.graphml", GOOD.replace('"undirected"', '"Directed"')): "a.graphml: not a GraphML graph: edgedefault: "
+    "found 'Directed', expected 'directed' or 'undirected'",
     ("a.graphml", GOOD.replace("hub", "hup")): ".server: no node 'hub' in the graph; did you mean 'hup'?",
     ("a.edges", "hub a\n\nhub\n"): "a.edges: line 3: found 'hub', expected NODE NODE {'mbps': 10, ...}",
     ("a.edges", "hub a {'mbps': }"): "a.edges: line 1: found \"hub a {'mbps': }\", expected NODE NODE "
@@ -143,6 +156,21 @@ FILES = {
     ("a.edges", "hub a"): ".workers: left out, which leaves 1, expected 3 nodes, one for each worker",
     ("a.edges", "hub a\nb c"): ".workers: the server at 'hub' cannot reach worker 1 at 'b'",
     ("a.json", TWICE): "a.json: more than one edge between 's' and 'a', expected one",
+    ("a.json", ONE_KEY): "a.json: more than one edge between 's' and 'a', expected one",
+    (
+        "a.json",
+        '{"nodes": [], "links": [], "edges": []}',
+    ): "a.json: not a graph in node-link JSON: found both 'links' and 'edges', expected one of them",
+    ("a.json", '{"directed": "false", "nodes": [], "edges": []}'): "a.json: not a graph in node-link JSON: "
+    "directed: found 'false', expected true or false",
+    ("a.json", '{"nodes": [], "edges": [{"source": 1, "target": 2, "mbps": 3, "mbps": 4}]}'): "a.json: not a "
+    "graph in node-link JSON: the key 'mbps' is there 2 times in one object",
+    (
+        "a.json",
+        '{"graph": {"edge_default": 3}, "nodes": [], "edges": []}',
+    ): "a.json: not a graph in node-link JSON: graph: expected a table, and so its edge_default",
+    ("a.edges", "hub a " + "-" * 100_000): f"a.edges: line 1: found 'hub a {'-' * 70} ...', expected "
+    "NODE NODE {'mbps': 10, ...}",
     ("a.json", "{"): "a.json: not a graph in node-link JSON: Expecting property name enclosed in double "
     "quotes: line 1 column 2 (char 1)",
     ("a.json", "[]"): "a.json: not a graph in node-link JSON: expected a table of nodes and edges",

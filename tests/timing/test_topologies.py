@@ -269,6 +269,31 @@ def test_each_format_says_the_same(tmp_path: Path, name: str, text: str) -> None
     assert GraphFile.model_validate(network.model_dump()) == network
 
 
+@pytest.mark.parametrize(
+    ("key_for", "mbps"),
+    [('for="edge"', [20.0, 5.0]), ('for="all"', [20.0, 5.0]), ("", [20.0, 5.0]), ('for="node"', [20.0, 7.0])],
+)
+@pytest.mark.parametrize("namespace", [' xmlns="http://graphml.graphdrawing.org/xmlns"', ""])
+def test_a_default_holds_for_what_its_key_is_for(
+    tmp_path: Path, key_for: str, mbps: list[float], namespace: str
+) -> None:
+    file = tmp_path / "a.graphml"
+    text = GRAPHML.replace('id="d0" for="edge"', f'id="d0" {key_for}')
+    file.write_text(text.replace(' xmlns="http://graphml.graphdrawing.org/xmlns"', namespace))
+    network = GraphFile.model_validate(
+        {"kind": "graph_file", "file": str(file), "server": "s", "link": {"mbps": 7.0}}
+    )
+    assert [wire.link.mbps for wire in network.plan(2).wires] == mbps
+
+
+def test_defaults_of_all_edges_in_json() -> None:
+    text = json.dumps({**json.loads(JSON), "graph": {"edge_default": {"loss": 0.25, "retransmit_s": 1.0}}})
+    network = GraphFile.model_validate(
+        {"kind": "graph_file", "format": "node_link", "text": text, "server": "s"}
+    )
+    assert [wire.link.loss for wire in network.plan(2).wires] == [0.25, 0.25]
+
+
 def test_edges_override_every_setting_they_may() -> None:
     settings = {"latency_s": 0.0, "mbps": 2, "loss": 0.5, "retransmit_s": 3, "duplex": "half"}
     usual = Link(latency=Exponential(mean_s=1.0), outages=(Outage(start_s=1.0, stop_s=2.0),))

@@ -16,6 +16,9 @@ from fedsim.errors import InputError
 
 Format = Literal["graphml", "edge_list", "node_link"]
 
+Found = tuple[Any, list[str], list[tuple[str, str]]]
+"""A networkx graph, the nodes that its text declares if it does, and the ends of all edges that it states."""
+
 SUFFIXES: dict[str, Format] = {
     ".graphml": "graphml",
     ".xml": "graphml",
@@ -44,7 +47,7 @@ def parse_graph(text: str, form: Format) -> Any:
     Raises:
         InputError: one sentence on what is wrong with the text, with the line where that is known.
     """
-    graph, declared = _READERS[form](text)
+    graph, declared, edges = _READERS[form](text)
     nodes = Counter(declared)
     for name, times in nodes.items():
         if times > 1:
@@ -52,11 +55,16 @@ def parse_graph(text: str, form: Format) -> Any:
     unknown = [str(name) for name in graph if nodes and str(name) not in nodes]
     if unknown:
         raise InputError(f"an edge leads to {unknown[0]!r}, which is not among the nodes")
-    for source, target in graph.edges():
+    # As the file states them: networkx makes one of edges that share a key or an id.
+    seen: dict[tuple[str, ...], tuple[str, str]] = {}
+    for source, target in edges:
         if source == target:
-            raise InputError(f"the edge from {str(source)!r} to itself leads nowhere")
-        if graph.number_of_edges(source, target) > 1:
-            raise InputError(f"more than one edge between {str(source)!r} and {str(target)!r}, expected one")
+            raise InputError(f"the edge from {source!r} to itself leads nowhere")
+        ends = (source, target) if graph.is_directed() else tuple(sorted((source, target)))
+        if ends in seen:
+            first, second = seen[ends]
+            raise InputError(f"more than one edge between {first!r} and {second!r}, expected one")
+        seen[ends] = source, target
     return _simple(graph)
 
 
@@ -72,45 +80,72 @@ def _simple(graph: Any) -> Any:
     return simple
 
 
-def _graphml(text: str) -> tuple[Any, list[str]]:
+def _graphml(text: str) -> Found:
     import networkx
 
     try:
+        root = ElementTree.fromstring(text)
+        _check_graphs(root.findall(".//{*}graph"))
+        for key in root.findall("{*}key"):
+            # Without it a key is for all, says GraphML. networkx leaves the defaults of such keys out; only
+            # those of edges are read here.
+            if key.get("for", "all") == "all":
+                key.set("for", "edge")
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # what it warns of, it reads otherwise than meant
-            graph = networkx.parse_graphml(text)
-        nodes = ElementTree.fromstring(text).findall(".//{*}node")
+            graph = networkx.parse_graphml(ElementTree.tostring(root, encoding="unicode"))
+        nodes = [node.attrib["id"] for node in root.iterfind(".//{*}node")]
+        edges = [(edge.attrib["source"], edge.attrib["target"]) for edge in root.iterfind(".//{*}edge")]
     except Exception as error:  # each reader fails in its own ways
         raise InputError(f"not a GraphML graph: {_first_line(error)}") from error
-    return graph, [node.attrib["id"] for node in nodes]
+    return graph, nodes, edges
 
 
-def _edge_list(text: str) -> tuple[Any, list[str]]:
+def _check_graphs(graphs: list[ElementTree.Element]) -> None:
+    """Raise a ValueError if there are several graphs, or one that does not say whether it is directed."""
+    if len(graphs) > 1:
+        raise ValueError(f"found {len(graphs)} graphs, beside or within each other; expected one")
+    for graph in graphs:
+        if (found := graph.get("edgedefault")) not in ("directed", "undirected"):
+            raise ValueError(f"edgedefault: found {found!r}, expected 'directed' or 'undirected'")
+
+
+def _edge_list(text: str) -> Found:
     import networkx
 
     graph = networkx.MultiGraph()
+    edges: list[tuple[str, str]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.partition("#")[0].strip():
             continue
         try:  # line by line, to know which one is wrong
             edge = list(networkx.parse_edgelist([line]).edges(data=True))
-        except TypeError:
+        except (TypeError, RecursionError, MemoryError):  # the last two where brackets are nested deep
             edge = []
         if not edge:
-            raise InputError(f"line {number}: found {line.strip()!r}, expected NODE NODE {{'mbps': 10, ...}}")
+            found = line.strip() if len(line) < 80 else f"{line.strip()[:76]} ..."
+            raise InputError(f"line {number}: found {found!r}, expected NODE NODE {{'mbps': 10, ...}}")
         graph.add_edges_from(edge)
+        edges += [(source, target) for source, target, _ in edge]
     if not graph:
         raise InputError("not an edge list: no edge in it")
-    return graph, []
+    return graph, [], edges
 
 
-def _node_link(text: str) -> tuple[Any, list[str]]:
+def _node_link(text: str) -> Found:
     import networkx
 
     try:
-        table = json.loads(text)
+        table = json.loads(text, object_pairs_hook=_each_key_once)
         if not isinstance(table, dict):
             raise TypeError("expected a table of nodes and edges")
+        if "links" in table and "edges" in table:
+            raise TypeError("found both 'links' and 'edges', expected one of them")
+        if not isinstance(directed := table.get("directed", False), bool):
+            raise TypeError(f"directed: found {directed!r}, expected true or false")
+        about = table.get("graph", {})
+        if not isinstance(about, dict) or not isinstance(about.get("edge_default", {}), dict):
+            raise TypeError("graph: expected a table, and so its edge_default")
         edges = "links" if "links" in table else "edges"
         declared = [node["id"] for node in table["nodes"]]
         if strange := [name for name in declared if not isinstance(name, str | int)]:
@@ -119,14 +154,23 @@ def _node_link(text: str) -> tuple[Any, list[str]]:
     except Exception as error:  # each reader fails in its own ways
         missing = f"{error} is missing" if isinstance(error, KeyError) else _first_line(error)
         raise InputError(f"not a graph in node-link JSON: {missing}") from error
-    return graph, [str(name) for name in declared]
+    pairs = [(str(edge["source"]), str(edge["target"])) for edge in table[edges]]
+    return graph, [str(name) for name in declared], pairs
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, which may not state a key twice."""
+    for key, times in Counter(key for key, _ in pairs).items():
+        if times > 1:
+            raise ValueError(f"the key {key!r} is there {times} times in one object")
+    return dict(pairs)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-_READERS: dict[Format, Callable[[str], tuple[Any, list[str]]]] = {
+_READERS: dict[Format, Callable[[str], Found]] = {
     "graphml": _graphml,
     "edge_list": _edge_list,
     "node_link": _node_link,
