@@ -80,6 +80,23 @@ def test_a_text_is_continued_by_one_greedy_token():
     assert probabilities(answer) == pytest.approx([0.25, 0.5])
 
 
+def test_what_is_unset_is_not_sent_and_the_length_has_the_name_that_the_server_wants():
+    unset = {"seed": None, "temperature": None, "length_field": None}
+    with Loopback(chat(None, text="<think>No, wait.</think>\n\nYes")) as server:
+        (answer,) = ask(server.endpoint(**unset, when_unlisted="text", top_logprobs=0), "p")
+        named_so = server.endpoint(
+            length_field="max_completion_tokens", temperature=0.5, when_unlisted="text"
+        )
+        ask(named_so, "p")
+        ask(server.endpoint(when_unlisted="text", text_tokens=300), "p")
+    bare, named, long = ({**body, "messages": None} for body in server.requests)
+    assert bare == {"model": "m", "messages": None}
+    assert (named["max_completion_tokens"], named["temperature"]) == (8, 0.5)
+    assert "max_tokens" not in named
+    assert long["max_tokens"] == 300
+    assert probabilities(answer) == pytest.approx([0.01, 0.99])
+
+
 def test_answers_go_to_the_places_of_their_prompts_from_the_calling_thread():
     third_came = threading.Event()
 
@@ -289,6 +306,9 @@ def test_the_client_is_not_imported_for_a_scenario():
         ({"base_url": "https://host/v1?key=word"}, "no user, password or query"),
         ({"api_key_env": "sk-abc"}, "never the key itself"),
         ({"extra_body": {"stream": True}}, "cannot set stream"),
+        ({"extra_body": {"max_completion_tokens": 9}}, "cannot set max_completion_tokens"),
+        ({"length_field": None, "max_tokens": 9}, "max_tokens needs length_field"),
+        ({"length_field": None, "when_unlisted": "append", "layout": "completions"}, "needs length_field"),
         ({"when_unlisted": "append"}, "needs layout = 'completions'"),
         ({"when_unlisted": "logit_bias"}, "needs different label_token_ids"),
         ({"when_unlisted": "logit_bias", "label_token_ids": {"a": 1, "b": 1}}, "needs different"),
@@ -312,6 +332,9 @@ def test_settings_that_cannot_work_are_refused(settings, sentence):
         {"when_unlisted": "text"},
         {"floor": 0.02},
         {"seed": 1},
+        {"temperature": None},
+        {"length_field": "max_completion_tokens"},
+        {"when_unlisted": "text", "text_tokens": 9},
         {"extra_body": {"top_k": 1}},
     ],
 )

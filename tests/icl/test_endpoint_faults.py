@@ -18,6 +18,7 @@ from loopback_server import Loopback, Reply, Script, chat, error
 
 from fedsim.errors import ModelError
 from fedsim.icl.models.endpoint import Endpoint
+from fedsim.icl.models.endpoint.errors import REMEDIES
 from fedsim.icl.models.endpoint.window import Window
 from fedsim.icl.models.language import Answer
 
@@ -55,7 +56,7 @@ def key(monkeypatch):
 
 SHOW_LESS = "reduce n_words, or show fewer or shorter demonstrations"
 TOO_LONG = f"a prompt is longer than the model's context (400): {SHOW_LESS}"
-LOOK_AT = "look at top_logprobs, seed and extra_body"
+LOOK_AT = "look at top_logprobs, seed, temperature, length_field and extra_body"
 ONE_TRY = "in the only try (retries = 0)"
 QUOTING = f"you said {PROMPT!r} with the key {KEY}"
 
@@ -86,7 +87,10 @@ QUOTING = f"you said {PROMPT!r} with the key {KEY}"
         ),
         (
             error(400, QUOTING, param="top_logprobs"),
-            f"the server rejects the request because of the field 'top_logprobs' (400): {LOOK_AT}",
+            (
+                "the server rejects the request because of the field 'top_logprobs' (400): "
+                f"{REMEDIES['top_logprobs']}"
+            ),
         ),
         (
             error(422, QUOTING, param=PROMPT),
@@ -123,6 +127,39 @@ def test_a_failure_is_one_sentence_that_repeats_nothing(reply, what):
     assert said == f"model 'm' stopped after 0 of 1 answers of a batch: {what}{GOES_ON}"
     assert answers == {}
     assert len(server.requests) == 1
+
+
+NOT_PERMITTED = {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}
+MAX_TOKENS = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+TEXT = {"when_unlisted": "text"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "settings", "what"),
+    [
+        (error(400, param="seed"), {}, "'seed' (400): leave seed out with unset = [\"seed\"]"),
+        (Reply(NOT_PERMITTED, 422), {}, "'seed' (422): leave seed out"),
+        (Reply({"message": NOT_PERMITTED, "param": None}, 422), {}, "'seed' (422): leave seed out"),
+        (error(400, param="temperature"), {}, 'leave temperature out with unset = ["temperature"]'),
+        (error(400, MAX_TOKENS), {}, "'max_tokens' (400): say length_field = \"max_completion_tokens\""),
+        (
+            error(400, param="max_completion_tokens"),
+            {"length_field": "max_completion_tokens"},
+            'say length_field = "max_tokens"',
+        ),
+        (
+            error(400, "max_tokens or model output limit was reached", param="max_tokens"),
+            {"length_field": "max_completion_tokens"} | TEXT,
+            "'max_tokens' (400): raise text_tokens",
+        ),
+        (error(400, param="max_tokens", code="integer_below_min_value"), TEXT, "raise text_tokens"),
+        (error(400, "'top_k' is not allowed"), {"extra_body": {"top_k": 1}}, "look at extra_body.top_k"),
+        (Reply({"detail": [[[[[[[[[[["seed"]]]]]]]]]]]}, 422), {}, f"the request (422): {LOOK_AT}"),
+        (Reply(b"null", 400), {}, f"the request (400): {LOOK_AT}"),
+    ],
+)
+def test_a_field_that_is_disliked_is_named_with_what_helps(reply, settings, what):
+    assert what in sentence(reply, **settings)
 
 
 def test_a_server_that_wants_a_key_where_none_is_named():

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 BIAS = 100
 """The largest bias that OpenAI's API takes: no other token keeps a chance."""
 
-TEXT_TOKENS = 8
-"""Tokens of an answer that may be read as text: room for a quotation mark and a label of several tokens."""
-
 
 def most_for_labels(prompt: str, labels: tuple[str, ...], settings: Endpoint) -> Use:
     """Return the most that `answer` can use."""
@@ -104,7 +101,7 @@ def _listing(settings: Endpoint) -> dict[str, Any]:
 
 
 def _tokens_out(settings: Endpoint) -> int:
-    return TEXT_TOKENS if settings.when_unlisted == "text" else 1
+    return settings.text_tokens if settings.when_unlisted == "text" else 1
 
 
 def _together(calls: list[Call], found: Found, rule: str) -> tuple[Answer, Use]:

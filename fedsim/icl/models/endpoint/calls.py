@@ -35,7 +35,7 @@ class Call(NamedTuple):
 
 
 class Caller:
-    """Calls a server with greedy decoding and the settings' fields."""
+    """Calls a server with the fields of the settings, and without those that are unset."""
 
     def __init__(self, settings: Endpoint, client: AsyncOpenAI) -> None:
         self.settings = settings
@@ -48,8 +48,12 @@ class Caller:
             CallError: the call failed, or what came is no answer.
         """
         settings = self.settings
-        fields |= {"model": settings.model, "max_tokens": max_tokens, "temperature": 0}
+        fields["model"] = settings.model
         fields |= {"extra_body": settings.extra_body} if settings.extra_body else {}
+        if settings.length_field is not None:
+            fields[settings.length_field] = max_tokens
+        if settings.temperature is not None:
+            fields["temperature"] = settings.temperature
         if settings.seed is not None:
             fields["seed"] = settings.seed
         try:

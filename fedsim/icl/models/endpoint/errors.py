@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError
@@ -16,8 +17,22 @@ if TYPE_CHECKING:
 TOO_LONG = ("context length", "context size", "context window", "maximum context", "too long")
 """How servers say in words that a prompt does not fit."""
 
-ASKED_FOR = ("logprobs", "top_logprobs", "seed", "logit_bias", "echo", "max_tokens", "temperature")
-"""Fields of a request that a server may dislike, and that may be named."""
+REMEDIES = {
+    "logprobs": 'lower top_logprobs, or say top_logprobs = 0 and when_unlisted = "text"',
+    "top_logprobs": 'lower top_logprobs, or say top_logprobs = 0 and when_unlisted = "text"',
+    "seed": 'leave seed out with unset = ["seed"]',
+    "temperature": 'leave temperature out with unset = ["temperature"]',
+    "max_tokens": 'say length_field = "max_completion_tokens"',
+    "max_completion_tokens": 'say length_field = "max_tokens"',
+    "logit_bias": 'say when_unlisted = "floor"',
+    "echo": 'say when_unlisted = "floor"',
+}
+"""Fields of a request that a server may dislike, and that may be named, with what helps."""
+
+DEEPEST = 10
+"""How deep an answer is looked into for the name of a field."""
+
+ANY = "look at top_logprobs, seed, temperature, length_field and extra_body"
 
 
 class CallError(Exception):
@@ -75,9 +90,43 @@ def _status(error: APIStatusError, settings: Endpoint, tried: str) -> str:
             f"a prompt is longer than the model's context ({status}): reduce n_words, or show fewer or "
             "shorter demonstrations"
         )
-    field = error.param if error.param in ASKED_FOR else None
-    because = f" because of the field {field!r}" if field else ""
-    return f"the server rejects the request{because} ({status}): look at top_logprobs, seed and extra_body"
+    return f"the server rejects the request{_because(error, settings)}"
+
+
+def _because(error: APIStatusError, settings: Endpoint) -> str:
+    """Return which field of a request a server dislikes, where it says so, and what helps."""
+    field, status = _disliked(error, (*REMEDIES, *settings.extra_body)), error.status_code
+    remedy = REMEDIES.get(field, f"look at extra_body.{field}" if field else ANY)
+    if field.startswith("max_") and (field != settings.length_field or "below_min" in f"{error.code}"):
+        remedy = "raise text_tokens" if settings.when_unlisted == "text" else ANY
+    return f"{f' because of the field {field!r}' if field else ''} ({status}): {remedy}"
+
+
+def _disliked(error: APIStatusError, fields: Collection[str]) -> str:
+    """Return which of the fields of a request an error is about; nothing where it does not say."""
+    if error.param in fields:
+        return str(error.param)
+    texts: list[str] = []
+    for key, value in _leaves(error.body):
+        if key == "loc" and value in fields:
+            return value
+        texts.append(value)
+    quoted = (match for text in texts for match in re.findall(r"""['"`](\w+)['"`]""", text))
+    return next((name for name in quoted if name in fields), "")
+
+
+def _leaves(value: object, key: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield the texts in an answer, each with the key under which it or its list stands."""
+    if isinstance(value, str):
+        yield key, value
+    elif depth == DEEPEST:
+        return
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, str(name), depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, key, depth + 1)
 
 
 def _limited(error: APIStatusError, tried: str) -> str:

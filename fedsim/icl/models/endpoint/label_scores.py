@@ -19,6 +19,9 @@ WORD_STARTS = "\u2581\u0120"
 QUOTES = "\"'`*"
 """What may stand around an answer in words."""
 
+THOUGHT = "</think>"
+"""What ends the thoughts that some models write before an answer."""
+
 Found = list[float | None]
 """Log-probabilities of the labels; None for one that was not listed."""
 
@@ -73,9 +76,10 @@ def renormalised(found: Found) -> list[float]:
 def of_text(text: str, labels: Sequence[str], floor: float) -> list[float]:
     """Return log-probabilities from the label that a text starts with, quotation marks aside.
 
-    Of two labels that the text starts with, the longer one counts.
+    Of two labels that the text starts with, the longer one counts. What a model thinks aloud before it
+    answers is passed over.
     """
-    answer = text.lstrip(f"{QUOTES} \t\r\n")
+    answer = text.rpartition(THOUGHT)[2].lstrip(f"{QUOTES} \t\r\n")
     started = [label for label in labels if answer.startswith(label)]
     best = max(started, key=len, default=None)
     high, low = math.log(1 - (len(labels) - 1) * floor), math.log(floor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 WhenUnlisted = Literal["floor", "logit_bias", "append", "text"]
 
 SET_HERE = {"model", "messages", "prompt", "seed", "max_tokens", "temperature", "logprobs", "top_logprobs"}
-SET_HERE |= {"echo", "logit_bias", "n", "stream"}
+SET_HERE |= {"echo", "logit_bias", "n", "stream", "max_completion_tokens"}
 """Fields of a request that have a setting of their own, or one right value."""
 
 
 class Endpoint(LanguageModel):
     """Any server that speaks OpenAI's API: the log-probabilities of the label words, read off the answers.
 
-    A call asks for one token, greedily, and for the likeliest tokens in its place. The probability of a label
+    A call asks for one token and for the likeliest tokens in its place. The probability of a label
     is the sum over the listed tokens that begin it, see `fedsim.icl.models.endpoint.label_scores`; what is
     done about a label that no listed token begins, `when_unlisted` says:
 
@@ -67,7 +68,16 @@ class Endpoint(LanguageModel):
     label_token_ids: dict[str, int] = Field(default_factory=dict)
     """For "logit_bias": the number of the first token of each label, with its leading space if it has one."""
     seed: int | None = 0
-    """Sent to the server; None sends none."""
+    """Sent to the server; none is sent where it is unset."""
+    temperature: float | None = Field(default=0.0, ge=0)
+    """Sent to the server: 0 asks for the likeliest tokens. None is sent where it is unset: the server's own
+    then decides what is written, but not what is listed."""
+    length_field: Literal["max_tokens", "max_completion_tokens"] | None = "max_tokens"
+    """The field of a request that bounds the length of an answer: OpenAI's current models want the second.
+    Where it is unset, none is sent, and each answer is as long as the server likes."""
+    text_tokens: int = Field(default=8, ge=1)
+    """The most tokens of an answer that is read as text: room for a quotation mark and a label of several
+    tokens. A model that thinks before it answers needs some hundreds."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of a request, whatever the server takes."""
     concurrency: int = Field(default=8, ge=1, le=1000)
@@ -125,12 +135,23 @@ class Endpoint(LanguageModel):
             ids = self.label_token_ids
             if not ids or len(set(ids.values())) < len(ids):
                 raise ValueError("when_unlisted = 'logit_bias' needs different label_token_ids")
+        if self.when_unlisted == "append" and self.length_field is None:
+            raise ValueError("when_unlisted = 'append' needs length_field: nothing is to follow the prompt")
+        for limit in ("max_tokens", "max_cost"):
+            if getattr(self, limit) is not None and self.length_field is None:
+                raise ValueError(f"{limit} needs length_field: without it an answer may have any length")
         if self.top_logprobs == 0 and self.when_unlisted != "text":
             raise ValueError("top_logprobs = 0 needs when_unlisted = 'text'")
         prices = (self.price_per_million_tokens_in, self.price_per_million_tokens_out)
         if self.max_cost is not None and None in prices:
             raise ValueError("max_cost needs price_per_million_tokens_in and price_per_million_tokens_out")
         return self
+
+    def idle(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if self.when_unlisted != "text":
+            found["text_tokens"] = f'no answer is read as text (when_unlisted = "{self.when_unlisted}")'
+        return found
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -144,6 +165,12 @@ class Endpoint(LanguageModel):
             rule["floor"] = self.floor
         if self.when_unlisted == "logit_bias":
             rule["label_token_ids"] = self.label_token_ids
+        # What has its usual value is not stated, so that answers kept by earlier versions are found.
+        unusual = {
+            "temperature": (self.temperature, 0.0),
+            "length_field": (self.length_field, "max_tokens"),
+            "text_tokens": (self.text_tokens if self.when_unlisted == "text" else 8, 8),
+        }
         return {
             "kind": self.kind,
             "model": self.model,
@@ -153,7 +180,7 @@ class Endpoint(LanguageModel):
             "rule": rule,
             "seed": self.seed,
             "extra_body": self.extra_body,
-        }
+        } | {name: value for name, (value, usual) in unusual.items() if value != usual}
 
     def connect(self) -> EndpointSession:
         """Return a session.
