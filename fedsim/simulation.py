@@ -14,6 +14,7 @@ from fedsim.recorder import DIVERGED, Progress, Recorder
 from fedsim.scenario import Scenario
 from fedsim.streams import Streams
 from fedsim.timing.loop import Ending, Timeline, run_timeline
+from fedsim.timing.pace import LONGEST_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,8 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
         timing_only: run the clock alone; nothing is learned and nothing measured.
         progress: called after every server step with its row of `steps`; also with step 0, before the first.
 
-    A run that stalls or diverges comes back with what it had; `summary` says so under ``ended``.
+    A run that stalls, does nothing or diverges comes back with what it had; its `summary` says so under
+    ``ended``.
 
     Raises:
         PartError: a part of the scenario raised what it did not mean to.
@@ -158,7 +160,8 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
 
     Raises:
         DivergedError: the loss left every bound.
-        StalledError: the server waited for workers that would never answer, or gave all of them up.
+        StalledError: the server waited for workers that would never answer, or gave all of them up; no worker
+            update was made; the clock stood still, or came to its end.
     """
     name = " ".join(part for part in (summary["scenario"], summary["variant"]) if part)
     if summary["ended"] == "diverged":
@@ -166,14 +169,39 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
             f"{name}: the loss passed {DIVERGED:g} at step {summary['server_steps']}; "
             "try a smaller learning rate"
         )
-    if summary["ended"] == "deserted":
+    ended, at_s, steps = summary["ended"], summary["simulated_time_s"], summary["server_steps"]
+    if ended == "deserted":
         raise StalledError(
-            f"{name}: no worker left at {summary['simulated_time_s']:g} s after {summary['server_steps']} "
+            f"{name}: no worker left at {at_s:g} s after {steps} "
             "steps: the server has evicted all of them; server.evict_after_s may be shorter than a job"
         )
-    if summary["ended"] == "stalled":
+    if ended == "stalled":
         missing = ", ".join(map(str, summary["waiting_for"][:10]))
         raise StalledError(
-            f"{name}: stalled at {summary['simulated_time_s']:g} s after {summary['server_steps']} steps: "
+            f"{name}: stalled at {at_s:g} s after {steps} steps: "
             f"worker {missing} will never answer; server.evict_after_s lets the server go on without it"
         )
+    if ended == "no update":
+        raise StalledError(
+            f"{name}: no worker update in {at_s:g} s of simulated time, {_mostly(summary)}; expected a "
+            "longer budget.horizon_s, or budget.server_steps = 0 where only the start is to be measured"
+        )
+    if ended == "standstill":
+        raise StalledError(
+            f"{name}: the clock stands still at {at_s:g} s after {steps} steps: very many events have "
+            "happened and almost no simulated time has passed; expected longer times, or, in place of a "
+            "budget of seconds alone, one of epochs, server_steps or worker_updates"
+        )
+    if ended == "overdue":
+        raise StalledError(
+            f"{name}: not at its end after {LONGEST_S:g} s (272 years) of simulated time and {steps} steps, "
+            f"{_mostly(summary)}; later times than that the clock cannot tell apart by microseconds"
+        )
+
+
+def _mostly(summary: dict[str, Any]) -> str:
+    """Say what took the workers' time."""
+    seconds = summary["seconds_by_activity"]
+    activity = max(seconds, key=seconds.get)
+    share = seconds[activity] / (sum(seconds.values()) or 1.0)
+    return f"of which workers spent {share:.0%} {activity}"

@@ -12,6 +12,7 @@ from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.llm_service import QueueLevel
 from fedsim.timing.loop import Ending
 from fedsim.timing.network import LinkUse
+from fedsim.timing.pace import Halt
 
 if TYPE_CHECKING:
     from fedsim.recorder import Recorder
@@ -171,4 +172,9 @@ def _ended(recorder: Recorder, ending: Ending) -> str:
         return recorder.stop_reason
     if ending.deserted:
         return "deserted"
-    return "stalled" if ending.stalled else "budget"
+    if ending.stalled:
+        return "stalled"
+    if ending.halt in (Halt.OVERDUE, Halt.STANDSTILL):
+        return ending.halt.value
+    missed = ending.halt is Halt.HORIZON and not ending.report.worker_updates
+    return "no update" if missed else "budget"

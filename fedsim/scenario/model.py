@@ -15,6 +15,7 @@ from fedsim.icl.attacks import DATA_ATTACKS
 from fedsim.learning.attacks import ATTACKS as MESSAGE_ATTACKS
 from fedsim.learning.attacks import MessageAttack
 from fedsim.problems import AnyProblem
+from fedsim.scenario.times import check_times
 from fedsim.scenario.unread import stated, unread, without_effect
 from fedsim.schedule import Schedule
 from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
@@ -23,6 +24,7 @@ from fedsim.timing.jobs import check_jobs
 from fedsim.timing.llm_service import AnyLlmService
 from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
+from fedsim.timing.pace import LONGEST_S
 from fedsim.timing.settings import ServerSettings
 
 ATTACKS = Family("attacks", Attack, including=(DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS))
@@ -35,14 +37,16 @@ class Budget(Strict):
     epochs: int | None = Field(None, ge=1)
     """Worker rounds per worker: ends at the first step by which R x epochs worker updates have been used. An
     epoch of one machine that holds all data is one update with the pooled calls."""
-    server_steps: int | None = Field(None, ge=1)
+    server_steps: int | None = Field(None, ge=0)
+    """0: nothing is done; the start is measured."""
     worker_updates: int | None = Field(None, ge=1)
-    horizon_s: float | None = Field(None, gt=0)
+    horizon_s: float | None = Field(None, gt=0, le=LONGEST_S)
     """Simulated seconds; the run covers [0, horizon_s)."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Budget:
-        if not any((self.epochs, self.server_steps, self.worker_updates, self.horizon_s)):
+        limits = (self.epochs, self.server_steps, self.worker_updates, self.horizon_s)
+        if all(limit is None for limit in limits):
             raise ValueError("expected at least one of epochs, server_steps, worker_updates, horizon_s")
         return self
 
@@ -162,6 +166,11 @@ class Scenario(Strict):
         if self.llm is None and any(work.cost.calls for work in self.schedule.work.values()):
             raise ValueError("llm: missing; jobs make LLM calls, so a service must answer them")
         check_jobs(self.schedule, self.machines, self.llm is not None)
+        return self
+
+    @model_validator(mode="after")
+    def _time_can_pass(self) -> Scenario:
+        check_times(self)
         return self
 
     @model_validator(mode="after")

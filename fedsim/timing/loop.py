@@ -21,6 +21,7 @@ from fedsim.timing.jobs import check_jobs, jobs_of_each
 from fedsim.timing.llm_service import LlmProvider, LlmService, Served
 from fedsim.timing.network import Carrier, LinkUse, Network
 from fedsim.timing.network.simple import Simple
+from fedsim.timing.pace import EVENTS_A_LOOK, LONGEST_S, Halt, run_events
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.server import Server
@@ -46,11 +47,20 @@ class Timeline:
     horizon_s: float | None = None
     """The run covers [0, horizon_s): what would happen at the horizon does not happen."""
     max_steps: int | None = None
+    """0: the run ends where it begins."""
     max_updates: int | None = None
     keep_spans: bool = False
     network: Network = UNDISTURBED
     attacks: Sequence[Assigned] = ()
     """All attacks of the run; those on timing act here."""
+
+    @property
+    def events_a_look(self) -> int:
+        """How many events may well happen at one instant: all workers do all that one interlude asks."""
+        n_workers = sum(group.count for group in self.groups)
+        calls = max((work.cost.calls for work in self.schedule.work.values()), default=0)
+        rounds = self.schedule.interlude.rounds if self.schedule.interlude is not None else 0
+        return EVENTS_A_LOOK + 10 * n_workers * (1 + calls) * (1 + rounds)
 
     def rule(self, n_workers: int, streams: Streams) -> StepRule | RoundRule:
         """Return the rule that tells when the server steps and whom it asks."""
@@ -68,7 +78,7 @@ class Ending:
     """When the last server step ended; the horizon, if that came first; a stalled run's last event."""
     report: StepReport
     stalled: bool
-    """The server waited for workers that would never report."""
+    """The server waited for workers that would never report, or nothing at all would ever happen."""
     waiting_for: list[int]
     evicted: dict[int, float]
     """When each worker was evicted that was out at the end (s)."""
@@ -87,6 +97,8 @@ class Ending:
     """How many jobs each worker had begun when it went down, those begun again included."""
     readmitted: list[int] = field(default_factory=list)
     """How often each worker was taken in again after an eviction."""
+    halt: Halt = Halt.TOLD
+    """Why no more events were run."""
 
 
 def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> Ending:
@@ -139,8 +151,19 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
         for worker in workers:
             worker.start()
         gc.freeze()
-        env.run(until=timeline.horizon_s)
-    return _ending(timeline, server, workers, clock, service, carrier)
+        halt = _run(env, timeline, server)
+    return _ending(timeline, server, workers, clock, service, carrier, halt)
+
+
+def _run(env: simpy.Environment, timeline: Timeline, server: Server) -> Halt:
+    """Run the events; say why there are no more of them."""
+    if timeline.max_steps == 0:
+        return Halt.TOLD
+    # Where there is no end to come to by time alone, steps bring it nearer.
+    by_time = timeline.max_steps is None and timeline.max_updates is None
+    return run_events(
+        env, timeline.horizon_s, timeline.events_a_look, lambda: by_time or server.report_now.step
+    )
 
 
 def _end_with(server: Server, process: simpy.Process, timeline: Timeline) -> None:
@@ -177,14 +200,19 @@ def _ending(
     clock: ActivityClock,
     service: LlmService | None,
     carrier: Carrier | None,
+    halt: Halt,
 ) -> Ending:
     """Close the books."""
-    # The queue of events does not tell: what a stopped worker was busy with is still in it.
-    stalled = server.waits_for_ever
+    # The queue of events does not always tell: what a stopped worker was busy with may still be in it.
+    stalled = server.waits_for_ever or (halt is Halt.NOTHING_LEFT and not server.finished)
     if server.finished:
         time_s = server.finished_s
     else:
-        time_s = clock.last_switch_s if timeline.horizon_s is None else timeline.horizon_s
+        time_s = clock.last_switch_s
+        if halt is Halt.OVERDUE:
+            time_s = LONGEST_S
+        elif halt in (Halt.HORIZON, Halt.NOTHING_LEFT) and timeline.horizon_s is not None:
+            time_s = timeline.horizon_s
     clock.close(time_s)
     return Ending(
         time_s,
@@ -200,6 +228,7 @@ def _ending(
         [worker.times_down for worker in workers],
         [worker.jobs_lost for worker in workers],
         server.members.readmitted,
+        halt,
     )
 
 

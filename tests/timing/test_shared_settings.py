@@ -77,7 +77,7 @@ def scenario(llm: dict[str, Any]) -> dict[str, Any]:
         ({"background": {"arrivals": {"file": REQUESTS}}}, f"llm.background.arrivals: {REQUESTS}: unknown"),
         (
             {"background": {"arrivals": {"csv": "time_s,tokens_in,tokens_out\n0,1,1\n"}}},
-            "llm.background.arrivals: the trace ends at 0 s, expected its last request later: it is repeated",
+            "llm.background.arrivals: the trace ends at 0 s, expected its last request after",
         ),
         ({"requests": {"file": ARRIVALS}}, f"llm.requests: {ARRIVALS}: unknown column 'time_s'"),
         ({"requests": {"file": "nowhere.csv"}}, "llm.requests: cannot read nowhere.csv"),

@@ -476,7 +476,7 @@ def test_how_two_kinds_of_conduct_combine() -> None:
     [
         ({"kind": "slow_rolling", "margin_steps": -1}, "greater than or equal to 0"),
         ({"kind": "flapping", "on_s": 1.0}, "off_s"),
-        ({"kind": "flapping", "on_s": 1.0, "off_s": 0.0}, "greater than 0"),
+        ({"kind": "flapping", "on_s": 1.0, "off_s": 0.0}, "greater than or equal to 0.000001"),
         ({"kind": "sleeper"}, "wakes_at_s"),
         ({"kind": "sleeper", "wakes_at_s": 1.0, "then": {"kind": "rushing", "fraction": 0.1}}, "its own"),
         ({"kind": "sleeper", "wakes_at_s": 1.0, "then": {"kind": "flipping"}}, "flapping"),

@@ -18,7 +18,7 @@ from fedsim_analysis.varied import short_names
 TARGET = "time_to_target_s"
 MEASURES = ("simulated_time_s", TARGET, "accuracy", "loss", "llm_calls", "cost")
 
-ENDED_BADLY = ("deserted", "diverged", "stalled")
+ENDED_BADLY = ("deserted", "diverged", "no update", "overdue", "stalled", "standstill")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedsim.timing.attacks.base import HONEST, Conduct, TimingAttack
+from fedsim.timing.pace import RESOLUTION_S
 
 
 class Flapping(TimingAttack):
@@ -23,9 +24,9 @@ class Flapping(TimingAttack):
     """
 
     kind: Literal["flapping"] = "flapping"
-    on_s: float = Field(gt=0)
+    on_s: float = Field(ge=RESOLUTION_S)
     """How long it reports."""
-    off_s: float = Field(gt=0)
+    off_s: float = Field(ge=RESOLUTION_S)
     """How long it is silent."""
     phase_s: float = Field(0.0, ge=0)
     """How far into its cycle it is at `start_s`; a cycle begins with reports."""

@@ -12,6 +12,7 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.availability.base import Availability, Stretch
 from fedsim.timing.delays import AnyDelay
 from fedsim.timing.delays.constant import Constant
+from fedsim.timing.pace import RESOLUTION_S
 
 EARLIEST_DAY = -2
 """No earlier day's stretch reaches time 0: it begins within its day or the next, and lasts less than one."""
@@ -29,7 +30,7 @@ class Diurnal(Availability):
     """
 
     kind: Literal["diurnal"] = "diurnal"
-    period_s: float = Field(86_400.0, gt=0)
+    period_s: float = Field(86_400.0, ge=RESOLUTION_S)
     from_s: float = Field(ge=0)
     to_s: float = Field(ge=0)
     phase: AnyDelay = Constant(value_s=0.0)

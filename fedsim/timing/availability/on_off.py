@@ -12,6 +12,7 @@ from pydantic import model_validator
 from fedsim.streams import Stream, Streams
 from fedsim.timing.availability.base import Availability, Stretch
 from fedsim.timing.delays import AnyDelay, Delay
+from fedsim.timing.pace import RESOLUTION_S
 
 STRETCHES_LAID_OUT = 1000
 """So many stretches are laid end to end; the rest of the first one is that after a random instant in them."""
@@ -40,8 +41,8 @@ class OnOff(Availability):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.on.mean_value_s == 0:
-            raise ValueError("on: found no time at all, expected delays above 0")
+        if (mean_s := self.on.mean_value_s) < RESOLUTION_S:
+            raise ValueError(f"on: found a mean of {mean_s:g} s, expected at least {RESOLUTION_S:g}")
         means_s = self.on.mean_value_s, self.off.mean_value_s
         if self.starts == "stationary" and not all(map(math.isfinite, means_s)):
             raise ValueError("starts: found 'stationary', expected 'on' or 'off': a mean is infinite")

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from fedsim.catalog import Strict
 from fedsim.streams import Stream, Streams
+from fedsim.timing.pace import RESOLUTION_S
 from fedsim.timing.traces import Arrivals
 from fedsim.timing.traces.kept import KeptTrace
 
@@ -27,8 +28,11 @@ class ArrivalTrace(KeptTrace[Arrivals]):
 
     @model_validator(mode="after")
     def _lasts(self) -> ArrivalTrace:
-        if self.rows.time_s[-1] == 0:
-            raise ValueError("the trace ends at 0 s, expected its last request later: it is repeated")
+        if (last_s := self.rows.time_s[-1]) < RESOLUTION_S:
+            raise ValueError(
+                f"the trace ends at {last_s:g} s, expected its last request after {RESOLUTION_S:g} s at "
+                "least: it is repeated"
+            )
         return self
 
 
@@ -41,7 +45,7 @@ class Background(Strict):
     """
 
     arrivals: ArrivalTrace | None = None
-    requests_per_minute: float | None = Field(None, gt=0)
+    requests_per_minute: float | None = Field(None, gt=0, le=60 / RESOLUTION_S)
     tokens_in: int = Field(500, ge=0)
     tokens_out: int = Field(100, ge=0)
 

@@ -105,6 +105,18 @@ class LlmProvider(Part):
             keep_levels: whether to remember queue lengths over time.
         """
 
+    @property
+    def instant(self) -> bool:
+        """Whether it is certain that all calls are answered at once."""
+        return False
+
+    def check(self, lasts_s: float) -> None:
+        """Check what depends on how long a run may last (s).
+
+        Raises:
+            ValueError: one sentence with the place, what was found and what was expected.
+        """
+
     def cached_tokens(self, cost: JobCost) -> int:
         """Return how many of a job's prompt tokens the service has in its cache; none unless it has one."""
         return 0

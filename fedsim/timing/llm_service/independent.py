@@ -34,6 +34,10 @@ class Independent(LlmProvider):
     per_input_token_s: float = Field(0.0, ge=0)
     per_output_token_s: float = Field(0.0, ge=0)
 
+    @property
+    def instant(self) -> bool:
+        return self.latency.mean_value_s + self.per_input_token_s + self.per_output_token_s == 0
+
     def job_s(self, streams: Streams, worker: int, job: int, cost: JobCost, lanes: int) -> float:
         """Return how long all calls of one job take (s), before any slow-down."""
         if cost.calls == 0:

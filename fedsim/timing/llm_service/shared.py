@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 NOTHING = Constant(value_s=0.0)
 
+MOST_REFUSALS = 1_000_000
+"""Of one call in a row: a run with more of them would not end."""
+
 
 class RequestTrace(KeptTrace[Requests]):
     """Measured requests, of which whole rows are drawn again."""
@@ -152,6 +155,29 @@ class Shared(LlmProvider):
         if self.background is not None and self.prefill_tokens_per_s is None:
             found["background.tokens_in"] = "reading a prompt takes no time of its own (prefill_tokens_per_s)"
         return found
+
+    @property
+    def instant(self) -> bool:
+        timed = self.requests is not None or self.prefill_tokens_per_s is not None
+        drawn_s = self.ttft.mean_value_s + self.per_output_token.mean_value_s
+        return not (timed or self.has_limits or drawn_s or self.server_error_probability)
+
+    def check(self, lasts_s: float) -> None:
+        waits = [
+            (f"outages.{number}", min(outage.stop_s, lasts_s) - outage.start_s)
+            for number, outage in enumerate(self.outages)
+        ]
+        if self.over_limit == "reject":
+            limits = ("requests_per_minute", "tokens_per_minute")
+            rates = {name: getattr(self, name) for name in limits if getattr(self, name) is not None}
+            waits += [(name, min(60.0 / rate, lasts_s)) for name, rate in rates.items()]
+        for place, seconds in waits:
+            if seconds / self.backoff.longest_s > MOST_REFUSALS:
+                raise ValueError(
+                    f"{place}: found a wait of {seconds:g} s, in which each call would be sent again "
+                    f"{seconds / self.backoff.longest_s:,.0f} times, expected at most {MOST_REFUSALS:,}: a "
+                    "shorter budget.horizon_s, a server.evict_after_s, or a longer backoff.longest_s"
+                )
 
     @property
     def has_limits(self) -> bool:

@@ -74,6 +74,11 @@ class Network(Part):
             groups: the number of each worker's group.
         """
 
+    @property
+    def instant(self) -> bool:
+        """Whether it is certain that it adds no time to the workers' own access lines."""
+        return False
+
     def check(self, n_workers: int) -> None:
         """Check what depends on the number of workers.
 

@@ -23,5 +23,9 @@ class Simple(Network):
 
     kind: Literal["simple"] = "simple"
 
+    @property
+    def instant(self) -> bool:
+        return True
+
     def open(self, env: simpy.Environment, streams: Streams, groups: Sequence[int]) -> None:
         return None
