@@ -10,9 +10,10 @@ Figures are no parts, and join in the same two ways.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -28,6 +29,18 @@ from fedsim.errors import InputError, nearest
 from fedsim.importing import imported
 
 FAMILY_MARK = "x-fedsim-family"
+
+
+@dataclass(frozen=True)
+class PathMark:
+    """Marks a setting as the path of a file or folder: a scenario file states it relative to itself."""
+
+    names: tuple[str, ...] = ()
+    """Values that are no paths but names."""
+
+
+StatedPath = Annotated[str, PathMark()]
+"""The type of such a setting: ``file: StatedPath``."""
 
 
 def what_raised(error: BaseException) -> str:

@@ -18,6 +18,10 @@ class InputError(FedsimError):
     exit_code = 2
 
 
+class LeftOutWarning(UserWarning):
+    """Settings of a scenario do not come along, which may be meant: their part has become another kind."""
+
+
 class ResultsError(InputError):
     """A results folder that is missing, damaged, or of another format."""
 

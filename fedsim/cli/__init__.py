@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
-from fedsim.errors import FedsimError, InputError, OutputError
+from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError
 from fedsim.importing import search
 from fedsim.terminal import print_anything, say, standard_streams
 
@@ -84,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     print_anything()
     try:
-        with standard_streams():
+        with standard_streams(), _warnings_told():
             return _answered(given)
     except OutputError as error:
         if "--debug" in given:
@@ -107,6 +109,23 @@ def _answered(given: list[str]) -> int:
         return error.exit_code
     finally:
         search(None)
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Tell what a scenario leaves out as a note of one line, each once."""
+    usual = warnings.showwarning
+
+    def tell(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, LeftOutWarning):
+            say(f"fedsim: note: {message}", err=True)
+        else:
+            usual(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", LeftOutWarning)
+        warnings.showwarning = tell
+        yield
 
 
 def _called(arguments: list[str]) -> int:

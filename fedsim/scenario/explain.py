@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
-from fedsim.catalog import Family
 from fedsim.errors import close, nearest
 from fedsim.scenario.model import Scenario
+from fedsim.scenario.overrides import UNSET, Gone
+from fedsim.scenario.spots import Spot
 
 Location = tuple[int | str, ...]
 
@@ -21,6 +21,9 @@ MOVED = {"learning": "algorithm", "cuts": "algorithm.cuts"}
 
 WORD = re.compile(r"literal\[.*\]")
 """Pydantic's name of a type that is one of some words."""
+
+NONES = {"", "none", "null", "nil", "unset", "no", "off", "false"}
+"""What people write for none, in small letters."""
 
 LIMITS = {"greater_than_equal": "at least", "greater_than": "more than", "less_than_equal": "at most"}
 LIMITS |= {"less_than": "less than", "too_short": "at least"}
@@ -55,13 +58,21 @@ def explain(
     unknown = {line["loc"]: known_keys(line["loc"][:-1], table, model) for line in lines if _is_unknown(line)}
     # A misspelt key is one mistake: that the key it was meant to be is missing need not be said as well.
     meant = {(*location[:-1], *close(str(location[-1]), known)) for location, known in unknown.items()}
-    sentences = [
-        f"{source}: {one}"
-        for line in lines
-        if not (line["type"] == "missing" and line["loc"] in meant)
-        for one in _sentence(line, unknown, lambda location: _reason(location, table, model)).splitlines()
-    ]
-    return "\n".join(sentences)
+    sentences = []
+    for line in lines:
+        if not (line["type"] == "missing" and line["loc"] in meant):
+            said = _sentence(line, unknown, lambda location: _reason(location, table, model))
+            sentences += (said + _hint_of_none(line, table, model)).splitlines()
+    return "\n".join(f"{source}: {sentence}" for sentence in sentences)
+
+
+def _hint_of_none(line: ErrorDetails, table: dict[str, Any], root: type[BaseModel]) -> str:
+    """Say how a setting is written to be none, to whoever tried a word for it."""
+    location, found = line["loc"], line["input"]
+    tried = found is False or found == {} or (isinstance(found, str) and found.strip().lower() in NONES)
+    if not tried or line["type"] == "missing" or not _spot(location, table, root).may_be_none:
+        return ""
+    return f"; for none write {location[-1]} = {{ unset = true }}"
 
 
 def _reason(location: Location, table: dict[str, Any], root: type[BaseModel]) -> str:
@@ -72,7 +83,7 @@ def _reason(location: Location, table: dict[str, Any], root: type[BaseModel]) ->
         keys = ", ".join(f"{MOVED[key]}.{name}" for name in value) if isinstance(value, dict) else ""
         keys = keys or MOVED[key]
         return f"unknown key: an algorithm's settings are its own now; write {keys}"
-    family = _place(location[:-1], table, root)[1]
+    family = _spot(location[:-1], table, root).family
     owners = [kind for kind, part in family or () if key in part.model_fields]
     if not owners:
         return ""
@@ -160,6 +171,8 @@ def _sentence(
 
 def shown(value: Any) -> str:
     """Return a value as it stands in the file, cut short."""
+    if isinstance(value, Gone) or value == {UNSET: True}:
+        return "none"
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, bool):
@@ -170,33 +183,17 @@ def shown(value: Any) -> str:
 
 def known_keys(location: Location, table: dict[str, Any], root: type[BaseModel] = Scenario) -> list[str]:
     """Return the keys that a place of a scenario, or of another table, may have."""
-    model, _ = _place(location, table, root)
+    model = _spot(location, table, root).model(_at(location, table))
     return list(model.model_fields) if model else []
 
 
-def _place(
-    location: Location, table: dict[str, Any], root: type[BaseModel]
-) -> tuple[type[BaseModel] | None, Family | None]:
-    """Return the model of the table at some place, and the family that it is a part of."""
-    model: type[BaseModel] | None = root
-    field: FieldInfo | None = None
+def _spot(location: Location, table: dict[str, Any], root: type[BaseModel]) -> Spot:
+    """Return what may stand at some place of a table."""
+    spot = Spot(root=root)
     value: Any = table
-    free = False
     for step in location:
-        value = _inside(value, step)
-        # A number is a place in the list that the field holds, and a free name one in its table.
-        if isinstance(step, str) and not free:
-            field = model.model_fields.get(step) if model else None
-            free = field is not None and get_origin(field.annotation) is dict
-        else:
-            free = False
-        model = _model_of(field, value)
-    return model, next((mark for mark in _marks(field) if isinstance(mark, Family)), None)
-
-
-def _marks(field: FieldInfo | None) -> list[Any]:
-    """Return what a field's annotation is made of, its marks included."""
-    return [] if field is None else [*field.metadata, *_leaves(field.annotation)]
+        spot, value = spot.inside(step, value), _inside(value, step)
+    return spot
 
 
 def _inside(value: Any, step: int | str) -> Any:
@@ -204,20 +201,3 @@ def _inside(value: Any, step: int | str) -> Any:
         return value[step]
     except (KeyError, IndexError, TypeError):
         return None
-
-
-def _model_of(field: FieldInfo | None, value: Any) -> type[BaseModel] | None:
-    """Return the model behind a field, whichever part of its family the value names."""
-    candidates = _marks(field)
-    for family in (mark for mark in candidates if isinstance(mark, Family)):
-        try:
-            return family.resolve(value["kind"])
-        except (KeyError, TypeError, PydanticCustomError):
-            return None
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
-
-
-def _leaves(annotation: Any) -> list[Any]:
-    """Return what an annotation is made of: ``tuple[Annotated[X, mark], ...] | None`` gives X, mark, ..."""
-    inner = get_args(annotation)
-    return [leaf for one in inner for leaf in _leaves(one)] if inner else [annotation]

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from fedsim.catalog import Strict
 from fedsim.errors import InputError, nearest
 from fedsim.faults import blame
 from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
-from fedsim.scenario.overrides import Table, merged, overridden
+from fedsim.scenario.overrides import UNSET, Table, merged, overridden
+from fedsim.scenario.settled import settled, with_folder
+from fedsim.scenario.spots import Spot
 from fedsim.scenario.unread import unread, without_unread
 
 
@@ -116,7 +119,28 @@ def dump(scenario: Scenario) -> str:
 
 def resolved(scenario: Scenario) -> Table:
     """Return the fully resolved scenario as a table: all that is read, and nothing else."""
-    return without_unread(scenario.model_dump(mode="json", exclude_none=True), unread(scenario))
+    table: Table = _without_none(scenario.model_dump(mode="json"), scenario)
+    return without_unread(table, unread(scenario))
+
+
+def _without_none(dumped: Any, value: Any) -> Any:
+    """Leave out what is none, of which TOML knows nothing; where this would bring back a default, say so."""
+    if isinstance(value, tuple | list):
+        return [_without_none(part, inner) for part, inner in zip(dumped, value, strict=True)]
+    if not isinstance(value, Strict):
+        return dumped
+    fields = type(value).model_fields
+    table = {
+        key: _without_none(part, getattr(value, key, None))
+        for key, part in dumped.items()
+        if part is not None
+    }
+    unset = [
+        key
+        for key, part in dumped.items()
+        if part is None and key in fields and not Spot(fields[key]).none_if_left_out
+    ]
+    return table | {UNSET: unset} if unset else table
 
 
 def parse(table: Table, place: str = "scenario") -> Scenario:
@@ -125,6 +149,7 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
     Raises:
         InputError: with a sentence for each thing that is wrong.
     """
+    table = settled(merged({}, table, f"{place}: "), f"{place}: ")
     try:
         return Scenario.model_validate(table)
     except ValidationError as error:
@@ -148,7 +173,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
     table.pop("$schema", None)  # for editors
-    table = _located(table, path.parent)
+    table = with_folder(table, path.parent)
     _check_tables(table, path)
     base, variants, sweep = table.pop("extends", None), table.pop("variants", {}), table.pop("sweep", None)
     inherited = ScenarioFile(path, {}, {}, None)
@@ -183,19 +208,3 @@ def _check_tables(table: Table, path: Path) -> None:
         raise InputError(
             f"{path}: sweep: found {shown(table['sweep'])}, expected a table, as in [sweep.grid]"
         )
-
-
-def _located(value: Any, folder: Path, key: str = "") -> Any:
-    """Make the files that parts read relative to the scenario that names them, those of a sweep as well."""
-    if isinstance(value, str):
-        last = key.rpartition(".")[2]
-        is_file = last in ("file", "folder") or (last == "weights" and value.endswith(".gguf"))
-        return str(folder / value) if is_file else value
-    if isinstance(value, list):
-        return [_located(part, folder, key) for part in value]
-    if isinstance(value, dict):
-        # The places that a sweep draws from stand one level below their key.
-        return {
-            name: _located(part, folder, key if name == "choices" else name) for name, part in value.items()
-        }
-    return value

@@ -1,83 +1,134 @@
-"""Settings laid over a scenario table, one dotted key at a time."""
+"""Settings laid over a scenario table, one dotted key at a time, and what is taken away again."""
 
 from __future__ import annotations
 
 import tomllib
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-from fedsim.errors import InputError, nearest
+from fedsim.catalog import Family, Part
+from fedsim.errors import InputError, LeftOutWarning, nearest
+from fedsim.scenario.model import Scenario
+from fedsim.scenario.spots import Spot
 
 Table = dict[str, Any]
 UNSET = "unset"
-"""The key of a table, in a file or an override, that takes keys of the table below it away."""
+"""The key of a table, in a file or an override, that takes away keys of the table below it, or all."""
+
+WHOLE = Spot(root=Scenario)
 
 
-def merged(base: Table, over: Table, place: str = "") -> Table:
+@dataclass(frozen=True)
+class Gone:
+    """Stands in a table for a key that was taken away, until nothing more is laid over it."""
+
+    sentence: str
+    """What to say if there is no such key at all."""
+    was_there: bool
+
+
+def merged(base: Table, over: Table, place: str = "", spot: Spot = WHOLE) -> Table:
     """Lay one table over another.
 
     Tables are merged key by key; anything else is replaced. A part whose kind changes keeps the settings that
-    both kinds have from a common base, and loses the others: they mean nothing to the new kind. Settings
-    without a kind are for whichever kind is chosen. ``unset = ["key", ...]`` takes keys of the base away.
+    both kinds have from a common base, and loses the others, of which a `LeftOutWarning` tells. Settings
+    without a kind are for whichever kind is chosen. ``unset = ["key", ...]`` takes keys of the base away,
+    ``unset = true`` all of them, and ``key = { unset = true }`` that key.
 
     Args:
         base: stays as it is, and so does `over`.
         over: what goes over it.
         place: how an error begins, for example ``scenario.toml: algorithm.``.
+        spot: what the table is.
 
     Raises:
-        InputError: a key that is to be unset is not there.
+        InputError: ``unset`` is neither a list of names nor true.
     """
-    result = _kept(_without(base, over.get(UNSET, []), place), over.get("kind"))
+    names = over.get(UNSET, [])
+    if names is True:
+        result: Table = {}
+    else:
+        result = _without(_kept(base, over, place, spot), names, place)
+    whole = result | over
     for key, value in over.items():
         if key != UNSET:
-            result[key] = _laid_over(result.get(key), value, f"{place}{key}.")
+            result[key] = _laid_over(result.get(key), value, f"{place}{key}.", spot.inside(key, whole))
     return result
 
 
-def _laid_over(old: Any, value: Any, place: str) -> Any:
+def _laid_over(old: Any, value: Any, place: str, spot: Spot) -> Any:
     """Return a value that goes over another one, or over none; a list replaces what was there."""
     if isinstance(value, dict):
-        return merged(old if isinstance(old, dict) else {}, value, place)
+        if value.get(UNSET) is True and len(value) == 1:
+            return Gone(f"{place}{UNSET}: found nothing that could be taken away", old is not None)
+        return merged(old if isinstance(old, dict) else {}, value, place, spot)
     if isinstance(value, list):
-        return [_laid_over(None, part, f"{place}{number}.") for number, part in enumerate(value)]
+        return [
+            _laid_over(None, part, f"{place}{number}.", spot.inside(number, value))
+            for number, part in enumerate(value)
+        ]
     return value
 
 
 def _without(table: Table, names: Any, place: str) -> Table:
     """Return a table without the settings of these names."""
-    if not isinstance(names, list):
-        raise InputError(f"{place}{UNSET}: found {names!r}, expected a list of names")
-    for name in names:
-        if name not in table:
-            raise InputError(
-                f"{place}{UNSET}: found {name!r}, expected a key that is set{nearest(str(name), table)}"
-            )
-    return {key: value for key, value in table.items() if key not in names}
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{place}{UNSET}: found {names!r}, expected a list of names, or true")
+    known = [name for name, value in table.items() if not isinstance(value, Gone)]
+    return table | {
+        name: Gone(
+            f"{place}{UNSET}: found {name!r}, expected a key that is set{nearest(name, known)}", name in table
+        )
+        for name in names
+    }
 
 
-def _kept(old: Table, kind: Any) -> Table:
-    """Return what is left of a table when its part becomes one of this kind; none: the kind stays."""
-    former = old.get("kind")
-    if kind is None or former is None or kind == former:
+def _kept(old: Table, over: Table, place: str, spot: Spot) -> Table:
+    """Return what is left of a table when its part becomes one of another kind."""
+    former, kind, family = old.get("kind"), over.get("kind"), spot.family
+    if family is None or not isinstance(former, str) or not isinstance(kind, str) or kind == former:
         return old
-    common = _common(str(former), str(kind))
-    return {key: value for key, value in old.items() if key in common}
+    parts = _resolved(family, former), _resolved(family, kind)
+    common = _common(parts[0], parts[1]) if parts[0] is not None and parts[1] is not None else frozenset()
+    kept = {key: value for key, value in old.items() if key in common}
+    stated = {*kept, *over, *_names(over.get(UNSET)), "kind"}
+    lost = [key for key, value in old.items() if key not in stated and not isinstance(value, Gone)]
+    if lost and parts[1] is not None and (told := _left_out(parts[1], former, kind, lost, stated)):
+        warnings.warn(f"{place}kind: {told}", LeftOutWarning, stacklevel=2)
+    return kept
 
 
-def _common(former: str, kind: str) -> frozenset[str]:
-    """Return the settings that two kinds of a family have from one and the same base class."""
-    from fedsim.scenario.schema import FAMILIES
+def _left_out(part: type[Part], former: str, kind: str, lost: list[str], stated: set[str]) -> str:
+    """Say what a change of kind leaves out; nothing where the new part was stated as a whole."""
+    again = [key for key in lost if key in part.model_fields]
+    rest = [field for name, field in part.model_fields.items() if name not in stated]
+    defaults = [field.get_default(call_default_factory=True) for field in rest if not field.is_required()]
+    if not again and all(default in (None, (), "") for default in defaults):
+        return ""
+    hint = f"; {kind!r} has {' and '.join(again)} too, which must be set again" if again else ""
+    return f"{kind!r} takes the place of {former!r}, which leaves out {', '.join(lost)}{hint}"
 
-    for family in FAMILIES.values():
-        try:
-            one, other = family.resolve(former), family.resolve(kind)
-        except PydanticCustomError:  # none of this family
-            continue
-        fields = one.model_fields.keys() & other.model_fields.keys()
-        return frozenset(name for name in fields if _home(one, name) is _home(other, name))
-    return frozenset()
+
+def _names(unset: Any) -> list[Any]:
+    return unset if isinstance(unset, list) else []
+
+
+def _resolved(family: Family, kind: str) -> type[Part] | None:
+    """Return the part of a kind; none: what is wrong with it will be told by whoever needs it."""
+    try:
+        return family.resolve(kind)
+    except PydanticCustomError:
+        return None
+
+
+def _common(one: type[Part], other: type[Part]) -> frozenset[str]:
+    """Return the settings that two parts have from one and the same base class."""
+    fields = one.model_fields.keys() & other.model_fields.keys()
+    return frozenset(name for name in fields if _home(one, name) is _home(other, name))
 
 
 def _home(part: type, name: str) -> type:
@@ -85,7 +136,7 @@ def _home(part: type, name: str) -> type:
     return next(one for one in part.__mro__ if name in vars(one).get("__annotations__", {}))
 
 
-def with_setting(table: Table, key: str, value: Any, place: str) -> Table:
+def with_setting(table: Table, key: str, value: Any, place: str, root: type[BaseModel] = Scenario) -> Table:
     """Return a table with one dotted key set; numbers in the key are places in a list.
 
     Args:
@@ -93,6 +144,7 @@ def with_setting(table: Table, key: str, value: Any, place: str) -> Table:
         key: as in ``workers.1.slow_down``.
         value: of any type that a scenario file can hold.
         place: what to name in an error, for example ``--set 'workers.1.slow_down=2'``.
+        root: what the table is.
 
     Raises:
         InputError: a step of the key is no place in the list that it leads into.
@@ -100,7 +152,7 @@ def with_setting(table: Table, key: str, value: Any, place: str) -> Table:
     steps = key.split(".")
     if not all(steps):
         raise InputError(f"{place}: found the key {key!r}, expected names with dots between them")
-    result: Table = _with(table, steps, value, place)
+    result: Table = _with(table, steps, value, place, "", Spot(root=root))
     return result
 
 
@@ -133,20 +185,25 @@ def _value(text: str, override: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _with(old: Any, steps: list[str], value: Any, place: str, inside: str = "") -> Any:
+def _with(old: Any, steps: list[str], value: Any, place: str, inside: str, spot: Spot) -> Any:
     """Return what `old`, the value at the dotted place `inside`, is with one setting in it."""
     if not steps:
-        return _laid_over(old, value, f"{place}: {inside}")
+        return _laid_over(old, value, f"{place}: {inside}", spot)
     step, rest = steps[0], steps[1:]
     within = f"{inside}{step}."
     if isinstance(old, list):
-        if not step.isdigit() or int(step) >= len(old):
+        if not _is_number(step) or int(step) >= len(old):
             raise InputError(f"{place}: expected a place from 0 to {len(old) - 1} in the list, got {step!r}")
         return [
-            _with(part, rest, value, place, within) if number == int(step) else part
+            _with(part, rest, value, place, within, spot.inside(number, old)) if number == int(step) else part
             for number, part in enumerate(old)
         ]
-    table = old if isinstance(old, dict) else {}
     if not rest:
-        return merged(table, {step: value}, f"{place}: {inside}")
-    return table | {step: _with(table.get(step), rest, value, place, within)}
+        return _laid_over(old, {step: value}, f"{place}: {inside}", spot)
+    table = old if isinstance(old, dict) else {}
+    return table | {step: _with(table.get(step), rest, value, place, within, spot.inside(step, table))}
+
+
+def _is_number(step: str) -> bool:
+    """Whether a step of a key is a place in a list: short, and not in digits of other scripts."""
+    return step.isascii() and step.isdecimal() and len(step) < 10

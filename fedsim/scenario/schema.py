@@ -57,7 +57,12 @@ FAMILIES: dict[str, Family] = {
 ELSEWHERE = {"type": "object", "properties": {"kind": {"pattern": ":"}}, "required": ["kind"]}
 """A part named by its place, as in ``kind = "package.module:ClassName"``."""
 
-UNSET_KEYS = {"type": "array", "items": {"type": "string"}, "description": "Inherited keys to take away."}
+UNSET_KEYS = {
+    "anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": True}],
+    "description": "Keys to take away, inherited ones or such that are to be none. True: all inherited ones.",
+}
+NONE = {"type": "object", "properties": {UNSET: {"const": True}}, "required": [UNSET]}
+"""A table in the place of a value: the setting is to be none, or is inherited and taken away."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -98,5 +103,17 @@ def _lenient(schema: Any, refer: Mapping[Any, dict[str, str]]) -> Any:
         return rest | {"anyOf": [*(refer[part] for _, part in family), ELSEWHERE]}
     found = {key: _lenient(value, refer) for key, value in schema.items() if key != "required"}
     if found.get("additionalProperties") is False:
-        found["properties"] = {**found.get("properties", {}), UNSET: UNSET_KEYS}
+        settings = {
+            key: setting if key == "kind" else _or_none(setting)
+            for key, setting in found.get("properties", {}).items()
+        }
+        found["properties"] = {**settings, UNSET: UNSET_KEYS}
     return found
+
+
+def _or_none(setting: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a setting that may also be taken away; TOML has no null."""
+    told = {key: value for key, value in setting.items() if key in ("title", "description", "default")}
+    rest = {key: value for key, value in setting.items() if key not in told}
+    either = rest["anyOf"] if rest.keys() == {"anyOf"} else [rest]
+    return told | {"anyOf": [*(one for one in either if one != {"type": "null"}), NONE]}

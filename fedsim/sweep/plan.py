@@ -117,7 +117,10 @@ class Plan:
             self.file.check_variant(point.variant)
         table = self.file.settings(point.variant)
         for key, value in point.settings.items():
-            table = with_setting(table, key, value, f"{place}: {key}")
+            try:  # what is said of a change of kind is the same for all points, and said once
+                table = with_setting(table, key, value, f"{self.file.path}: {key}")
+            except InputError as error:
+                raise InputError(f"{place}{str(error).removeprefix(str(self.file.path))}") from error
         for override in self.overrides:
             table = overridden(table, override)
         return parse(table, place)
@@ -189,7 +192,7 @@ def read_plan(path: Path, overrides: Iterable[str] = (), only: Iterable[str] = (
     for override in overrides:
         key, value = read_override(override)
         if key.startswith(SWEEP):
-            table = with_setting(table, key, value, f"--set {override!r}")
+            table = with_setting(table, key, value, f"--set {override!r}", SweepFile)
     if not table:
         raise InputError(f"{path}: no table [sweep]; `fedsim run` runs a scenario without one")
     try:

@@ -37,8 +37,8 @@ WRONG = {
     "workers.0.transient = { probability = 1.5, factor = 2 }": "workers.0.transient.probability: found 1.5, "
     "expected at most 1",
     "workers.0.transient.probability = 0.5": "workers.0.transient.factor: missing; this key is required",
-    "problem = { kind = 'icl', task = { kind = 'calibrated', name = 'sst2' }, dirichlet_alpha = 0 }": ""
-    "problem.dirichlet_alpha: found 0, expected more than 0",
+    "problem = { unset = true, kind = 'icl', task = { kind = 'calibrated', name = 'sst2' }, "
+    "dirichlet_alpha = 0 }": "problem.dirichlet_alpha: found 0, expected more than 0",
     "problem.coupling = 1.0": "problem.coupling: found 1.0, expected less than 1",
     "llm.latency = { kind = 'empirical', samples_s = [] }": "llm.latency.samples_s: an empirical delay needs "
     "at least one sample",

@@ -12,6 +12,7 @@ from fedsim.errors import InputError
 from fedsim.scenario import dump, load_scenario, load_variants, parse
 from fedsim.scenario.overrides import Table, merged, overridden
 from fedsim.scenario.schema import json_schema
+from fedsim.scenario.settled import settled
 
 TINY = """
 name = "tiny"
@@ -274,7 +275,7 @@ UNSET: dict[str, str] = {
     "algorithm.unset=['z_rat']": "algorithm.unset: found 'z_rat', expected a key that is set",
     "algorithm.unset=['tua']": "algorithm.unset: found 'tua', expected a key that is set; did you mean "
     "'tau'?",
-    "algorithm.unset='tau'": "algorithm.unset: found 'tau', expected a list of names",
+    "algorithm.unset='tau'": "algorithm.unset: found 'tau', expected a list of names, or true",
     "algorithm.robust.unset=['psi']": "algorithm.robust.unset: found 'psi', expected a key that is set",
     "workers=[{count=1, unset=['name']}]": "workers.0.unset: found 'name', expected a key that is set",
 }
@@ -289,13 +290,19 @@ def test_what_is_not_there_cannot_be_taken_away(tiny: Path, override: str) -> No
 
 def test_a_key_that_is_taken_away_stays_away() -> None:
     table = tomllib.loads(TINY)
-    assert overridden(table, "algorithm.unset=['tau']")["algorithm"] == {"kind": "asyndbt", "wait_for": 2}
-    assert overridden(table, "workers.0.unset=['name']")["workers"] == [{"count": 3}]
-    assert overridden(table, "llm.latency={unset=['value_s'], mean_s=1}")["llm"]["latency"] == {
+
+    def left(override: str) -> Table:
+        return settled(overridden(table, override))
+
+    assert left("algorithm.unset=['tau']")["algorithm"] == {"kind": "asyndbt", "wait_for": 2}
+    assert left("workers.0.unset=['name']")["workers"] == [{"count": 3}]
+    assert left("llm.latency={unset=['value_s'], mean_s=1}")["llm"]["latency"] == {
         "kind": "constant",
         "mean_s": 1,
     }
-    assert "llm" not in overridden(table, "unset=['llm']")
+    assert left("llm.latency={unset=true, mean_s=1}")["llm"]["latency"] == {"mean_s": 1}
+    for override in ("unset=['llm']", "llm={unset=true}", "llm.unset=true"):
+        assert "llm" not in left(override)
     assert table == tomllib.loads(TINY)
 
 
@@ -319,11 +326,15 @@ def test_another_kind_keeps_what_both_have_from_a_common_base() -> None:
         "kind": "sdbt",
         **kept,
     }
+
+    def changed(old: Table, over: Table) -> Table:
+        return settled(merged({"algorithm": old}, {"algorithm": over}))["algorithm"]
+
     # The settings that cendbt has of its own base, and none of the distributed forms'.
-    assert merged(old, {"kind": "cendbt"}) == {"kind": "cendbt", "cuts": False}
-    assert merged(old, {"kind": "cendbt", "unset": ["tau", "cuts"]}) == {"kind": "cendbt"}
-    assert merged(old, {"kind": "asyndbt"}) == old
-    assert merged({"tau": 3}, {"kind": "sdbt"}) == {"kind": "sdbt", "tau": 3}, "settings of whichever kind"
+    assert changed(old, {"kind": "cendbt"}) == {"kind": "cendbt", "cuts": False}
+    assert changed(old, {"kind": "cendbt", "unset": ["cuts"]}) == {"kind": "cendbt"}
+    assert changed(old, {"kind": "asyndbt"}) == old
+    assert changed({"tau": 3}, {"kind": "sdbt"}) == {"kind": "sdbt", "tau": 3}, "settings of whichever kind"
 
 
 def test_what_variants_take_away(tmp_path: Path) -> None:
@@ -348,5 +359,5 @@ def test_what_variants_take_away(tmp_path: Path) -> None:
 def test_editors_know_unset_in_every_table() -> None:
     schema = json_schema()
     tables = [schema, *(one for one in schema["$defs"].values() if one.get("type") == "object")]
-    assert all(one["properties"]["unset"]["items"] == {"type": "string"} for one in tables)
+    assert all("unset" in one["properties"] for one in tables)
     assert parse(tomllib.loads(TINY)).algorithm.kind == "asyndbt"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedsim.catalog import StatedPath
 from fedsim.errors import InputError, ModelError
 from fedsim.icl.answers.kept import Question, addresses, scoring, writing
 from fedsim.icl.answers.recording import Recording, parse
@@ -27,7 +28,7 @@ class Replay(LanguageModel):
     """
 
     kind: Literal["replay"] = "replay"
-    file: str
+    file: StatedPath
     """The recording; see `fedsim.icl.answers.recording`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The hash of the file; filled in when the scenario is loaded."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from fedsim.catalog import StatedPath
 from fedsim.errors import InputError, nearest
 from fedsim.icl.prompts import TEMPLATES, PromptTemplate
 from fedsim.icl.tasks import text_files
@@ -52,11 +53,11 @@ class TextTask(Task):
     gives: ClassVar[Form] = "text"
     of_words: ClassVar[tuple[str, ...]] = (*Task.of_words, "vocabulary", "words")
 
-    file: str | None = None
+    file: StatedPath | None = None
     """Rows of labelled texts, `.jsonl` or `.csv`."""
     glue: GlueName | None = None
     """A task of GLUE instead of a file; needs the extra 'glue'."""
-    folder: str | None = None
+    folder: StatedPath | None = None
     """A local copy of the `glue` task; see `fedsim.icl.tasks.glue.read_glue`."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The hash of the file or folder; filled in at loading. GLUE's own copy is known by its name."""

