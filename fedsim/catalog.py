@@ -55,7 +55,10 @@ class Strict(BaseModel):
     Types are taken literally: a string or a boolean is no number. Only a whole number may stand for a float.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    # Inputs are shown in our own sentences only: one may be a secret.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True, hide_input_in_errors=True
+    )
 
     @model_validator(mode="before")
     @classmethod

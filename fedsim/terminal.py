@@ -1,5 +1,7 @@
 """Everything that is printed passes here: what others wrote is shown, and commands the terminal nothing.
 
+Secrets are hidden on the way.
+
 Names, paths and texts come from scenario files, results and servers. In none of them is ``[red]`` a colour;
 a control character, which could move the cursor or hide a line, is shown by its code.
 """
@@ -13,11 +15,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
 from fedsim.errors import OutputError
+from fedsim.secrets import redacted, trace_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +105,8 @@ class _Watched:
 
     def write(self, text: str) -> int:
         with self._told():
-            self._stream.write(text)
+            # A library that warns there knows nothing of `say`.
+            self._stream.write(redacted(text) if self._optional and isinstance(text, str) else text)
         return len(text)
 
     def flush(self) -> None:
@@ -124,9 +129,18 @@ class _Watched:
         return getattr(self._stream, name)
 
 
+def guard_traces() -> None:
+    """Let what Python prints of an error that nobody catches pass here as well."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        say(trace_of(error.with_traceback(trace)), err=True)
+
+    sys.excepthook = hook
+
+
 def say(text: object, err: bool = False) -> None:
     """Print a line for a person."""
-    typer.echo(visible(text), err=err)
+    typer.echo(visible(redacted(str(text))), err=err)
 
 
 def give(text: str) -> None:
@@ -157,7 +171,7 @@ def _plain_console() -> type[Console]:
         """A console for the texts of others: also for those in the cells of a table."""
 
         def render_str(self, text: str, **settings: Any) -> Any:
-            return super().render_str(visible(text), **settings)
+            return super().render_str(visible(redacted(text)), **settings)
 
     return PlainConsole
 
@@ -169,6 +183,6 @@ def words(field: str) -> ProgressColumn:
 
     class PlainColumn(TextColumn):
         def render(self, task: Any) -> Text:
-            return Text(visible(self.text_format.format(task=task), one_line=True))
+            return Text(visible(redacted(self.text_format.format(task=task)), one_line=True))
 
     return PlainColumn(field)

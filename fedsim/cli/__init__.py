@@ -14,7 +14,7 @@ import typer
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
 from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError
 from fedsim.importing import search
-from fedsim.terminal import print_anything, say, standard_streams
+from fedsim.terminal import guard_traces, print_anything, say, standard_streams
 
 STOPPED = 130
 """The exit code after Ctrl-C."""
@@ -90,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _answered(given)
     except OutputError as error:
         if "--debug" in given:
+            guard_traces()
             raise
         if not error.closed:
             say(f"fedsim: {error}", err=True)
@@ -103,10 +104,14 @@ def _answered(given: list[str]) -> int:
         raise
     except FedsimError as error:
         if "--debug" in given:
+            guard_traces()
             raise
         for sentence in str(error).splitlines():
             say(f"fedsim: {sentence}", err=True)
         return error.exit_code
+    except Exception:  # a fault of ours
+        guard_traces()
+        raise
     finally:
         search(None)
 

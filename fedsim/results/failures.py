@@ -12,6 +12,7 @@ from fedsim.results.folders import AGAIN, FORMAT, versions
 from fedsim.results.partial import partial_folder
 from fedsim.results.writing import UnwritableError
 from fedsim.scenario import Scenario, resolved
+from fedsim.secrets import redacted
 
 
 def record_of(folder: Path) -> Path:
@@ -35,12 +36,12 @@ def write_failure(folder: Path, scenario: Scenario, reason: str, trace: str, com
     note = {
         "format": FORMAT,
         "run_id": folder.name,
-        "reason": reason,
+        "reason": redacted(reason),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
+        "command": redacted(command),
         "versions": versions(),
         "scenario": resolved(scenario),
-        "trace": trace.splitlines(),
+        "trace": redacted(trace).splitlines(),
     }
     record = record_of(folder)
     try:

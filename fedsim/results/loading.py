@@ -10,6 +10,7 @@ from fedsim.errors import InputError, ResultsError, nearest
 from fedsim.results.addresses import TIMING_ONLY
 from fedsim.results.folders import KEYS, found_runs, read_summary, read_table
 from fedsim.results.tables import ALWAYS, NOT_ALWAYS, TABLES
+from fedsim.secrets import names_secret, redacted_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +67,15 @@ def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
     for column in ("accuracy", "loss", "time_to_target_s"):
         table[column] = table[column].astype(float) if column in table else float("nan")
     varied = _varied(settings)
-    columns = {key: [one.get(key) for one in settings] for key in varied}
+    columns = {key: [_shown(key, one.get(key)) for one in settings] for key in varied}
     return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def _shown(key: str, value: Any) -> Any:
+    """Return a setting as others may see it: results may be older than the rule that none is secret."""
+    if isinstance(value, str) and ("://" in value or names_secret(key)):
+        return redacted_values({key: value})[key]
+    return value
 
 
 def _varied(settings: list[Json]) -> list[str]:

@@ -22,6 +22,7 @@ from fedsim.results.folders import FILES, FORMAT, ORIGIN, is_finished, versions
 from fedsim.results.partial import partial_folder, partial_of
 from fedsim.results.tables import NOT_ALWAYS
 from fedsim.scenario import dump
+from fedsim.secrets import redacted, redacted_values, without_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +52,10 @@ def check_writable(folder: Path) -> None:
 
 
 def command_line() -> str:
-    """Return the command that this process was started with, as a shell takes it."""
+    """Return the command that this process was started with, as a shell takes it; without secrets."""
     module = getattr(sys.modules["__main__"], "__spec__", None)  # where it was started by `python -m`
     program = f"python -m {module.name.removesuffix('.__main__')}" if module else Path(sys.argv[0]).name
-    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+    return " ".join([program, *(shlex.quote(redacted(word)) for word in sys.argv[1:])])
 
 
 def pack(run: Run, duration_s: float, command: str) -> Files:
@@ -71,7 +72,7 @@ def pack(run: Run, duration_s: float, command: str) -> Files:
     files = {"scenario.toml": dumped.encode()}
     files |= {f"{name}.parquet": _parquet(table) for name, table in tables.items() if table is not None}
     if run.answers is not None:
-        files["answers.jsonl"] = run.answers.encode()
+        files["answers.jsonl"] = without_known(run.answers).encode()
     files["summary.json"] = _json(run.summary)
     sizes = {name: len(content) for name, content in files.items()}
     origin = {"format": FORMAT, "run_id": address(run.scenario, dumped)}
@@ -84,10 +85,10 @@ def provenance(run: Run, duration_s: float, command: str) -> dict[str, Any]:
         "versions": versions() | {"python": platform.python_version()},
         "platform": _platform(),
         "seed": run.scenario.seed,
-        "command": command,
+        "command": redacted(command),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "duration_s": round(duration_s, 3),
-        "model": run.usage,
+        "model": redacted_values(run.usage),
         "settings": settings_of(run.scenario),
         "code": code_of_fedsim(),
         "parts": {place: code._asdict() for place, code in code_of(run.scenario).items()},

@@ -13,6 +13,7 @@ from fedsim.errors import close, nearest
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import UNSET, Gone
 from fedsim.scenario.spots import Spot
+from fedsim.secrets import names_secret
 
 Location = tuple[int | str, ...]
 
@@ -166,7 +167,9 @@ def _sentence(
         expected = EXPECTED.get(kind, message.removeprefix("Input should be "))
     else:
         return f"{place}: {message}" if place else message
-    return f"{place}: found {shown(found)}, expected {expected}"
+    # Somebody may have put the key itself where the name of its variable is expected.
+    hidden = names_secret(place.removesuffix("_env"))
+    return f"{place}: found {'something else (not shown)' if hidden else shown(found)}, expected {expected}"
 
 
 def shown(value: Any) -> str:

@@ -19,6 +19,7 @@ from fedsim.scenario.overrides import UNSET, Table, merged, overridden
 from fedsim.scenario.settled import settled, with_folder
 from fedsim.scenario.spots import Spot
 from fedsim.scenario.unread import unread, without_unread
+from fedsim.secrets import found_in
 
 
 class ScenarioFile(NamedTuple):
@@ -172,6 +173,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
+    if secret := found_in(table):
+        raise InputError("\n".join(f"{path}: {sentence}" for sentence in secret))
     table.pop("$schema", None)  # for editors
     table = with_folder(table, path.parent)
     _check_tables(table, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from fedsim.problems import AnyProblem
 from fedsim.scenario.times import check_times
 from fedsim.scenario.unread import stated, unread, without_effect
 from fedsim.schedule import Schedule
+from fedsim.secrets import found_in
 from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
 from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.jobs import check_jobs
@@ -112,6 +113,13 @@ class Scenario(Strict):
     record: Record = Record()
     attacks: tuple[AnyAttack, ...] = ()
     """What malicious workers do to data, messages and timing: `[[attacks]]` tables."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, table: Any) -> Any:
+        if secret := found_in(table):
+            raise ValueError("\n".join(secret))
+        return table
 
     @model_validator(mode="after")
     def _enough_workers(self) -> Scenario:

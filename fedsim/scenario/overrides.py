@@ -14,6 +14,7 @@ from fedsim.catalog import Family, Part
 from fedsim.errors import InputError, LeftOutWarning, nearest
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.spots import Spot
+from fedsim.secrets import found_in
 
 Table = dict[str, Any]
 UNSET = "unset"
@@ -165,7 +166,10 @@ def read_override(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not all(key.strip().split(".")):
         raise InputError(f"--set {override!r}: expected dotted.key=value")
-    return key.strip(), _value(text.strip(), override)
+    value = _value(text.strip(), override)
+    if secret := found_in({key.strip(): value}):
+        raise InputError("\n".join(f"--set {sentence}" for sentence in secret))
+    return key.strip(), value
 
 
 def overridden(table: Table, override: str) -> Table:

@@ -18,6 +18,7 @@ from fedsim.loggers.live import Live, Packed
 from fedsim.part_code import code_of
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
+from fedsim.secrets import redacted, trace_of
 from fedsim.sweep.agreement import CodeBase, UnfitWorkerError, code_base, disagreement, whereabouts
 
 
@@ -94,7 +95,7 @@ def done(
 
 def broken_by(error: Exception) -> Broken:
     """Return what is said of an exception: a sentence, and the stack unless it was raised on purpose."""
-    trace = "".join(traceback.format_exception(error))
+    trace = trace_of(error)
     if isinstance(error, FedsimError):
-        return Broken(str(error), trace if isinstance(error, PartError) else "", error)
-    return Broken(traceback.format_exception_only(error)[-1].strip().splitlines()[0], trace)
+        return Broken(redacted(str(error)), trace if isinstance(error, PartError) else "", error)
+    return Broken(redacted(traceback.format_exception_only(error)[-1].strip().splitlines()[0]), trace)

@@ -23,7 +23,7 @@ from fedsim.scenario.schema import FAMILIES
 
 ROOT = Path(fedsim.__file__).parent
 BASE = {"errors", "importing", "streams", "messages", "schedule", "catalog", "attack", "plain_text"}
-BASE |= {"whole_files"}
+BASE |= {"secrets", "whole_files"}
 COMPUTES = {"algorithms", "learning", "problems", "icl"}
 HALVES = {"timing", *COMPUTES}
 
@@ -34,7 +34,8 @@ ALLOWED = {
     "messages": set(),
     "whole_files": {"errors"},
     "plain_text": {"errors"},
-    "terminal": {"errors"},
+    "secrets": set(),
+    "terminal": {"errors", "secrets"},
     "schedule": {"errors", "messages"},
     "importing": {"errors"},
     "catalog": {"errors", "importing"},
@@ -50,14 +51,15 @@ ALLOWED = {
     "tables": {"scenario", "timing"},
     "recorder": {"algorithms", "learning", "messages", "scenario", "schedule", "timing"},
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
-    "results": {"errors", "part_code", "scenario"},
+    "results": {"errors", "part_code", "scenario", "secrets"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
     "loggers": {"catalog", "errors", "importing"},
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
-    | {"results", "scenario", "schedule", "simulation", "timing"},
+    | {"results", "scenario", "schedule", "secrets", "simulation", "timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
-    | {"__init__", "faults", "icl", "importing", "loggers", "terminal", "timing", "whole_files"},
+    | {"__init__", "faults", "icl", "importing", "loggers", "secrets", "terminal", "timing"}
+    | {"whole_files"},
     "__init__": {"results", "scenario", "simulation"},
     "__main__": {"cli"},
 }

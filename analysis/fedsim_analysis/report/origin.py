@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedsim.secrets import redacted
 from fedsim_analysis import style
 from fedsim_analysis.report.words import counted, number, short_list
 
@@ -33,7 +34,7 @@ def facts(origins: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
 def commands(origins: Mapping[str, Mapping[str, Any]], path: Path, output: Path) -> str:
     """Return the commands that made the runs, in the order of their ends, and the one that makes the page."""
     ordered = sorted(origins.values(), key=lambda origin: str(origin["finished"]))
-    made = list(dict.fromkeys(str(origin["command"]).replace("\n", " ") for origin in ordered))
+    made = list(dict.fromkeys(redacted(str(origin["command"])).replace("\n", " ") for origin in ordered))
     if len(made) > MAX_COMMANDS:
         more = len(made) - MAX_COMMANDS
         made = [

@@ -9,6 +9,7 @@ from openai import AsyncOpenAI
 from fedsim.icl.models.endpoint.budget import Use, most
 from fedsim.icl.models.endpoint.errors import CallError, explain
 from fedsim.icl.models.endpoint.replies import Reply, Usage, read
+from fedsim.secrets import without_known
 
 if TYPE_CHECKING:
     from fedsim.icl.models.endpoint.part import Endpoint
@@ -65,4 +66,4 @@ class Caller:
                 raw = await self._client.completions.with_raw_response.create(prompt=prompt, **fields)
         except Exception as error:  # not only the client's own: a header may hold what cannot be sent
             raise CallError(explain(error, settings)) from None
-        return Call(read(raw.text), raw.elapsed.total_seconds(), most(prompt, 1, max_tokens))
+        return Call(read(without_known(raw.text)), raw.elapsed.total_seconds(), most(prompt, 1, max_tokens))

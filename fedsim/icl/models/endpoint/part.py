@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fedsim.errors import InputError
 from fedsim.icl.models.language import LanguageModel
+from fedsim.secrets import found_in, is_in_variable
 
 if TYPE_CHECKING:
     from fedsim.icl.models.endpoint.session import EndpointSession
@@ -118,11 +119,15 @@ class Endpoint(LanguageModel):
                 "expected the name of an environment variable, in capitals, such as 'OPENAI_API_KEY'; "
                 "never the key itself"
             )
+        if name:
+            is_in_variable(name)
         return name
 
     @field_validator("extra_body")
     @classmethod
     def _adds(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if secret := found_in(fields):
+            raise ValueError(secret[0])
         if taken := sorted(SET_HERE & set(fields)):
             raise ValueError(f"cannot set {', '.join(taken)}: fedsim sets it")
         return fields
@@ -199,6 +204,7 @@ class Endpoint(LanguageModel):
     def _api_key(self) -> str:
         if not self.api_key_env:
             return "none"  # the client wants one; a server that needs none does not look at it
+        is_in_variable(self.api_key_env)  # in this process, too
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise InputError(
