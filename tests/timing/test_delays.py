@@ -224,6 +224,10 @@ BAD_TRACES = [
     ("t_s\n-1\n", "got '-1'"),
     ("t_s\nnan\n", "got 'nan'"),
     ("t_s\ninf\n", "got 'inf'"),
+    (
+        "t_s\n1\n1700158546.7\n",
+        "expected how long it took (s), got 1700158546.7, as if it were a time counted",
+    ),
 ]
 
 

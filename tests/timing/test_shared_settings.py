@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,10 @@ def scenario(llm: dict[str, Any]) -> dict[str, Any]:
         (
             {"background": {"arrivals": {"csv": "time_s,tokens_in,tokens_out\n0,1,1\n"}}},
             "llm.background.arrivals: the trace ends at 0 s, expected its last request after",
+        ),
+        (
+            {"background": {"arrivals": {"csv": "time_s,tokens_in,tokens_out\n1.7e9,1,1\n"}}},
+            "llm.background.arrivals: csv, line 2, column 'time_s': expected seconds since the trace began",
         ),
         ({"requests": {"file": ARRIVALS}}, f"llm.requests: {ARRIVALS}: unknown column 'time_s'"),
         ({"requests": {"file": "nowhere.csv"}}, "llm.requests: cannot read nowhere.csv"),
@@ -175,3 +180,18 @@ def test_cached_tokens_have_a_price_of_their_own() -> None:
 )
 def test_what_is_a_limit(llm: dict[str, Any], limited: bool) -> None:
     assert Shared.model_validate(llm).has_limits is limited
+
+
+@pytest.mark.parametrize(("first_s", "late"), [(99.0, False), (100.0, True), (4e6, True)])
+def test_requests_of_others_that_come_after_the_run(first_s: float, late: bool) -> None:
+    csv = f"time_s,tokens_in,tokens_out\n{first_s},1,1\n5e6,1,1\n"
+    table = scenario({"background": {"arrivals": {"csv": csv}}, "concurrency": 1})
+    table["budget"] = {"horizon_s": 100.0}
+    if not late:
+        parse(table, "file.toml")
+        return
+    sentence = (
+        f"llm.background.arrivals: the first request of others comes at {first_s:g} s, expected one before"
+    )
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        parse(table, "file.toml")

@@ -145,6 +145,9 @@ LATE = "t.csv, line 5, column 't_on_s'"
 APART = "expected them apart and in order of time"
 STATUS = "expected an HTTP status from 100 to 599, or nothing"
 
+TOOK, A_TIME = "expected how many seconds it took", "as if it were a time counted from 1970"
+SINCE_BEGAN = "expected seconds since the trace began"
+SINCE_1970 = "as if counted from 1970; take the time at which the trace began from all times"
 BAD = [
     ("", "t.csv is empty; expected a header and rows"),
     (HEAD["devices"], "t.csv: expected a header and at least one row, got no row"),
@@ -204,6 +207,34 @@ BAD = [
         ARRIVALS + "1.25,1,2\n",
         "t.csv, line 5, column 'time_s': expected 1.5 or later, the time of the row before it; got 1.25",
     ),
+    (
+        ARRIVALS.splitlines()[0] + "\n1700158546.68,1,2\n1700158547.1,1,2\n",
+        f"t.csv, line 2, column 'time_s': {SINCE_BEGAN}, got 1700158546.68, {SINCE_1970}",
+    ),
+    (
+        ARRIVALS + "1700158546680,1,2\n",  # in milliseconds
+        f"t.csv, line 5, column 'time_s': {SINCE_BEGAN}, got 1700158546680, {SINCE_1970}",
+    ),
+    (
+        ARRIVALS.splitlines()[0] + "\n5,1,2\n5,1,2\n",
+        "t.csv, line 3, column 'time_s': found 5 in all 2 rows, expected times that go on",
+    ),
+    (
+        AVAILABILITY + "c,1700158546,1700158600\n",
+        f"t.csv, line 5, column 't_on_s': {SINCE_BEGAN}, got 1700158546, {SINCE_1970}",
+    ),
+    (
+        AVAILABILITY + "c,20,1700158600\n",
+        f"t.csv, line 5, column 't_off_s': {SINCE_BEGAN}, got 1700158600, {SINCE_1970}",
+    ),
+    (
+        REQUESTS + "0.5,1700158600.5,1,2,\n",
+        f"t.csv, line 9, column 'end_to_end_s': {TOOK}, got 1700158600.5, {A_TIME}",
+    ),
+    (
+        REQUESTS + "1700158600,1700158600.5,1,2,\n",
+        f"t.csv, line 9, column 'ttft_s': {TOOK}, got 1700158600, {A_TIME}",
+    ),
     (AVAILABILITY + ",20,21\n", "t.csv, line 5, column 'device_id': expected a name, got nothing"),
     (
         AVAILABILITY + "b,9,9\n",
@@ -258,6 +289,13 @@ def test_a_row_of_parquet_is_named_by_its_number(tmp_path, monkeypatch):
     table.assign(time_s=4.0).to_parquet("t.parquet")
     with pytest.raises(InputError, match=r"^t.parquet, row 3, column 'tokens_out': .* got 'x'$"):
         read_trace(Path("t.parquet"))
+
+
+def test_milliseconds_taken_for_seconds_are_seen(written):
+    days = read_trace(written(ARRIVALS + "59000000,1,2\n")).span()
+    assert days == "0 s to 5.9e+07 s (683 days)"
+    slow = read_trace(written(f"{REQUESTS.splitlines()[0]}\n500,2000,550,150,\n300,900,1,1,\n")).span()
+    assert slow == "0 of 2 requests failed, end_to_end_s 900 to 2000 (half of them over 300 s: milliseconds?)"
 
 
 def test_unreadable_files(tmp_path):

@@ -18,6 +18,7 @@ from fedsim.catalog import StatedPath
 from fedsim.errors import InputError
 from fedsim.plain_text import read_text
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.traces.base import NEVER_S
 
 
 class Empirical(Delay):
@@ -108,6 +109,10 @@ def _delay(cell: str, place: str) -> float:
         delay_s = math.nan
     if not (math.isfinite(delay_s) and delay_s >= 0):
         raise _bad(f"{place}: expected seconds, 0 or more (or nothing, for a failed request), got {cell!r}")
+    if delay_s >= NEVER_S:
+        raise _bad(
+            f"{place}: expected how long it took (s), got {cell}, as if it were a time counted from 1970"
+        )
     return delay_s
 
 

@@ -55,6 +55,18 @@ class Background(Strict):
             raise ValueError("expected either arrivals, a trace, or requests_per_minute")
         return self
 
+    def check(self, lasts_s: float) -> None:
+        """Check that the requests begin before a run that lasts so long (s) ends.
+
+        Raises:
+            ValueError: one sentence with the place, what was found and what was expected.
+        """
+        if self.arrivals is not None and (first_s := self.arrivals.rows.time_s[0]) >= lasts_s:
+            raise ValueError(
+                f"background.arrivals: the first request of others comes at {first_s:g} s, expected one "
+                f"before the run ends, at {lasts_s:g} s (budget.horizon_s)"
+            )
+
     def idle(self) -> Mapping[str, str]:
         told = "arrivals tell it, request by request"
         return {} if self.arrivals is None else {"tokens_in": told, "tokens_out": told}

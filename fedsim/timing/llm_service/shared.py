@@ -171,6 +171,8 @@ class Shared(LlmProvider):
             limits = ("requests_per_minute", "tokens_per_minute")
             rates = {name: getattr(self, name) for name in limits if getattr(self, name) is not None}
             waits += [(name, min(60.0 / rate, lasts_s)) for name, rate in rates.items()]
+        if self.background is not None:
+            self.background.check(lasts_s)
         for place, seconds in waits:
             if seconds / self.backoff.longest_s > MOST_REFUSALS:
                 raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, span_text
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, check_begins, span_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,16 @@ class Arrivals(MeasuredTrace):
     @classmethod
     def check(cls, cells: dict[str, Array], place: Place) -> None:
         times_s = cells["time_s"]
+        check_begins(cells, "time_s", place)
         for row in np.flatnonzero(np.diff(times_s) < 0)[:1] + 1:
             raise InputError(
                 f"{place(row, 'time_s')}: expected {times_s[row - 1]:g} or later, the time of the row before "
                 f"it; got {times_s[row]:g}"
+            )
+        if len(times_s) > 1 and times_s[0] == times_s[-1]:
+            raise InputError(
+                f"{place(1, 'time_s')}: found {times_s[0]:g} in all {len(times_s)} rows, expected times that "
+                "go on"
             )
 
     def span(self) -> str:

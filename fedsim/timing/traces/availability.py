@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, span_text
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, check_begins, span_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,8 @@ class ObservedAvailability(MeasuredTrace):
 
     @classmethod
     def check(cls, cells: dict[str, Array], place: Place) -> None:
+        check_begins(cells, "t_on_s", place)
+        check_begins(cells, "t_off_s", place)
         on_s, off_s = cells["t_on_s"].tolist(), cells["t_off_s"].tolist()
         last: dict[str, int] = {}
         for row, device in enumerate(cells["device_id"].tolist()):

@@ -10,9 +10,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.errors import InputError
+
 Place = Callable[[int, str], str]
 """Where a cell stands in its file, from row (counted from 0) and column; the beginning of an error."""
 Array = NDArray[Any]
+
+NEVER_S = 5e8
+"""No trace lasts 15 years: times from here on (s) count from 1970, not from its beginning."""
 
 
 class Column(NamedTuple):
@@ -67,10 +72,41 @@ class MeasuredTrace(ABC):
         return self.rows(generator.integers(len(self), size=size))
 
 
+def check_begins(cells: dict[str, Array], column: str, place: Place) -> None:
+    """Check that the times in a column count from the beginning of the trace.
+
+    Raises:
+        InputError: one of them is too late for that.
+    """
+    times_s = cells[column]
+    for row in np.flatnonzero(times_s >= NEVER_S)[:1]:
+        raise InputError(
+            f"{place(row, column)}: expected seconds since the trace began, got {times_s[row]:.15g}, as if "
+            "counted from 1970; take the time at which the trace began from all times"
+        )
+
+
+def check_lasts(cells: dict[str, Array], column: str, place: Place) -> None:
+    """Check that the durations in a column are no times of day.
+
+    Raises:
+        InputError: one of them is too long for a duration.
+    """
+    durations_s = cells[column]
+    for row in np.flatnonzero(durations_s >= NEVER_S)[:1]:
+        raise InputError(
+            f"{place(row, column)}: expected how many seconds it took, got {durations_s[row]:.15g}, as if it "
+            "were a time counted from 1970"
+        )
+
+
 def span_text(start_s: float, end_s: float) -> str:
-    """Return a span of time as text.
+    """Return a span of time as text; a long one in days as well, by which milliseconds are seen.
 
     >>> span_text(0.0, 90.5)
     '0 s to 90.5 s'
+    >>> span_text(0.0, 216000.0)
+    '0 s to 216000 s (2.5 days)'
     """
-    return f"{start_s:g} s to {end_s:g} s"
+    days = f" ({(end_s - start_s) / 86_400:.3g} days)" if end_s - start_s >= 86_400 else ""
+    return f"{start_s:g} s to {end_s:g} s{days}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place
+from fedsim.timing.traces.base import Array, Column, MeasuredTrace, Place, check_lasts
 
 TOO_MANY_REQUESTS = 429
 MEASURED = ("ttft_s", "end_to_end_s", "tokens_in", "tokens_out")
@@ -68,6 +68,8 @@ class Requests(MeasuredTrace):
                     f"{place(row, column)}: expected a number, because error_code tells of no failure; "
                     "got nothing"
                 )
+        check_lasts(cells, "ttft_s", place)
+        check_lasts(cells, "end_to_end_s", place)
         first_s, last_s = cells["ttft_s"], cells["end_to_end_s"]
         for row in np.flatnonzero(last_s < first_s)[:1]:
             raise InputError(
@@ -80,7 +82,8 @@ class Requests(MeasuredTrace):
         times_s = self.succeeded().end_to_end_s
         if not len(times_s):
             return failed
-        return f"{failed}, end_to_end_s {times_s.min():g} to {times_s.max():g}"
+        doubt = " (half of them over 300 s: milliseconds?)" if np.median(times_s) > 300 else ""
+        return f"{failed}, end_to_end_s {times_s.min():g} to {times_s.max():g}{doubt}"
 
     @property
     def failed(self) -> NDArray[np.bool_]:
