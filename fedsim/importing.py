@@ -20,6 +20,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from fedsim.errors import InputError, first_line
+from fedsim.safety import check_class
 
 _own_folder: str | None = None
 """Where one works, if it is searched. One for the process, as `sys.path` is."""
@@ -46,6 +47,8 @@ def imported(place: str, installed: bool = False) -> Any:
     Raises:
         InputError: it cannot be imported.
     """
+    if not installed:
+        check_class(place)
     try:
         with nullcontext() if installed else _findable(place.partition(":")[0]):
             return resolve_name(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
 from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError
 from fedsim.importing import search
+from fedsim.safety import safely
 from fedsim.terminal import guard_traces, print_anything, say, standard_streams
 
 STOPPED = 130
@@ -52,8 +53,16 @@ def _options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the stack trace of an error; may stand anywhere.")
     ] = False,
+    safe: Annotated[
+        bool,
+        typer.Option(
+            "--safe",
+            help="Take scenarios for a stranger's: no class by its name, no file outside their folder, no "
+            "other machine; may stand anywhere. The variable FEDSIM_SAFE=1 does the same.",
+        ),
+    ] = False,
 ) -> None:
-    """Declare the options of every command; `main` itself reads --debug."""
+    """Declare the options of every command; `main` itself reads --debug and --safe."""
     search(None if context.invoked_subcommand in READERS else Path.cwd())
 
 
@@ -99,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _answered(given: list[str]) -> int:
     try:
-        return _called([word for word in given if word != "--debug"] or ["--help"])
+        with safely() if "--safe" in given else nullcontext():
+            return _called([word for word in given if word not in ("--debug", "--safe")] or ["--help"])
     except OutputError:
         raise
     except FedsimError as error:

@@ -11,9 +11,11 @@ from pydantic import Field, field_validator
 
 from fedsim.catalog import Strict
 from fedsim.errors import InputError, nearest
+from fedsim.safety import is_safe
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from jinja2.nodes import Node
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     from fedsim.icl.tasks.base import Text
@@ -109,10 +111,15 @@ def _checked(text: str, known: tuple[str, ...], needed: str = "") -> str:
     from jinja2.meta import find_undeclared_variables
 
     try:
-        used = find_undeclared_variables(environment.parse(text))
+        tree = environment.parse(text)
+        if is_safe():
+            _check_language(tree)
+        used = find_undeclared_variables(tree)
         template = _compiled(text)
     except TemplateSyntaxError as error:
         raise ValueError(f"not a jinja2 template: {error.message} (line {error.lineno})") from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("not a jinja2 template that can be read: it is nested too deep") from error
     for field in sorted(used - set(known)):
         raise ValueError(f"unknown field {field!r}{nearest(field, known)} (known: {', '.join(known)})")
     if needed and needed not in used:
@@ -126,6 +133,25 @@ def _checked(text: str, known: tuple[str, ...], needed: str = "") -> str:
     return text
 
 
+def _check_language(tree: Node) -> None:
+    """Make sure that a stranger's template ends, and in little memory: it fills in texts and decides.
+
+    Raises:
+        ValueError: it loops, calls, computes or sets; the sentence says which and where.
+    """
+    from jinja2.nodes import Expr, Filter, Stmt
+
+    for node in tree.find_all((Expr, Stmt)):
+        kind = type(node).__name__
+        named = isinstance(node, Filter) and node.name not in FILTERS
+        if kind not in LANGUAGE or named:
+            what = f"the filter {node.name!r}" if isinstance(node, Filter) else f"{kind.lower()!r}"
+            raise ValueError(
+                f"found {what} in line {node.lineno} of a template; with --safe it may hold fields, `if`, "
+                f"comparisons and the filters {', '.join(FILTERS)}"
+            )
+
+
 def _filled(text: str, fields: dict[str, str]) -> str:
     template = _compiled(text)
     try:
@@ -134,6 +160,13 @@ def _filled(text: str, fields: dict[str, str]) -> str:
         # Its kind alone, and no chain of causes: they may quote a private text.
         why = type(error).__name__
         raise InputError(f"a text of the task cannot be filled in ({why}) in the template {text!r}") from None
+
+
+LANGUAGE = {"Output", "TemplateData", "Name", "Const", "If", "CondExpr", "Compare", "Operand", "Not", "And"}
+LANGUAGE |= {"Or", "Test", "Filter", "Concat"}
+"""What a stranger's template may be made of, by jinja's names."""
+
+FILTERS = ("capitalize", "default", "length", "lower", "title", "trim", "upper")
 
 
 @cache

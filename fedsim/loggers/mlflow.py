@@ -11,9 +11,11 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from fedsim.errors import InputError
 from fedsim.loggers.base import Logged, Logger
+from fedsim.safety import elsewhere
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,8 @@ class Mlflow(Logger):
     def check(self) -> None:
         if find_spec("mlflow") is None:
             raise InputError("--log mlflow needs: pip install 'fedsim-icl[mlflow]'")
+        if "://" in self.place and urlsplit(self.place).hostname and (why := elsewhere(self.place)):
+            raise InputError(f"--log mlflow: {why}")
 
     def has(self, run: Logged) -> bool:
         with self._explained():

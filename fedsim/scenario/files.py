@@ -13,6 +13,7 @@ from fedsim.catalog import Strict
 from fedsim.errors import InputError, nearest
 from fedsim.faults import blame
 from fedsim.plain_text import decoded, with_line_feeds
+from fedsim.safety import check_inside
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import UNSET, Table, merged, overridden
@@ -176,7 +177,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     if secret := found_in(table):
         raise InputError("\n".join(f"{path}: {sentence}" for sentence in secret))
     table.pop("$schema", None)  # for editors
-    table = with_folder(table, path.parent)
+    table = with_folder(table, path.parent, (seen[0] if seen else path).parent)
     _check_tables(table, path)
     base, variants, sweep = table.pop("extends", None), table.pop("variants", {}), table.pop("sweep", None)
     inherited = ScenarioFile(path, {}, {}, None)
@@ -196,6 +197,7 @@ def _origin(path: Path, base: Any, seen: tuple[Path, ...]) -> Path:
     if not isinstance(base, str):
         raise InputError(f"{path}: extends: found {shown(base)}, expected the path of a scenario file")
     origin = path.parent / base
+    check_inside(origin, (seen[0] if len(seen) > 1 else path).parent, f"{path}: extends")
     if not origin.exists():
         raise InputError(f"{path}: extends: {origin}: no such file")
     if origin.resolve() in seen:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedsim.errors import InputError
+from fedsim.safety import check_inside
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import Gone, Table
 from fedsim.scenario.spots import Spot
@@ -18,22 +19,23 @@ class FileText(str):
     """A text in a scenario file, which knows where the file is."""
 
     folder: Path
+    root: Path
 
-    def __new__(cls, text: str, folder: Path) -> FileText:
-        """Return a text of a file in this folder."""
+    def __new__(cls, text: str, folder: Path, root: Path) -> FileText:
+        """Return a text of a file in this folder; `root` is that of the file which extends it."""
         made = super().__new__(cls, text)
-        made.folder = folder
+        made.folder, made.root = folder, root
         return made
 
 
-def with_folder(value: Any, folder: Path) -> Any:
+def with_folder(value: Any, folder: Path, root: Path) -> Any:
     """Return what a file says, with texts that know the file's folder: any of them may be a path."""
     if isinstance(value, str):
-        return FileText(value, folder)
+        return FileText(value, folder, root)
     if isinstance(value, list):
-        return [with_folder(part, folder) for part in value]
+        return [with_folder(part, folder, root) for part in value]
     if isinstance(value, dict):
-        return {key: with_folder(part, folder) for key, part in value.items()}
+        return {key: with_folder(part, folder, root) for key, part in value.items()}
     return value
 
 
@@ -95,6 +97,7 @@ def _whole(text: str, spot: Spot, place: str) -> str:
     folder = text.folder if isinstance(text, FileText) else Path()
     try:
         path = (folder.resolve() if spot.is_kept else folder) / Path(text).expanduser()
+        check_inside(path, text.root if isinstance(text, FileText) else folder, place)
         mode = path.stat().st_mode
     except RuntimeError as error:  # nobody knows a home
         raise InputError(f"{place}: found {text[:40]!r}, but there is no such home") from error

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError, nearest
+from fedsim.safety import elsewhere
 from fedsim.sweep.agreement import CodeBase, UnfitWorkerError, disagreement
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def dask_executor(address: str, code: CodeBase) -> Iterator[Executor]:
         InputError: Dask is not installed, no scheduler answers there, or one of its workers has other code.
     """
     _check_address(address)
+    if why := elsewhere(address):
+        raise InputError(f"--scheduler {address!r}: {why}")
     try:
         from distributed import Client
     except ImportError as error:

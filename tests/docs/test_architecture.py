@@ -23,7 +23,7 @@ from fedsim.scenario.schema import FAMILIES
 
 ROOT = Path(fedsim.__file__).parent
 BASE = {"errors", "importing", "streams", "messages", "schedule", "catalog", "attack", "plain_text"}
-BASE |= {"secrets", "whole_files"}
+BASE |= {"safety", "secrets", "whole_files"}
 COMPUTES = {"algorithms", "learning", "problems", "icl"}
 HALVES = {"timing", *COMPUTES}
 
@@ -37,7 +37,8 @@ ALLOWED = {
     "secrets": set(),
     "terminal": {"errors", "secrets"},
     "schedule": {"errors", "messages"},
-    "importing": {"errors"},
+    "safety": {"errors"},
+    "importing": {"errors", "safety"},
     "catalog": {"errors", "importing"},
     "attack": {"catalog", "errors", "streams"},
     "faults": {"catalog", "errors"},
@@ -53,12 +54,12 @@ ALLOWED = {
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
     "results": {"errors", "part_code", "scenario", "secrets"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
-    "loggers": {"catalog", "errors", "importing"},
+    "loggers": {"catalog", "errors", "importing", "safety"},
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
-    | {"results", "scenario", "schedule", "secrets", "simulation", "timing"},
+    | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
-    | {"__init__", "faults", "icl", "importing", "loggers", "secrets", "terminal", "timing"}
+    | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "terminal", "timing"}
     | {"whole_files"},
     "__init__": {"results", "scenario", "simulation"},
     "__main__": {"cli"},

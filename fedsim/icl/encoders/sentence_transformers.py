@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from fedsim.errors import InputError
 from fedsim.icl.encoders.base import Encoder, Floats, unit_rows
+from fedsim.safety import is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,12 @@ class SentenceTransformers(Encoder):
     kind: Literal["sentence_transformers"] = "sentence_transformers"
     model: str
     """A folder, or a name that is looked up among the downloaded models and then at the model hub."""
+
+    @model_validator(mode="after")
+    def _from_here(self) -> SentenceTransformers:
+        if is_safe():
+            raise ValueError("with --safe no model is loaded by its name: the hub is another machine")
+        return self
 
     def encode(self, texts: Sequence[str]) -> Floats:
         encode = _loaded(self.model)

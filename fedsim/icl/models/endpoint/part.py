@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fedsim.errors import InputError
 from fedsim.icl.models.language import LanguageModel
+from fedsim.safety import KEYS, elsewhere, is_safe
 from fedsim.secrets import found_in, is_in_variable
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Endpoint(LanguageModel):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("expected an address such as 'http://127.0.0.1:8080/v1'")
+        if why := elsewhere(url):
+            raise ValueError(why)
         # Settings are written into results: a secret must not stand in one.
         if "@" in parts.netloc or parts.query:
             raise ValueError("must hold no user, password or query; a key belongs into api_key_env")
@@ -134,6 +137,11 @@ class Endpoint(LanguageModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Endpoint:
+        if is_safe() and self.api_key_env and not self.api_key_env.startswith(KEYS):
+            raise ValueError(
+                f"api_key_env: found {self.api_key_env!r}, but with --safe only the keys of variables named "
+                f'{KEYS}... are sent; for a server without keys say api_key_env = ""'
+            )
         if self.when_unlisted == "append" and self.layout == "chat":
             raise ValueError("when_unlisted = 'append' needs layout = 'completions': a chat echoes nothing")
         if self.when_unlisted == "logit_bias":
