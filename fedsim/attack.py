@@ -55,7 +55,7 @@ class Attack(Part):
             seed: of the run.
 
         Raises:
-            InputError: there is no such worker, or nobody was named.
+            InputError: there is no such worker, or nobody was named, by a fraction too small for one worker.
         """
         if self.fraction is None:
             if not self.workers:
@@ -63,8 +63,18 @@ class Attack(Part):
             if max(self.workers) >= n_workers:
                 raise InputError(f"found worker {max(self.workers)}, expected 0 to {n_workers - 1}")
             return frozenset(self.workers)
+        n_members = round(self.fraction * n_workers)
+        if self.fraction > 0 and not n_members:
+            raise InputError(
+                f"fraction: found {self.fraction:g}, which of {n_workers} workers is nobody; expected more "
+                f"than {0.5 / n_workers:g}, or 0 to say so"
+            )
         order = Streams(seed).generator(Stream.MEMBERS).permutation(n_workers)
-        return frozenset(order[: round(self.fraction * n_workers)].tolist())
+        return frozenset(order[:n_members].tolist())
+
+    def begins_s(self) -> float:
+        """Return when the first job may start that is attacked (s)."""
+        return self.start_s
 
 
 class Assigned(NamedTuple):

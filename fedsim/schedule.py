@@ -54,6 +54,11 @@ class Interlude(NamedTuple):
         """Whether an interlude follows step number `step`, counted from 0."""
         return step % self.every == 0 and (self.stop_after is None or step < self.stop_after)
 
+    def among(self, steps: int) -> int:
+        """Return how many interludes follow the first so many steps: those for which `due` is true."""
+        counted = steps if self.stop_after is None else min(steps, self.stop_after)
+        return -(-counted // self.every)
+
 
 class Schedule(NamedTuple):
     """All that an algorithm tells the clock."""

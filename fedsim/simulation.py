@@ -79,21 +79,16 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
         return _finished(scenario, recorder, ending)
     import torch
 
-    threads = torch.get_num_threads()
-    # One thread: these tensors are small, runs side by side use the cores better, and the order of a sum, and
-    # so its last digit, does not depend on the machine.
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            bench = Bench(scenario.problem, scenario.n_workers, streams, scenario.assigned)
-            with _closed_at_the_end(bench):
-                recorder = Recorder(scenario, scenario.algorithm.open(bench), progress)
-                ending = run_timeline(timeline(scenario), recorder, streams)
-                recorder.measure_end()
-                finished = _finished(scenario, recorder, ending)
-                return replace(finished, **_asked(bench.questions, scenario.record.answers))
-    finally:
-        torch.set_num_threads(threads)
+    from fedsim.learning.one_thread import one_thread
+
+    with one_thread(), torch.no_grad():
+        bench = Bench(scenario.problem, scenario.n_workers, streams, scenario.assigned)
+        with _closed_at_the_end(bench):
+            recorder = Recorder(scenario, scenario.algorithm.open(bench), progress)
+            ending = run_timeline(timeline(scenario), recorder, streams)
+            recorder.measure_end()
+            finished = _finished(scenario, recorder, ending)
+            return replace(finished, **_asked(bench.questions, scenario.record.answers))
 
 
 @contextmanager

@@ -20,7 +20,9 @@ def run(
     overrides: Overrides = None,
     only: Only = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The first seed; replaces the file's.")] = None,
-    replicates: Annotated[int, typer.Option(min=1, help="Runs of each scenario, seeds counting up.")] = 1,
+    replicates: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Runs of each scenario, seeds counting up.")
+    ] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results"),
     timing_only: Annotated[bool, typer.Option("--timing-only", help="Run the clock; learn nothing.")] = False,
@@ -35,6 +37,10 @@ def run(
         _refuse_sweep(file)
     scenarios = scenarios_of(files, overrides, only)
     from fedsim import console, sweep
+    from fedsim.scenario.sizes import check_memory
+
+    for scenario in scenarios:
+        check_memory(scenario)
 
     book = LogBook(log)
     if seed is not None:
@@ -76,6 +82,7 @@ def _refuse_sweep(file: Path) -> None:
 def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
     """Check scenario files, with all runs of those that state a sweep, without running them."""
     from fedsim.scenario.files import read_file
+    from fedsim.scenario.sizes import check_memory
     from fedsim.sweep.plan import read_plan
 
     for file in files:
@@ -85,13 +92,14 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
             say(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
             continue
         for scenario in scenarios_of([file], overrides, only):
+            check_memory(scenario)
             say(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
 
 
 def serve(
     weights: Annotated[str, typer.Option(help="A GGUF file; the bundled small model if not given.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on 127.0.0.1.")] = 8089,
-    slots: Annotated[int, typer.Option(min=1, help="Prompts answered at once, by one thread.")] = 2,
+    slots: Annotated[int, typer.Option(min=1, max=256, help="Prompts answered at once, by one thread.")] = 2,
 ) -> None:
     """Serve a local model to OpenAI clients on this machine until Ctrl-C, to try out an endpoint."""
     import threading

@@ -47,7 +47,7 @@ def sweep(
     from fedsim.sweep.plan import read_plan
 
     plan = read_plan(file, overrides or [], only or [])
-    survey = plan.survey()
+    survey = plan.survey(here=scheduler is None)
     jobs = jobs or os.cpu_count() or 1
     if dry_run:
         from fedsim.cli.forecasting import show_plan

@@ -135,6 +135,15 @@ class Problem(Part):
     def cost(self, pooled: int = 1) -> JobCost:
         """Return what one job, outer or inner, costs a worker that holds the data of `pooled` workers."""
 
+    def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
+        """Return what takes memory in a run, and how many bytes it takes at least.
+
+        Args:
+            n_workers: R, the number of workers that compute.
+            pooled: how many workers' data each of them holds.
+        """
+        return {}
+
     @abstractmethod
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()

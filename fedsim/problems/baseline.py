@@ -96,6 +96,9 @@ class BaselineProblem(Problem):
             tokens_in += count * self.tokens.tokens_in(0, calls.n_demonstrations)
         return JobCost(counts, tokens_in, counts * self.tokens.tokens_out, 0, 0)
 
+    def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
+        return self.task.memory(n_workers, pooled)
+
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
     ) -> Oracle:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+FLOAT64_BYTES = 8
+
+
 class Quadratic(Problem):
     """Quadratics at both levels, for tests and for the study of the optimizer alone.
 
@@ -64,6 +67,10 @@ class Quadratic(Problem):
 
     def cost(self, pooled: int = 1) -> JobCost:
         return JobCost(self.calls * pooled, 0, 0, self.bytes_up, self.bytes_down)
+
+    def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
+        numbers = 8 * n_workers * self.dimension  # p, q, their gradients, h, c, b and t
+        return {f"problem.dimension = {self.dimension:,} at {n_workers:,} workers": FLOAT64_BYTES * numbers}
 
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()

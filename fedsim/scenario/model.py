@@ -15,9 +15,10 @@ from fedsim.icl.attacks import DATA_ATTACKS
 from fedsim.learning.attacks import ATTACKS as MESSAGE_ATTACKS
 from fedsim.learning.attacks import MessageAttack
 from fedsim.problems import AnyProblem
+from fedsim.scenario.sizes import MOST_WORKERS, WORKER_BYTES, spoken_bytes
 from fedsim.scenario.times import check_times
 from fedsim.scenario.unread import stated, unread, without_effect
-from fedsim.schedule import Schedule
+from fedsim.schedule import Schedule, Steps
 from fedsim.secrets import found_in
 from fedsim.timing.attacks import TIMING_ATTACKS, TimingAttack
 from fedsim.timing.groups import WorkerGroup
@@ -125,6 +126,11 @@ class Scenario(Strict):
     def _enough_workers(self) -> Scenario:
         if not self.workers:
             raise ValueError("workers: expected at least one group, as in [[workers]]")
+        if self.n_workers > MOST_WORKERS:
+            raise ValueError(
+                f"workers: found {self.n_workers:,} in all, for which the clock alone would need "
+                f"{spoken_bytes(WORKER_BYTES * self.n_workers)} of memory; expected at most {MOST_WORKERS:,}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -135,7 +141,7 @@ class Scenario(Strict):
                 self._check_attack(attack)
             except (InputError, ValueError) as error:
                 raise ValueError(f"attacks.{number}: {error}") from error
-        if self.malicious >= set(range(self.n_workers)):
+        if len(self.malicious) == self.n_workers:
             raise ValueError("attacks: all workers are malicious, expected an honest one")
         return self
 
@@ -143,8 +149,16 @@ class Scenario(Strict):
         self.algorithm.check_attack(attack)
         if isinstance(attack, MessageAttack) and attack.deviates and not self.problem.tunes_p:
             raise ValueError(f"{attack.kind!r} attacks the p that workers send, but here nothing tunes p")
+        horizon_s = self.budget.horizon_s
+        if horizon_s is not None and attack.begins_s() >= horizon_s:
+            raise ValueError(
+                f"found that {attack.kind!r} begins at {attack.begins_s():g} s, expected a time before "
+                f"budget.horizon_s = {horizon_s:g}, when the run ends"
+            )
         if isinstance(attack, TimingAttack):
             self._check_always_on(attack)
+            rule = self.schedule.rule
+            attack.check(rule.tau if isinstance(rule, Steps) else 1)
         self.problem.check_attack(attack)
 
     def _check_always_on(self, attack: TimingAttack) -> None:

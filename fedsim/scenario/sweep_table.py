@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,9 @@ from fedsim.catalog import Strict
 from fedsim.scenario.explain import shown
 
 Table = dict[str, Any]
+
+MOST_RUNS = 10_000_000
+"""Of each variant in a sweep; all of them are checked before the first is run."""
 
 
 class Draw(Strict):
@@ -120,12 +124,23 @@ class Sweep(Strict):
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{length} for {key}" for key, length in lengths.items())
             raise ValueError(f"zip: expected lists of equal length, found {found}")
+        if (n_runs := self.n_runs) > MOST_RUNS:
+            raise ValueError(f"found {n_runs:,} runs for each variant, expected at most {MOST_RUNS:,}")
         homes = {name: keys for name, keys in self.keys_by_home().items() if keys}
         for name, keys in homes.items():
             for other, others in homes.items():
                 if name < other and (twice := sorted(set(keys) & set(others))):
                     raise ValueError(f"found {twice[0]} in {name} and in {other}, expected it in one of them")
         return self
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs of each variant are asked for; equal ones are made once."""
+        axes = [len(values) for values in self.grid.values()]
+        axes += [len(next(iter(self.zip.values())))] if self.zip else []
+        axes += [len(self.list)] if self.list else []
+        axes += [self.random.samples] if self.random is not None else []
+        return math.prod(axes) * self.replicates
 
     def keys_by_home(self) -> dict[str, tuple[str, ...]]:
         """Return the dotted keys that vary, under the name of the table that varies them."""

@@ -40,6 +40,8 @@ def work_of(scenario: Scenario) -> Effort:
     limits = budget.updates(n_machines), budget.server_steps
     if limits == (None, None):
         return Effort(None, None, False, at_most)
+    if budget.server_steps == 0:
+        return Effort(0, 0, True, at_most)
     rule, between = schedule.rule, schedule.interlude
     wait_for = rule.wait_for if isinstance(rule, Steps) else rule.participants
     updates, in_rounds = _jobs(wait_for, n_machines, limits, between)
@@ -69,16 +71,24 @@ def _jobs(
     """
     most_updates, most_steps = limits
     everybody = interlude is not None and interlude.participation == "all"
-    updates = in_rounds = step = 0
-    while True:
-        updates += wait_for
-        last = (most_updates is not None and updates >= most_updates) or step + 1 == most_steps
-        if last:
-            return updates, in_rounds
-        if interlude is not None and interlude.due(step):
-            in_rounds += interlude.rounds * (n_workers if everybody else wait_for)
-            updates += n_workers - wait_for if everybody else 0
-        step += 1
+
+    def updates_after(steps: int) -> int:
+        """Return how many updates the first so many steps use; an interlude follows all but the last."""
+        between = interlude.among(steps - 1) if interlude is not None and everybody else 0
+        return steps * wait_for + between * (n_workers - wait_for)
+
+    steps = most_steps
+    if most_updates is not None:
+        # Every step uses at least `wait_for`, and more steps use more: halve the interval.
+        enough, too_few = max(1, -(-most_updates // wait_for)), 0
+        while enough - too_few > 1:
+            half = (enough + too_few) // 2
+            enough, too_few = (half, too_few) if updates_after(half) >= most_updates else (enough, half)
+        steps = enough if steps is None else min(steps, enough)
+    assert steps is not None
+    each = n_workers if everybody else wait_for
+    in_rounds = interlude.among(steps - 1) * interlude.rounds * each if interlude is not None else 0
+    return updates_after(steps), in_rounds
 
 
 def seconds_by_runs(folders: list[Path]) -> float | None:

@@ -17,6 +17,7 @@ from fedsim.scenario import Scenario
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.files import ScenarioFile, parse, read_file
 from fedsim.scenario.overrides import overridden, read_override, with_setting
+from fedsim.scenario.sizes import check_memory
 from fedsim.scenario.sweep_table import Sweep, SweepFile
 from fedsim.sweep.sampling import random_points
 from fedsim.sweep.seeds import own_seed, with_seed
@@ -150,8 +151,11 @@ class Plan:
                     known.add(mark)
                     yield planned
 
-    def survey(self) -> Survey:
+    def survey(self, here: bool = True) -> Survey:
         """Return how many runs there are and what code they need; all of them are checked on the way.
+
+        Args:
+            here: whether they are to be run on this machine, whose memory they must fit into.
 
         Raises:
             InputError: the settings of a point are impossible.
@@ -159,6 +163,8 @@ class Plan:
         n_runs, parts = 0, {}
         for planned in self.runs():
             n_runs += 1
+            if here:
+                check_memory(planned.scenario)
             parts.update(code_of(planned.scenario))
         if not n_runs:
             raise InputError(f"{self.file.path}: no run is left: no point has the variant {self.only[0]!r}")

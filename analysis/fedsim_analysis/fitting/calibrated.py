@@ -28,12 +28,12 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
-import torch
 from scipy.optimize import brentq, least_squares
 
 from fedsim.icl.tasks.calibrated.part import FOLDER, NAMES, Calibrated, parameters, published
 from fedsim.icl.tasks.gaussian import SurrogateParameters
 from fedsim.icl.tasks.synthetic import Synthetic
+from fedsim.learning.one_thread import one_thread
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 from fedsim_analysis.fitting import targets
@@ -146,9 +146,9 @@ def residuals() -> Iterator[dict[str, object]]:
             }
 
 
+@one_thread()
 def main(folder: Path = FOLDER) -> None:
     """Fit all tasks; write `parameters.toml` and `residuals.csv`."""
-    torch.set_num_threads(1)
     tables = {name: fit(name).model_dump() for name in NAMES}
     header = (
         "# Written by fit.py, which says what each number was fitted to; residuals.csv says how well.\n\n"

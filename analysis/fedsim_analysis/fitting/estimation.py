@@ -7,8 +7,7 @@ has positions, so that a whole fragment is drawn as a demonstration is. The step
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from fedsim.icl.models.fitted.arithmetic import errors_of, features, logits, rows_used
 from fedsim.icl.models.fitted.parameters import FittedParameters, address
+from fedsim.learning.one_thread import one_thread
 from fedsim_analysis.fitting.answers import Answers, Asked, gathered
 
 if TYPE_CHECKING:
@@ -53,18 +53,7 @@ class FittedEffects(NamedTuple):
     """(N, U)."""
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread, as runs do: these tensors are small, and the last digit depends on nothing."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_one_thread()
+@one_thread()
 def estimate(
     asked: Sequence[Asked],
     data: TaskData[Texts],

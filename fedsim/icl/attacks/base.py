@@ -78,6 +78,16 @@ class DataAttack(Attack):
             raise ValueError(
                 f"attack {self.kind!r} needs {self.needs}, but task {task.kind!r} gives {task.gives}"
             )
+        what, n_things = self.attacked(task)
+        if self.share > 0 and not round(self.share * n_things):
+            raise ValueError(
+                f"share: found {self.share:g}, which of {n_things} {what} is none; expected more than "
+                f"{0.5 / n_things:g}, or 0 to say so"
+            )
+
+    def attacked(self, task: Task) -> tuple[str, int]:
+        """Return what `share` is a part of, and how many of them a worker has."""
+        return "training queries", task.n_train
 
     def unread(self, task: Task) -> Mapping[str, str]:
         """Return the settings that have no effect on data of this task, each with the reason."""
@@ -112,6 +122,9 @@ class DataAttack(Attack):
 
 class DemonstrationAttack(DataAttack):
     """What malicious workers do to candidates in their pools; they tune on honest questions."""
+
+    def attacked(self, task: Task) -> tuple[str, int]:
+        return "candidates of a class", task.n_demonstrations
 
     def apply(
         self,

@@ -132,6 +132,27 @@ class Task(Part):
         return self
 
     @property
+    def numbers_a_text(self) -> int:
+        """How many numbers a query or a demonstration is."""
+        return 1
+
+    def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
+        """Return what of the data takes memory, and how many bytes it takes at least; arguments as of `draw`.
+
+        Every number takes 8 bytes.
+        """
+        per_class, n_test = self.train_per_class + self.validation_per_class, sum(self.class_counts)
+        each = 8 * self.numbers_a_text
+        sized = f" of {self.numbers_a_text:,} numbers each" if self.numbers_a_text > 1 else ""
+        return {
+            f"demonstrations: {self.n_demonstrations:,} per class, {n_workers:,} workers": each
+            * (n_workers * self.n_classes * self.n_demonstrations),
+            f"queries: {per_class:,} per class, {n_workers * pooled:,} workers": each
+            * (n_workers * pooled * self.n_classes * per_class),
+            f"{n_test:,} test queries{sized}": each * n_test,
+        }
+
+    @property
     def n_train(self) -> int:
         """Training queries per worker."""
         return self.n_classes * self.train_per_class

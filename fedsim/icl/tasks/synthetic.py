@@ -29,6 +29,14 @@ class Synthetic(Task):
     def class_counts(self) -> tuple[int, ...]:
         return self.test_counts
 
+    @property
+    def numbers_a_text(self) -> int:
+        return self.parameters.n_features
+
+    def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
+        n_words = 8 * self.n_candidates * self.n_classes * (self.parameters.n_features + 1)
+        return super().memory(n_workers, pooled) | {f"the effects of {self.n_candidates:,} words": n_words}
+
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Latent]:

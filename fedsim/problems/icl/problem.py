@@ -174,6 +174,24 @@ class IclProblem(Problem):
             bytes_down=size_bytes,
         )
 
+    def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
+        task = self.task
+        found = task.memory(n_workers, pooled)
+        if self.tunes_p:  # p, its gradient and what was last received
+            numbers = 3 * n_workers * task.n_words * task.n_candidates
+            found[f"p of {task.n_words:,} words x {task.n_candidates:,} candidates"] = 8 * numbers
+        if self.tunes_q:  # q and its gradient
+            numbers = 2 * n_workers * task.n_classes * task.n_demonstrations
+            found[f"q of {task.n_demonstrations:,} demonstrations per class"] = 8 * numbers
+        # The prompts of one job: jobs of a batch may be done one after the other.
+        positions = (task.n_words if self.tunes_p else 0) + (task.n_classes if self.tunes_q else 0)
+        numbers = positions + (self.batch or self.level_size) * task.n_classes
+        found[f"problem.n_samples = {self.n_samples:,} prompts of one job"] = 8 * self.n_samples * numbers
+        if self.evaluation == "sampled":
+            count = self.evaluation_samples
+            found[f"problem.evaluation_samples = {count:,} prompts"] = 8 * count * max(1, positions)
+        return found
+
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
     ) -> Oracle:

@@ -68,6 +68,16 @@ class TimingAttack(Attack):
     skip_calls: bool = Field(default=False)
     """Report without the work: no arithmetic, no LLM call. Its variables then stay what they were."""
 
+    def check(self, tau: int) -> None:
+        """Say, before anything runs, that the attack changes nothing under this staleness bound.
+
+        Args:
+            tau: 1 where the server waits for all whom it asks.
+
+        Raises:
+            ValueError: it does not.
+        """
+
     @abstractmethod
     def conduct(self, start_s: float) -> Conduct:
         """Return how a job is done that starts at this instant (s), when the attack is on."""

@@ -41,6 +41,15 @@ class Sleeper(TimingAttack):
     def idle(self) -> Mapping[str, str]:
         return {} if self.then is not None else {"skip_calls": "once awake it does nothing at all"}
 
+    def begins_s(self) -> float:
+        return max(
+            super().begins_s(), self.wakes_at_s, self.then.begins_s() if self.then is not None else 0.0
+        )
+
+    def check(self, tau: int) -> None:
+        if self.then is not None and not self.skip_calls:
+            self.then.check(tau)
+
     def conduct(self, start_s: float) -> Conduct:
         if start_s < self.wakes_at_s:
             return HONEST

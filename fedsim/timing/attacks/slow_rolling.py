@@ -31,6 +31,13 @@ class SlowRolling(TimingAttack):
     """How many steps before the server would have to wait for it the report is sent; with 0 the server waits
     for its upload."""
 
+    def check(self, tau: int) -> None:
+        if self.margin_steps >= tau - 1 and not self.skip_calls:
+            raise ValueError(
+                f"margin_steps: found {self.margin_steps}, with which no report is ever withheld; expected "
+                f"less than tau - 1 = {tau - 1}"
+            )
+
     def conduct(self, start_s: float) -> Conduct:
         held = HONEST._replace(margin_steps=self.margin_steps)
         return held.without_work() if self.skip_calls else held
