@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     GetJsonSchemaHandler,
     PydanticUserError,
+    ValidationError,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -40,7 +41,10 @@ class PathMark:
 
 
 StatedPath = Annotated[str, PathMark()]
-"""The type of such a setting: ``file: StatedPath``."""
+"""The type of such a setting: ``file: StatedPath``.
+
+Beside a setting `sha256` that tells the content, the path is no part of a run's address.
+"""
 
 
 def what_raised(error: BaseException) -> str:
@@ -76,7 +80,35 @@ class Strict(BaseModel):
         return {}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with other settings; nothing that was worked out from the old ones goes along."""
+        """Return a copy with other settings, checked like a new one.
+
+        Raises:
+            InputError: there is no such setting, or it cannot be what it is to be.
+        """
+        if not update:
+            return self.trusted_copy({}, deep)
+        known = type(self).model_fields
+        if unknown := [key for key in update if key not in known]:
+            hint = nearest(unknown[0], known)
+            raise InputError(f"{type(self).__name__} has no setting {unknown[0]!r}{hint}")
+        settings = {name: getattr(self, name) for name in self.model_fields_set} | dict(update)
+        own = known["kind"].get_default() if "kind" in known else None
+        renamed = isinstance(own, str) and "kind" not in update
+        try:
+            copied = type(self).model_validate(settings | {"kind": own} if renamed else settings)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            place = ".".join([type(self).__name__, *map(str, wrong["loc"])])
+            raise InputError(f"{place}: {wrong['msg'].removeprefix('Value error, ')}") from error
+        # Of a part that a file names by its place, the name goes along.
+        return copied.trusted_copy({"kind": settings["kind"]} if renamed and "kind" in settings else {}, deep)
+
+    def copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # type: ignore[override]  # the older name, with its checks left out
+        """Do as `model_copy` does."""
+        return self.model_copy(update=update, deep=deep)
+
+    def trusted_copy(self, update: Mapping[str, Any], deep: bool = False) -> Self:
+        """Return a copy whose settings are known to be right; what was worked out from the old ones stays."""
         copied = super().model_copy(update=update, deep=deep)
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]  # a cached property
@@ -243,7 +275,7 @@ class Family:
         if own in (named, PydanticUndefined):
             return part.model_validate(value)
         # A stranger's part may have a literal of its own; the name in the file is the one that is kept.
-        return part.model_validate(value | {"kind": own}).model_copy(update={"kind": named})
+        return part.model_validate(value | {"kind": own}).trusted_copy({"kind": named})
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.validate)

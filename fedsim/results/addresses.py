@@ -9,6 +9,8 @@ from typing import Any
 
 from fedsim.part_code import PartCode, code_of, has_own_kinds, with_own_kinds
 from fedsim.scenario import Scenario, dump, resolved
+from fedsim.scenario.files import without_places
+from fedsim.scenario.overrides import UNSET
 
 TIMING_ONLY = "timing-only"
 """The folder, among results, of runs of the clock alone."""
@@ -22,18 +24,18 @@ def run_id(scenario: Scenario) -> str:
 def address(scenario: Scenario, dumped: str, parts: Mapping[str, PartCode] | None = None) -> str:
     """Return the address of a run whose scenario has been dumped already.
 
+    What changes no number is left out of it: the description, and where files are whose content is stated.
+
     Args:
         scenario: of the run.
         dumped: the same, as TOML.
         parts: the code of parts that are not ours; as it is here and now if not given.
     """
     parts = code_of(scenario) if parts is None else parts
-    stated = "sha256" in dumped  # the content of files: wherever those are, it is the same run
-    if stated or parts or not has_own_kinds(scenario):
+    if "sha256" in dumped or scenario.description or parts or not has_own_kinds(scenario):
         import tomli_w
 
-        table = with_own_kinds(resolved(scenario), scenario)
-        table = _without_places(table) if stated else table
+        table = without_places(with_own_kinds(resolved(scenario), scenario), scenario) | {"description": ""}
         # No scenario has such a key: a run of parts of ours alone has the address that it always had.
         table |= {"parts": {place: code._asdict() for place, code in parts.items()}} if parts else {}
         dumped = tomli_w.dumps(table)
@@ -51,17 +53,8 @@ def settings_of(scenario: Scenario) -> dict[str, Any]:
     Runs before and after a change of that code are runs of different settings.
     """
     marks = {f"parts.{place}": code.mark for place, code in code_of(scenario).items()}
-    return dict(_flat(resolved(scenario))) | marks
-
-
-def _without_places(value: Any) -> Any:
-    """Leave out the paths of files whose content is stated."""
-    if isinstance(value, list):
-        return [_without_places(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    places = {"file", "folder"} if "sha256" in value else set()
-    return {key: _without_places(part) for key, part in value.items() if key not in places}
+    settings = {key: value for key, value in _flat(resolved(scenario)) if key.rpartition(".")[2] != UNSET}
+    return settings | marks
 
 
 def _flat(table: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.safety import check_inside
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
-from fedsim.scenario.overrides import UNSET, Table, merged, overridden
+from fedsim.scenario.overrides import UNSET, Table, merged, overridden, with_setting
 from fedsim.scenario.settled import settled, with_folder
 from fedsim.scenario.spots import Spot
 from fedsim.scenario.unread import unread, without_unread
@@ -125,15 +125,23 @@ def resolved(scenario: Scenario) -> Table:
     return without_unread(table, unread(scenario))
 
 
-def _without_none(dumped: Any, value: Any) -> Any:
-    """Leave out what is none, of which TOML knows nothing; where this would bring back a default, say so."""
+def _without_none(dumped: Any, value: Any, only_stated: bool = False) -> Any:
+    """Leave out what is none, of which TOML knows nothing; where this would bring back a default, say so.
+
+    Args:
+        dumped: a part of a scenario as a table.
+        value: what it was made of.
+        only_stated: whether to leave out what was left to its default as well.
+    """
     if isinstance(value, tuple | list):
-        return [_without_none(part, inner) for part, inner in zip(dumped, value, strict=True)]
+        return [_without_none(part, inner, only_stated) for part, inner in zip(dumped, value, strict=True)]
     if not isinstance(value, Strict):
         return dumped
     fields = type(value).model_fields
+    stated = {*value.model_fields_set, "kind"} if only_stated else dumped.keys()
+    dumped = {key: part for key, part in dumped.items() if key in stated}
     table = {
-        key: _without_none(part, getattr(value, key, None))
+        key: _without_none(part, getattr(value, key, None), only_stated)
         for key, part in dumped.items()
         if part is not None
     }
@@ -143,6 +151,34 @@ def _without_none(dumped: Any, value: Any) -> Any:
         if part is None and key in fields and not Spot(fields[key]).none_if_left_out
     ]
     return table | {UNSET: unset} if unset else table
+
+
+def replaced(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
+    """Return a scenario with other settings, by dotted key; see `Scenario.replace`."""
+    table = merged({}, _without_none(scenario.model_dump(mode="json"), scenario, only_stated=True))
+    for key, value in settings.items():
+        table = with_setting(table, key, value, f"replace {key!r}")
+    return parse(table, scenario.label)
+
+
+def without_places(dumped: Any, value: Any) -> Any:
+    """Leave out the paths of files whose content is stated beside them: wherever they are, they are the same.
+
+    Args:
+        dumped: a resolved scenario, or a part of one.
+        value: what it was made of.
+    """
+    if isinstance(value, tuple | list):
+        return [without_places(part, inner) for part, inner in zip(dumped, value, strict=True)]
+    if not isinstance(value, Strict) or not isinstance(dumped, dict):
+        return dumped
+    fields = type(value).model_fields
+    known = "sha256" in fields and getattr(value, "sha256", None) is not None
+    return {
+        key: without_places(part, getattr(value, key, None))
+        for key, part in dumped.items()
+        if not (known and key in fields and Spot(fields[key]).path is not None)
+    }
 
 
 def parse(table: Table, place: str = "scenario") -> Scenario:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -227,6 +228,24 @@ class Scenario(Strict):
     def malicious_machines(self) -> frozenset[int]:
         """Those of them that compute: where one machine holds the data of all, it is honest itself."""
         return self.malicious if self.schedule.machine is None else frozenset()
+
+    def with_seed(self, seed: int) -> Scenario:
+        """Return the scenario under another seed, a whole number from 0 up; nothing is checked anew."""
+        return self.trusted_copy({"seed": seed})
+
+    def replace(self, key: str | Mapping[str, Any], value: Any = None) -> Scenario:
+        """Return the scenario with other settings, checked as if a file had stated them.
+
+        Args:
+            key: dotted, as of `--set`: ``"llm.latency.value_s"``; or several, each with its value.
+            value: what any setting of that name takes; a table is laid over what is there.
+
+        Raises:
+            InputError: there is no such setting, or with it the scenario is impossible.
+        """
+        from fedsim.scenario.files import replaced
+
+        return replaced(self, {key: value} if isinstance(key, str) else key)
 
     def __hash__(self) -> int:
         # Not by its fields: a part may hold a table of somebody else's settings.

@@ -12,7 +12,7 @@ def with_seed(scenario: Scenario, seed: int) -> Scenario:
         InputError: with this seed it is impossible.
     """
     if not scenario.attacks:
-        return scenario.model_copy(update={"seed": seed})
+        return scenario.with_seed(seed)
     # Checked anew: who attacks is drawn from the seed, and not everybody may attack.
     settings = {name: getattr(scenario, name) for name in Scenario.model_fields}
     return parse(settings | {"seed": seed}, f"{scenario.label}, seed {seed}")

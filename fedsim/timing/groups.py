@@ -133,8 +133,8 @@ class WorkerGroup(Strict):
             strict=True,
         )
         return [
-            self.model_copy(
-                update={
+            self.trusted_copy(
+                {
                     "compute_speed": self.compute_speed / scale,
                     "download_mbps": mbps_down,
                     "upload_mbps": mbps_up,
@@ -157,15 +157,15 @@ class WorkerGroup(Strict):
             return self.own_model
         # What was measured on the device is not scaled: this takes back what its compute speed will do.
         measured = {"token_s": token_s / scale}
-        return self.own_model.model_copy(update=measured) if self.own_model else OwnModel(**measured)
+        return self.own_model.trusted_copy(measured) if self.own_model else OwnModel(**measured)
 
     def without_network(self) -> WorkerGroup:
         """Return one worker like these that sits beside its server, is no device and always on.
 
         It shares nobody's slowness.
         """
-        return self.model_copy(
-            update={
+        return self.trusted_copy(
+            {
                 "count": 1,
                 "upload": NO_TIME,
                 "download": NO_TIME,

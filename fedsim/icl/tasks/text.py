@@ -129,7 +129,7 @@ class TextTask(Task):
         return {} if self.words is None else {"vocabulary": "the candidate words are given (words)"}
 
     def without_fragment(self) -> Self:
-        return self.model_copy(update={"words": ()})
+        return self.trusted_copy({"words": ()})
 
     @property
     def class_counts(self) -> tuple[int, ...]:

