@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 LIMIT_S = 600
 """Which only what hangs reaches."""
@@ -24,3 +28,19 @@ def ended(process: subprocess.Popen) -> None:
     process.kill()
     with process:
         pass
+
+
+@contextmanager
+def started(words: Iterable[object], folder: Path, **options: object) -> Iterator[subprocess.Popen]:
+    """Start a process in a session of its own, where a signal to the group is a terminal's Ctrl-C.
+
+    However a test goes, the process and those that it has started are ended, and its files are closed.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    process = subprocess.Popen([str(word) for word in words], cwd=folder, start_new_session=True, **pipes)
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -15,10 +15,8 @@ from fedsim.cli import fitting, listing, querying, reading, reporting, running, 
 from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError
 from fedsim.importing import search
 from fedsim.safety import safely
+from fedsim.stopping import STOPPED, first_signal_only
 from fedsim.terminal import guard_traces, print_anything, say, standard_streams
-
-STOPPED = 130
-"""The exit code after Ctrl-C."""
 
 # The class of every wrong use: typer carries it along since 0.20 or so and took it from click before.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -92,7 +90,12 @@ for name, command in COMMANDS.items():
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; an error becomes a sentence."""
-    given = sys.argv[1:] if arguments is None else arguments
+    with first_signal_only() as heard:
+        code = _main(sys.argv[1:] if arguments is None else arguments)
+    return 128 + heard[0] if heard else code
+
+
+def _main(given: list[str]) -> int:
     print_anything()
     try:
         with standard_streams(), _warnings_told():

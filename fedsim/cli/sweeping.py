@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,8 +51,7 @@ def sweep(
 
         show_plan(plan, survey.n_runs, out, jobs, timing_only, again)
         return
-    with _first_interrupt_only():
-        failed = _run(plan, survey, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log))
+    failed = _run(plan, survey, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log))
     if failed:
         raise typer.Exit(1)
 
@@ -102,19 +98,3 @@ def _run(
     for sentence in (*tally.redone, *tally.reasons):
         say(f"fedsim: {sentence}", err=True)
     return book.tell() or bool(tally.failed)
-
-
-@contextmanager
-def _first_interrupt_only() -> Iterator[None]:
-    """Stop at the first Ctrl-C, and clear up in peace when others follow: until this process has ended."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is stop:
-            signal.signal(signal.SIGINT, before)

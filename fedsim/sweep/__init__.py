@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from pathlib import Path
 
 from fedsim import results
@@ -14,6 +11,7 @@ from fedsim.loggers import Logger
 from fedsim.loggers.live import packed
 from fedsim.recorder import Progress
 from fedsim.scenario import Scenario
+from fedsim.stopping import undisturbed
 from fedsim.sweep.engines import Engine, LocalPool, workers_of
 from fedsim.sweep.many import Crew
 from fedsim.sweep.outcome import Outcome, RunLedger, RunTask, failure, folder_of
@@ -119,16 +117,3 @@ def _run_here(task: RunTask, ledger: RunLedger, command: str, loggers: Mapping[s
         if not ledger.keep_going:
             raise
         return ledger.taken(task, broken_by(error), command)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Clear up without being stopped by another Ctrl-C: what is within takes a moment only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

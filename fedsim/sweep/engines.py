@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fedsim.errors import RunError
 from fedsim.importing import search, searched
+from fedsim.stopping import let_signals_through, signals_later
 from fedsim.sweep.work import Broken, Done, WorkOrder, work
 
 FutureRun = Future[Done | Broken]
@@ -60,7 +61,7 @@ class LocalPool(Engine):
         super().__init__(self._pool(jobs), jobs)
 
     def submit(self, order: WorkOrder) -> FutureRun:
-        with _nothing_from_here():  # it may start a process
+        with _nothing_from_here(), signals_later():  # it may start a process
             return super().submit(order)
 
     def mend(self) -> None:
@@ -78,7 +79,7 @@ class LocalPool(Engine):
 
     @staticmethod
     def _pool(jobs: int) -> ProcessPoolExecutor:
-        with _nothing_from_here():  # its locks have a process of their own
+        with _nothing_from_here(), signals_later():  # its locks have a process of their own
             return ProcessPoolExecutor(
                 jobs,
                 get_context("spawn"),
@@ -117,6 +118,7 @@ def _start_worker(own_folder: Path | None, stays_safe: bool) -> None:
         os.environ.pop(SAFE_PATH, None)
     # A terminal sends Ctrl-C to every process; the parent alone knows what to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    let_signals_through()
     # Runs side by side use the cores better than threads within one.
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_the_parent, daemon=True).start()

@@ -31,6 +31,7 @@ HALVES = {"timing", *COMPUTES}
 ALLOWED = {
     "errors": set(),
     "streams": set(),
+    "stopping": set(),
     "messages": set(),
     "whole_files": {"errors"},
     "plain_text": {"errors"},
@@ -56,10 +57,11 @@ ALLOWED = {
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
     "loggers": {"catalog", "errors", "importing", "safety"},
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
-    | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "timing"},
+    | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "stopping", "timing"},
     "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
-    | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "terminal", "timing"}
+    | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "stopping"}
+    | {"terminal", "timing"}
     | {"whole_files"},
     "__init__": {"results", "scenario", "simulation"},
     "__main__": {"cli"},

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from strange_parts import latency, strange
+from waiting import LIMIT_S, started, until
 
 import fedsim
 from fedsim import results, simulation, sweep
@@ -28,7 +29,6 @@ from fedsim.sweep.engines import KILLED, LocalPool
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and locks are those of Unix")
 
 N_RUNS = 12
-PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -48,25 +48,16 @@ def _strange_parts(tmp_path, monkeypatch) -> Iterator[None]:
     sys.modules.pop("strange", None)
 
 
-def until(happened: Callable[[], object], process: subprocess.Popen | None = None) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start a sweep as a program."""
+    with ExitStack() as stack:
 
+        def start(file: Path, *words: object, python: Iterable[str] = ()) -> subprocess.Popen:
+            command = [sys.executable, *python, "-m", "fedsim", "sweep", file, "--timing-only", *words]
+            return stack.enter_context(started(command, file.parent))
 
-def start(file: Path, *words: object) -> subprocess.Popen:
-    """Start a sweep in a session of its own, where a signal to the group is a terminal's Ctrl-C."""
-    command = [sys.executable, "-m", "fedsim", "sweep", file, "--timing-only", *words]
-    return subprocess.Popen(
-        [str(word) for word in command],
-        cwd=file.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+        yield start
 
 
 def finished(folder: Path) -> dict[str, bytes]:
@@ -81,14 +72,14 @@ def whole(out: Path) -> None:
     assert {path.suffix for path in (out / "timing-only" / "small").iterdir()} == {""}
 
 
-def test_kill_9_of_the_sweep_loses_nothing_and_leaves_nobody(slow, tmp_path):
+def test_kill_9_of_the_sweep_loses_nothing_and_leaves_nobody(start, slow, tmp_path):
     out = tmp_path / "results"
     sweeping = start(slow, "--jobs", 2)
     until(lambda: len(finished(out)) >= 3, sweeping)
     children = psutil.Process(sweeping.pid).children(recursive=True)
     assert len(children) >= 2
     os.kill(sweeping.pid, signal.SIGKILL)
-    sweeping.communicate(timeout=PATIENCE_S)
+    sweeping.communicate(timeout=LIMIT_S)
     until(lambda: not any(child.is_running() for child in children))
     before = finished(out)
     assert 3 <= len(before) < N_RUNS
@@ -97,21 +88,21 @@ def test_kill_9_of_the_sweep_loses_nothing_and_leaves_nobody(slow, tmp_path):
     shutil.copytree(results.find_runs(out)[0], left)
     assert len(fedsim.load_results(out)) == len(before)
     second = start(slow, "--jobs", 2)
-    said, complaints = second.communicate(timeout=PATIENCE_S)
+    said, complaints = second.communicate(timeout=LIMIT_S)
     assert (second.returncode, complaints) == (0, "")
     assert said.startswith(f"{N_RUNS} runs: {N_RUNS - len(before)} done, {len(before)} found finished\n")
     assert finished(out).items() >= before.items()
     whole(out)
 
 
-def test_kill_9_of_a_worker_of_the_pool_goes_unnoticed(slow, tmp_path):
+def test_kill_9_of_a_worker_of_the_pool_goes_unnoticed(start, slow, tmp_path):
     sweeping = start(slow, "--jobs", 2)
     out = tmp_path / "results"
     until(lambda: len(finished(out)) >= 2, sweeping)
     children = psutil.Process(sweeping.pid).children()
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     os.kill(workers[0].pid, signal.SIGKILL)
-    said, complaints = sweeping.communicate(timeout=PATIENCE_S)
+    said, complaints = sweeping.communicate(timeout=LIMIT_S)
     assert (sweeping.returncode, complaints) == (0, "")
     assert said.startswith(f"{N_RUNS} runs: {N_RUNS} done\n")
     whole(out)
@@ -152,32 +143,83 @@ def test_kill_9_of_a_dask_worker(slow, tmp_path, command):
     whole(tmp_path / "results")
 
 
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_once_or_twice_keeps_what_is_finished(slow, tmp_path, jobs, times):
-    out = tmp_path / "results"
-    sweeping = start(slow, "--jobs", jobs)
-    until(lambda: len(finished(out)) >= 2, sweeping)
+SAID = "fedsim: stopped; finished runs are kept and will not be run again\n"
+
+
+def stopped(sweeping: subprocess.Popen, slow: Path, signals: Iterable[int]) -> tuple[int, str, int]:
+    """Send signals to all processes of a sweep; return its exit code, what it said, what is finished."""
     children = psutil.Process(sweeping.pid).children(recursive=True)
-    for _ in range(times):
-        os.killpg(sweeping.pid, signal.SIGINT)
-        time.sleep(0.02)
-    said, complaints = sweeping.communicate(timeout=PATIENCE_S)
-    assert sweeping.returncode == 130
-    assert (said, complaints) == (
-        "",
-        "fedsim: stopped; finished runs are kept and will not be run again\n",
-    )
+    for number in signals:
+        with suppress(ProcessLookupError):
+            os.killpg(sweeping.pid, number)
+    said, complaints = sweeping.communicate(timeout=LIMIT_S)
     until(lambda: not any(child.is_running() for child in children))
+    out = slow.parent / "results"
     before = finished(out)
-    assert 2 <= len(before) < N_RUNS
-    assert {path.suffix for path in (out / "timing-only" / "small").iterdir()} == {""}
-    assert all(results.is_finished(folder) for folder in results.find_runs(out))
+    if before:
+        assert {path.suffix for path in (out / "timing-only" / "small").iterdir()} == {""}
+        assert all(results.is_finished(folder) for folder in results.find_runs(out))
+    assert said == "" or sweeping.returncode == 0
+    return sweeping.returncode, complaints, len(before)
 
 
-def test_two_sweeps_into_one_folder_at_once(slow, tmp_path):
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGINT, signal.SIGINT, signal.SIGTERM], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP, signal.SIGHUP], 129),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_whatever_stops_it_keeps_what_is_finished(start, slow, tmp_path, jobs, signals, code):
+    sweeping = start(slow, "--jobs", jobs)
+    until(lambda: len(finished(tmp_path / "results")) >= 2, sweeping)
+    ended, complaints, n_finished = stopped(sweeping, slow, signals)
+    assert (ended, complaints) == (code, SAID)
+    assert 2 <= n_finished < N_RUNS
+
+
+def test_ctrl_c_while_the_processes_of_the_pool_start(start, slow, tmp_path):
+    """At each of these moments some of them have not come to ignore it by themselves."""
+
+    def pool(sweeping: subprocess.Popen) -> int:
+        try:
+            children = psutil.Process(sweeping.pid).children()
+            return sum("spawn_main" in " ".join(child.cmdline()) for child in children)
+        except psutil.Error:
+            return 0
+
+    for size in (1, 2, 3):
+        sweeping = start(slow, "--jobs", 3)
+        until(lambda: pool(sweeping) >= size, sweeping)  # noqa: B023 -- called at once
+        assert stopped(sweeping, slow, [signal.SIGINT])[:2] == (130, SAID)
+    assert start(slow, "--jobs", 2).communicate(timeout=LIMIT_S)[1] == ""
+    whole(tmp_path / "results")
+
+
+def test_ctrl_c_before_the_first_moment_and_after_the_last(start, slow, tmp_path):
+    early = start(slow, python=["-X", "importtime"])  # tells on the way what it has loaded
+    for line in early.stderr:
+        if "typing" in line:
+            break
+    ended, complaints, _ = stopped(early, slow, [signal.SIGINT])
+    assert ended == 130
+    assert "Traceback" not in complaints
+    assert complaints.endswith(("fedsim: stopped before anything was done\n", SAID))
+    late = start(slow, "--jobs", 2)
+    until(lambda: len(finished(tmp_path / "results")) == N_RUNS, late)
+    ended, complaints, n_finished = stopped(late, slow, [signal.SIGINT])
+    assert (ended, complaints) in ((130, SAID), (0, ""), (-signal.SIGINT, ""))
+    assert n_finished == N_RUNS
+    whole(tmp_path / "results")
+
+
+def test_two_sweeps_into_one_folder_at_once(start, slow, tmp_path):
     both = [start(slow, "--jobs", 1) for _ in range(2)]
-    said = [process.communicate(timeout=PATIENCE_S) for process in both]
+    said = [process.communicate(timeout=LIMIT_S) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert [complaints for _, complaints in said] == ["", ""]
     whole(tmp_path / "results")
