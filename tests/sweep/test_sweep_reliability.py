@@ -123,7 +123,6 @@ def test_a_run_that_kills_its_process_is_noted_and_harms_no_other(small, tmp_pat
 
 def test_kill_9_of_a_dask_worker(slow, tmp_path, command):
     distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    out = tmp_path / "results" / "timing-only" / "small"
     with distributed.LocalCluster(
         n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
     ) as cluster:
