@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from fedsim.errors import InputError
-from fedsim_analysis.style import METHODS, TASKS, in_order
+from fedsim_analysis.style import TASKS, in_order, methods_in_order
+from fedsim_analysis.varied import check_averaged, check_compared
 
 IDENTITY = ("scenario", "variant", "algorithm", "seed", "run_id")
 BASELINE = "cendbt"  # what the paper compares training times with
@@ -39,19 +40,15 @@ def by_task_and_method(runs: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame
     """Return the runs of every (task, method), indexed by seed, in the paper's order.
 
     Raises:
-        InputError: two runs share task, method and seed, so that a mean would mix different settings.
+        InputError: two runs share task, method and seed, or runs of a task differ in more than method and
+            seed, so that a mean or a comparison would mix different settings.
     """
     runs = named(runs)
+    check_averaged(runs, ["scenario", "method"])
+    check_compared(runs)
     groups = {}
     for task in in_order(runs["scenario"], TASKS):
         of_task = runs[runs["scenario"] == task]
-        for method in in_order(of_task["method"], METHODS):
-            group = of_task[of_task["method"] == method].set_index("seed").sort_index()
-            twice = group.index[group.index.duplicated()]
-            if len(twice):
-                raise InputError(
-                    f"{task}, {method}, seed {twice[0]}: there are several runs, with different settings; "
-                    "a mean over seeds needs one run per seed, so give the folder of a single study"
-                )
-            groups[task, method] = group
+        for method in methods_in_order(of_task["method"]):
+            groups[task, method] = of_task[of_task["method"] == method].set_index("seed").sort_index()
     return groups

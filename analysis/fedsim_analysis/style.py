@@ -13,11 +13,16 @@ for defences); IBM Design Language, 2016, colour-blind safe set (poisons).
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import Any, Literal
+
+from fedsim.terminal import visible
 
 COLUMN_IN = 3.35  # one column of a journal page: 85 mm
 PAGE_IN = 7.09  # both columns: 180 mm
@@ -25,6 +30,7 @@ PNG_DPI = 200
 
 Line = Literal["-", "--", "-.", ":"]
 _LINES: tuple[Line, ...] = ("-", "--", "-.", ":")
+_MOST_LOOKS = 24  # as many as the lines and the spare colours make
 
 SETTINGS = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that a figure looks the same everywhere
@@ -161,12 +167,109 @@ POISONS = {
 TASKS = {"5g": "5G", "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "qqp": "QQP", "qnli": "QNLI"}
 
 
+_SHADES = (0.35, -0.45, 0.55, -0.25, 0.2)
+"""Shares of white, or of black where negative, by which variants differ from their method's colour."""
+
+
 def method(name: str) -> Method:
-    """Return the look of a method; a method unknown here gets a colour that depends on its name alone."""
-    if name in METHODS:
-        return METHODS[name]
+    """Return the look of a method, or of a study's variant under this name; it depends on the name alone.
+
+    A variant called after its method has a shade of its colour; one called after a defence or a poison has
+    the colour of that.
+
+    >>> [method(name).label for name in ("asyndbt", "asyndbt_s4", "trimmed_mean", "my_own")]
+    ['AsynDBT', 'AsynDBT, s4', 'trimmed mean', 'my own']
+    """
+    return next(_looks(name))
+
+
+def methods(names: Iterable[str]) -> dict[str, Method]:
+    """Return the looks of all methods of some results: each has a colour and a name of its own.
+
+    Args:
+        names: all of them, also those that a figure does not show, so that each figure gives one method one
+            look.
+    """
+    ordered = methods_in_order(names)
+    found: dict[str, Method] = {}
+    for name in sorted(ordered, key=lambda name: name not in METHODS):
+        looks = list(islice(_looks(name), _MOST_LOOKS))
+        colours = {one.colour for one in found.values()}
+        pairs = {(one.colour, one.line) for one in found.values()}
+        # Bars have no lines: only where the colours are used up do lines tell methods apart.
+        fresh = [one for one in looks if one.colour not in colours]
+        fresh += [one for one in looks if (one.colour, one.line) not in pairs]
+        found[name] = (fresh or looks)[0]
+    labels = Counter(one.label for one in found.values())
+    alike = {name: _quoted(name) for name, one in found.items() if labels[one.label] > 1}
+    return {name: replace(found[name], label=alike.get(name, found[name].label)) for name in ordered}
+
+
+def methods_in_order(names: Iterable[str]) -> list[str]:
+    """Return the distinct methods in the order of legends: ours, each before its variants, then all others.
+
+    >>> methods_in_order(["mine", "asyndbt_s10", "asyndbt_s2", "asyndbt", "sdbt", "krum"])
+    ['sdbt', 'asyndbt', 'asyndbt_s2', 'asyndbt_s10', 'krum', 'mine']
+    """
+    known = [*METHODS, *DEFENCES]
+
+    def place(name: str) -> tuple[int, bool, list[tuple[int, str]]]:
+        origin = name if name in known else origin_of(name)
+        parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+        return known.index(origin) if origin else len(known), origin != name, parts
+
+    return sorted(set(names), key=place)
+
+
+def origin_of(name: str) -> str:
+    """Return the method of which a study has a variant under this name; nothing if there is none.
+
+    >>> origin_of("asyndbt_s5"), origin_of("asyndbt"), origin_of("other")
+    ('asyndbt', '', '')
+    """
+    return next((method for method in METHODS if re.match(f"{method}[-_.]+[^-_.]", name)), "")
+
+
+def _looks(name: str) -> Iterator[Method]:
+    """Yield how a method may be drawn, the look that it has first, for where others look the same."""
     number = zlib.crc32(name.encode())
-    return Method(name, SPARE_COLOURS[number % len(SPARE_COLOURS)], _LINES[number // 7 % len(_LINES)])
+    if name in METHODS:
+        yield METHODS[name]
+    elif mark := DEFENCES.get(name) or POISONS.get(name):
+        yield Method(mark.label, mark.colour, mark.line)
+    elif origin := origin_of(name):
+        own = METHODS[origin]
+        label = f"{own.label}, {text(name.removeprefix(origin))}"
+        for turn in count(number):
+            line = _LINES[(_LINES.index(own.line) + turn // len(_SHADES)) % len(_LINES)]
+            yield Method(label, _shade(own.colour, _SHADES[turn % len(_SHADES)]), line)
+    else:
+        for turn in count(number):
+            line = _LINES[turn // len(SPARE_COLOURS) % len(_LINES)]
+            yield Method(text(name), SPARE_COLOURS[turn % len(SPARE_COLOURS)], line)
+
+
+def text(name: object) -> str:
+    """Return a name or another text of a person as a figure may write it: no formula, and nothing hidden.
+
+    >>> text("my_own"), text("_a$b$"), text("-_-")
+    ('my own', 'a\\\\$b\\\\$', "'-_-'")
+    """
+    words = visible(name, one_line=True).replace("_", " ").strip(" -.")
+    return _no_formula(words) or _quoted(name)  # a legend leaves out what begins with an underscore
+
+
+def literal(name: object) -> str:
+    """Return a text of a person letter by letter, as a figure may write it."""
+    return _no_formula(visible(name, one_line=True))
+
+
+def _quoted(name: object) -> str:
+    return f"'{literal(name)}'"
+
+
+def _no_formula(words: str) -> str:
+    return words.replace("$", r"\$")  # two dollars would make one
 
 
 def defence(name: str) -> Mark:
@@ -185,17 +288,17 @@ def attack_name(name: str) -> str:
     >>> attack_name("rushing+min_max")
     'rushing + min-max'
     """
-    return " + ".join(ATTACKS.get(part, part.replace("_", " ")) for part in name.split("+"))
+    return " + ".join(ATTACKS.get(part, text(part)) for part in name.split("+"))
 
 
 def _spare(name: str) -> Mark:
     look, marker = method(name), "osD^vPX"[zlib.crc32(name.encode()) // 31 % 7]
-    return Mark(name.replace("_", " "), look.colour, look.line, marker)
+    return Mark(look.label, look.colour, look.line, marker)
 
 
 def activity(name: str) -> ActivityLook:
     """Return the look of an activity; one unknown here is drawn in grey, crossed."""
-    return ACTIVITIES.get(name, ActivityLook(name, "#BBBBBB", 0.7, "++++"))
+    return ACTIVITIES.get(name, ActivityLook(text(name), "#BBBBBB", 0.7, "++++"))
 
 
 def bar(activity_name: str, method_colour: str | None = None) -> dict[str, Any]:
@@ -219,7 +322,7 @@ def task_name(scenario: str) -> str:
     >>> task_name("sst2")
     'SST-2'
     """
-    return TASKS.get(scenario, scenario)
+    return TASKS.get(scenario) or literal(scenario)
 
 
 def method_name(name: str) -> str:
@@ -264,7 +367,11 @@ def shades(colour: str, count: int) -> list[str]:
     shares = [darkest + (lightest - darkest) * place / (count - 1) for place in range(count)]
     if count == 3:
         shares[1] = 0.0
-    return [tinted(colour, share) if share >= 0 else _darkened(colour, -share) for share in shares]
+    return [_shade(colour, share) for share in shares]
+
+
+def _shade(colour: str, share: float) -> str:
+    return tinted(colour, share) if share >= 0 else _darkened(colour, -share)
 
 
 def _darkened(colour: str, share: float) -> str:

@@ -62,33 +62,36 @@ def only_scenario(runs: pd.DataFrame, fits: Callable[[pd.DataFrame], bool], need
 
 
 def with_lines(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with a column `line`, and `method` as the name that a colour belongs to.
+    """Return the runs with the columns `method` and `line`, in the order of the lines.
 
-    A line is a method, and S where its runs with equally many workers differ in it: ``AsynDBT, S = 2``.
-    Variants that neither tells apart have their names: ``AsynDBT, half``. The runs are in the order of the
-    lines.
+    A line is a method as it is written, and S where its runs with equally many workers differ in it:
+    ``AsynDBT, S = 2``.
     """
     runs = named(runs)
-    variants = runs["method"]
-    wait_for = _told_by_wait_for(runs)
-    runs = runs.assign(method=variants.where(variants.isin(style.METHODS), runs["algorithm"]), line="")
-    order = style.in_order(runs["method"], style.METHODS)
-    for method in order:
-        mine = runs["method"] == method
-        runs.loc[mine, "line"] = _names(method, variants[mine], wait_for[mine])
-    places = pd.DataFrame({"method": runs["method"].map(order.index), "wait_for": wait_for, "name": variants})
-    return runs.loc[places.sort_values(["method", "wait_for", "name"], kind="stable").index]
+    looks = style.methods(runs["method"])
+    told = _told_by_wait_for(runs)
+    line = runs["method"].map({name: look.label for name, look in looks.items()})
+    line += (", S = " + told.map("{:g}".format)).where(told.notna(), "")
+    places = pd.DataFrame({"method": runs["method"].map(list(looks).index), "wait_for": told})
+    return runs.assign(line=line).loc[places.sort_values(["method", "wait_for"], kind="stable").index]
 
 
-def looks(rows: pd.DataFrame) -> dict[str, style.Mark]:
-    """Return how each `line` of a table is drawn, in order of the rows, in shades of its method's colour."""
-    found = {}
+def looks(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, style.Mark]:
+    """Return how each `line` of a table is drawn: in its method's colour; lines told by S are shades of it.
+
+    Args:
+        rows: with `method` and `line`, in order.
+        runs: all runs of the results, so that each figure gives one method one look.
+    """
+    methods = style.methods(named(runs)["method"])
+    found: dict[str, style.Mark] = {}
     for method, group in rows.groupby("method", sort=False):
         names = list(dict.fromkeys(group["line"]))
-        own = style.method(str(method))
-        for place, (name, shade) in enumerate(zip(names, style.shades(own.colour, len(names)), strict=True)):
+        own = methods[str(method)]
+        shades = style.shades(own.colour, len(names))
+        for name, shade in zip(names, shades, strict=True):
             label = name.replace(", S = ", ", $S$ = ")
-            found[name] = style.Mark(label, shade, own.line, _MARKERS[place % len(_MARKERS)])
+            found[name] = style.Mark(label, shade, own.line, _MARKERS[len(found) % len(_MARKERS)])
     return found
 
 
@@ -102,50 +105,15 @@ def draw_points(
     axes.plot(places[hollow], rows["mean"][hollow], color=look.colour, linestyle="", **some)
 
 
-def check_single(runs: pd.DataFrame, keys: Sequence[str]) -> None:
-    """Check that no two runs share a place and a seed, so that a mean would mix different settings.
-
-    Raises:
-        InputError: two do; the sentence tells which settings differ between them.
-    """
-    twice = runs[runs.duplicated([*keys, "seed"], keep=False)]
-    if twice.empty:
-        return
-    first = twice.iloc[0]
-    same = twice[(twice[[*keys, "seed"]] == first[[*keys, "seed"]]).all(axis=1)]
-    differing = [name for name in map(str, same) if "." in name and same[name].astype(str).nunique() > 1]
-    where = ", ".join(f"{key} {first[key]}" for key in (*keys, "seed"))
-    among = f", which differ in {_listed(differing)}" if differing else ""
-    raise InputError(f"{where}: there are {len(same)} runs{among}; expected one per seed")
-
-
 def _told_by_wait_for(runs: pd.DataFrame) -> pd.Series[float]:
-    """Return each run's S; NaN for a variant whose S follows from the number of workers."""
+    """Return S where it tells runs of a method apart; NaN where it does not or follows from their workers."""
     nowhere = pd.Series(float("nan"), runs.index)
     if _WAIT_FOR not in runs:
         return nowhere
     wait_for = runs[_WAIT_FOR].astype(float)
     n_workers = runs["n_workers"] if "n_workers" in runs else nowhere.fillna(0)
-    varies = wait_for.groupby(runs["method"]).transform("nunique") > 1
-    varies_with_equally_many = wait_for.groupby([runs["method"], n_workers]).transform("nunique") > 1
-    follows = varies & ~varies_with_equally_many.groupby(runs["method"]).transform("any")
-    return wait_for.where(~follows)
-
-
-def _names(method: str, variants: pd.Series[str], wait_for: pd.Series[float]) -> pd.Series[str]:
-    """Return the name of each run's line, for the runs of one method."""
-    pairs = pd.DataFrame({"variant": variants, "wait_for": wait_for}).drop_duplicates()
-    label = style.method_name(method)
-    told = ", S = " + wait_for.map("{:g}".format)
-    if len(pairs) == 1:
-        return pd.Series(label, variants.index)
-    if pairs["wait_for"].notna().all() and pairs["wait_for"].is_unique:
-        return label + told
-    # A variant called after its method, such as `asyndbt_half`, is written as the method is.
-    rest = variants.str.removeprefix(method).str.removeprefix("_").str.replace("_", " ")
-    named_after = variants.str.startswith(method + "_")
-    own = (label + ", " + rest).where(named_after, variants.map(style.method_name).str.replace("_", " "))
-    return own + told.where(wait_for.groupby(variants).transform("nunique") > 1, "")
+    varies = wait_for.groupby([runs["method"], n_workers]).transform("nunique") > 1
+    return wait_for.where(varies.groupby(runs["method"]).transform("any"))
 
 
 def _listed(names: Sequence[str] | pd.Series[str]) -> str:

@@ -17,6 +17,7 @@ from fedsim.errors import InputError, nearest
 from fedsim_analysis import style
 from fedsim_analysis.frames import require
 from fedsim_analysis.statistics import estimate
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -66,24 +67,12 @@ def measured(trials: pd.DataFrame, keys: Sequence[str], measure: str) -> pd.Data
         known = ", ".join(MEASURES)
         raise InputError(f"unknown measure {measure!r}{nearest(measure, MEASURES)} (known: {known})")
     require(trials, "attacked", dict.fromkeys([*IDENTITY, *keys, *MEASURES]))
-    check_single(trials, keys)
+    check_averaged(trials, keys)
     values = trials[[*keys, "seed"]].assign(
         **{name: trials[name].astype(float) * one.factor for name, one in MEASURES.items()}
     )
     table = values.melt(id_vars=[*keys, "seed"], var_name="measure")
     return table.assign(drawn=table["measure"] == measure)
-
-
-def check_single(trials: pd.DataFrame, keys: Sequence[str]) -> None:
-    """Check that no two trials share place and seed: a mean over them would mix different settings.
-
-    Raises:
-        InputError: two do.
-    """
-    twice = trials[trials.duplicated([*keys, "seed"])]
-    if len(twice):
-        where = ", ".join(f"{key} {twice.iloc[0][key]}" for key in (*keys, "seed"))
-        raise InputError(f"{where}: there are several runs, expected one per seed")
 
 
 def damaged(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

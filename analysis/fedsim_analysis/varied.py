@@ -1,23 +1,51 @@
-"""How runs of one scenario differ: the settings that vary among them, in words."""
+"""How runs of one scenario differ: the settings that vary among them, in words, and what may be averaged."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
 
-from fedsim_analysis.style import TASKS, in_order
+from fedsim.errors import InputError
+from fedsim_analysis.style import METHODS, TASKS, in_order, origin_of
+
+SURROUNDINGS = ("attacks.", "budget.", "llm.", "network.", "server.", "target.", "workers.", "versions.")
+"""What a method meets, and the program that ran it. Where these differ between two methods, the method is not
+all that differs."""
+_KEPT_ALONE = "record."
+"""What a run writes besides its tables changes none of its numbers."""
 
 
-def with_settings(runs: pd.DataFrame) -> pd.DataFrame:
+def settings_of(runs: pd.DataFrame) -> list[str]:
+    """Return the columns that hold settings."""
+    return [name for name in map(str, runs) if "." in name and not name.startswith(_KEPT_ALONE)]
+
+
+def varied(runs: pd.DataFrame, line: str = "method") -> list[str]:
+    """Return the settings of one scenario's runs that must be named where these stand side by side.
+
+    They vary among the runs of one method, or are surroundings in which one method differs from another: a
+    name that is a method's promises that nothing else does. A variant of any other name says what it changes.
+
+    Args:
+        runs: with `method`.
+        line: the column by which a figure tells runs apart already.
+    """
+    return [name for name in settings_of(runs) if _varies(runs, name, line) or _unlike(runs, name)]
+
+
+def with_settings(runs: pd.DataFrame, line: str = "method") -> pd.DataFrame:
     """Return the runs with a column `setting`, so that scenario, method, seed and it name one run each.
 
-    It is empty where nothing but the seed varies among the runs of a scenario and method; where what varies
-    has no column of its own, it holds the address of the run.
+    It is empty where nothing but the method and the seed varies among the runs of a scenario; where what
+    varies has no column of its own, it holds the address of the run.
 
     Args:
         runs: one row per run, with `method`; columns with a dot in their name are settings.
+        line: the column by which a figure tells runs apart already.
 
     Returns:
         The runs in order of scenario, and of the values of the settings that vary.
@@ -25,20 +53,126 @@ def with_settings(runs: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for scenario in in_order(runs["scenario"], TASKS):
         of_one = runs[runs["scenario"] == scenario]
-        varied = [name for name in map(str, of_one) if "." in name and _varies(of_one, name)]
-        if varied:
-            of_one = of_one.sort_values(varied, key=_sortable)
-        short = of_one[varied].set_axis(list(short_names(varied)), axis=1)
+        names = varied(of_one, line)
+        if names:
+            of_one = of_one.sort_values(names, key=_sortable, kind="stable")
+        short = of_one[names].set_axis(list(short_names(names)), axis=1)
         told = [_told(row) for row in short.to_dict("records")]
         parts.append(of_one.assign(setting=pd.Series(told, of_one.index, dtype=object)))
     runs = pd.concat(parts, ignore_index=True)
-    alike = runs.duplicated(["scenario", "setting", "method", "seed"], keep=False)
+    alike = runs.duplicated(["scenario", "setting", line, "seed"], keep=False)
     runs.loc[alike, "setting"] = (runs["setting"] + " run " + runs["run_id"]).str.strip()
     return runs
 
 
-def _varies(runs: pd.DataFrame, setting: str) -> bool:
-    return bool((runs[setting].astype(str).groupby(runs["method"]).nunique() > 1).any())
+def check_averaged(runs: pd.DataFrame, keys: Sequence[str]) -> None:
+    """Check that the runs of each place differ in their seed alone, so that a mean over them is one.
+
+    Args:
+        runs: one row per run, with `seed`.
+        keys: the columns that say at which place of a figure or table a run is.
+
+    Raises:
+        InputError: two runs of a place share a seed, or differ in a setting.
+    """
+    twice = runs[runs.duplicated([*keys, "seed"], keep=False)]
+    for place, same in twice.groupby([*keys, "seed"], dropna=False, sort=False):
+        where = ", ".join(f"{key} {word}" for key, word in zip((*keys, "seed"), place, strict=True))
+        raise InputError(
+            f"{where}: there are {len(same)} runs{_differing(same)}; expected one per seed, so give the "
+            "folder of a single study"
+        )
+    names = settings_of(runs)
+    if not names:
+        return
+    of_place = [runs[key] for key in keys]
+    several = runs[names].map(_written).groupby(of_place, dropna=False, sort=False).transform("nunique") > 1
+    for place, group in runs[several.any(axis=1)].groupby(list(keys), dropna=False, sort=False):
+        where = ", ".join(f"{key} {word}" for key, word in zip(keys, place, strict=True))
+        raise InputError(
+            f"{where}: there are {len(group)} runs{_differing(group)}; a mean over seeds needs runs that "
+            "differ in their seed alone, so give the folder of a single study"
+        )
+
+
+def check_compared(runs: pd.DataFrame, keys: Sequence[str] = ("scenario",)) -> None:
+    """Check that methods that are compared at a place differ in themselves alone.
+
+    Args:
+        runs: with `method`.
+        keys: the columns that say at which place of a figure or table a comparison is.
+
+    Raises:
+        InputError: their surroundings differ.
+    """
+    for place, of_one in runs.groupby(list(keys), dropna=False, sort=False):
+        if unlike := [name for name in settings_of(of_one) if _unlike(of_one, name)]:
+            where = ", ".join(f"{key} {word}" for key, word in zip(keys, place, strict=True))
+            raise InputError(
+                f"{where}: the methods differ in more than themselves, in {', '.join(unlike)}; a comparison "
+                "needs equal surroundings, so give the folder of a single study"
+            )
+
+
+def _differing(runs: pd.DataFrame) -> str:
+    names = [name for name in settings_of(runs) if _distinct(runs[name]) > 1]
+    return f", which differ in {', '.join(names)}" if names else ""
+
+
+def _varies(runs: pd.DataFrame, setting: str, line: str) -> bool:
+    return bool((runs[setting].map(_written).groupby(runs[line]).nunique() > 1).any())
+
+
+def _unlike(runs: pd.DataFrame, setting: str) -> bool:
+    """Whether methods that have a setting of the surroundings have different values of it."""
+    if not setting.startswith(SURROUNDINGS):
+        return False
+    methods = runs["method"].map(lambda name: name in METHODS or bool(origin_of(name)))
+    return _distinct(runs.loc[methods & runs[setting].notna(), setting]) > 1
+
+
+def _distinct(column: pd.Series[Any]) -> int:
+    return column.map(_written).nunique()
+
+
+def _written(value: Any) -> str:
+    """Return a cell as a text that only equal cells share: a whole number equals itself with a point."""
+    return str(float(value)) if isinstance(value, Integral) and not isinstance(value, bool) else str(value)
+
+
+def shortened(texts: Sequence[str], longest: int) -> list[str]:
+    """Return labels of a length that fits, in which what tells them apart is kept.
+
+    A label that is cut keeps its beginning and the place at which it first differs from the one most like it.
+
+    >>> shortened([f"size = 10, file = /a/very/long/path/{name}.csv" for name in ("one", "two")], 30)
+    ['size = ... /long/path/one.csv', 'size = ... /long/path/two.csv']
+    """
+    if all(len(text) <= longest for text in texts):
+        return list(texts)
+    different = sorted(set(texts))
+    shared = [_alike(*pair) for pair in pairwise(different)]
+    apart = dict(zip(different, map(max, [0, *shared], [*shared, 0]), strict=True))
+    found = [_cut(text, apart[text], longest) for text in texts]
+    return found if len(set(found)) == len(different) else list(texts)
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many letters two texts have in common from their beginning."""
+    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+
+
+def _cut(text: str, apart: int, longest: int) -> str:
+    """Leave out parts of a text, but neither its beginning nor what stands around `apart`."""
+    if len(text) <= longest:
+        return text
+    head = longest // 4
+    room = longest - head - 2 * len(" ... ")
+    start = max(head, min(apart - room // 2, len(text) - room - len(" ... ")))
+    end = start + room
+    if len(text) - end <= len(" ... "):
+        end = len(text)
+    return text[:head].rstrip() + " ... " + text[start:end].strip() + (" ..." if end < len(text) else "")
 
 
 def short_names(names: list[str]) -> dict[str, str]:
@@ -60,5 +194,9 @@ def _told(settings: Mapping[Hashable, Any]) -> str:
     return ", ".join(
         f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
         for name, value in settings.items()
-        if not pd.isna(value)
+        if not _missing(value)
     )
+
+
+def _missing(value: Any) -> bool:
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))

@@ -109,5 +109,7 @@ def test_nothing_evaluated():
 
 def test_runs_of_one_seed_with_different_settings_are_not_averaged():
     runs, steps = two_runs()
-    with pytest.raises(InputError, match=r"sst2, asyndbt, seed 0: there are several runs, with different"):
+    with pytest.raises(
+        InputError, match=r"scenario sst2, method asyndbt, seed 0: there are 2 runs; expected one"
+    ):
         curves.table(runs.assign(seed=0), steps)

@@ -83,7 +83,7 @@ def test_a_run_without_a_variant_goes_by_its_algorithm():
 
 def test_two_runs_of_one_seed_are_refused():
     runs = pd.concat([study(), study().head(1)])
-    with pytest.raises(InputError, match="sst2, asyndbt, seed 0: there are several runs"):
+    with pytest.raises(InputError, match="scenario sst2, method asyndbt, seed 0: there are 2 runs"):
         figure1.table(runs)
 
 

@@ -92,5 +92,5 @@ def test_what_is_refused():
         poison_mass.table(steps().drop(columns="poison_share"))
     with pytest.raises(InputError, match="no step of these runs was evaluated"):
         poison_mass.table(steps().assign(poison_mass=math.nan))
-    with pytest.raises(InputError, match="task sst2, attack flipped_labels, seed 0: there are several runs"):
+    with pytest.raises(InputError, match="task sst2, attack flipped_labels, seed 0: there are 2 runs"):
         poison_mass.table(pd.concat([steps(), steps().assign(run_id="another")]))

@@ -174,12 +174,16 @@ def test_no_queue_names_what_it_takes():
         queue.figure(runs, rows.head(0))
 
 
-def test_runs_that_differ_in_more_than_their_seed():
+def test_runs_that_differ_in_more_than_their_seed_have_panels_of_their_own():
     runs, rows = recorded(variants=("a", "b"))
-    with pytest.raises(InputError, match="sst2, a, seed 0: there are several runs"):
-        queue.table(runs.assign(variant="a"), rows)
+    of_two = runs.assign(variant="", seed=[0, 1], **{"llm.concurrency": [2, 5]})
+    titles = [axes.get_title(loc="left") for axes in queue.figure(of_two, rows).axes]
+    assert titles == ["SST-2, concurrency = 2", "SST-2, concurrency = 5"]
+    of_two = runs.assign(variant="", seed=[0, 1], algorithm=["sdbt", "asyndbt"])
+    titles = [axes.get_title(loc="left") for axes in queue.figure(of_two, rows).axes]
+    assert titles == ["SDBT", "AsynDBT"]
 
 
 def test_too_many_panels():
-    with pytest.raises(InputError, match="queues of 7 variants and services, and at most 6 fit"):
+    with pytest.raises(InputError, match="7 queues, of methods, settings and services, and at most 6 fit"):
         queue.table(*recorded(variants=tuple("abcdefg")))

@@ -69,7 +69,5 @@ def test_the_price_has_a_scale_of_its_own_and_the_attacks_share_theirs():
 def test_what_is_refused():
     with pytest.raises(InputError, match="no column 'psi'"):
         regularisation.table(attacked().drop(columns="psi"))
-    with pytest.raises(
-        InputError, match=r"attack none, defence none, psi 0.0, seed 0: there are several runs"
-    ):
+    with pytest.raises(InputError, match=r"attack none, defence none, psi 0.0, seed 0: there are 2 runs"):
         regularisation.table(pd.concat([attacked(), attacked().head(1)]))

@@ -104,5 +104,5 @@ def test_a_table_of_another_study_is_refused():
 
 
 def test_two_runs_of_one_point_are_refused():
-    with pytest.raises(InputError, match="study wait_for, value 1, method cendbt, seed 0: there are several"):
+    with pytest.raises(InputError, match="value 1, scenario sst2, method cendbt, seed 0: there are 2"):
         sensitivity.table(pd.concat([varied(), varied().head(1)]))

@@ -139,7 +139,7 @@ def test_what_is_refused():
         speedup.table(timed().drop(columns=["study", "value"]), timed())
     with pytest.raises(InputError, match="'tuned' of these results has no column 'time_to_target_s'"):
         speedup.table(timed(), timed().drop(columns="time_to_target_s"))
-    with pytest.raises(InputError, match="study tau, value 1, method sdbt, seed 0: there are several"):
+    with pytest.raises(InputError, match="study tau, value 1, method sdbt, seed 0: there are 2"):
         speedup.table(timed(), pd.concat([timed(), timed().head(1)]))
     alone = timed().drop(index=1)
     with pytest.raises(

@@ -35,14 +35,14 @@ def row(table, **keys):
 
 def test_shares_by_hand():
     table = staleness.table(**tables())
-    found = row(table, line="AsynDBT, S = 2", staleness=1)
+    found = row(table, line="AsynDBT, s2", staleness=1)
     assert found["percent"] == pytest.approx(37.5)  # 50 % and 25 %
     assert found["percent_high"] == pytest.approx(37.5 + 12.7062 * 12.5, abs=1e-2)  # standard error 12.5
     assert found["mean_staleness"] == pytest.approx(0.75)  # 5/4 and 1/4
-    assert (found["tau"], found["runs"], found["method"]) == (4, 2, "asyndbt")
-    shares = table[table["line"] == "AsynDBT, S = 2"]["percent"]
+    assert (found["tau"], found["runs"], found["method"]) == (4, 2, "asyndbt_s2")
+    shares = table[table["line"] == "AsynDBT, s2"]["percent"]
     assert list(shares) == pytest.approx([50, 37.5, 0, 12.5])
-    assert list(table[table["line"] == "AsynDBT, S = 5"]["staleness"]) == [0, 1]
+    assert list(table[table["line"] == "AsynDBT, s5"]["staleness"]) == [0, 1]
 
 
 def test_seeds_count_alike_however_many_messages_they_have():
@@ -50,7 +50,7 @@ def test_seeds_count_alike_however_many_messages_they_have():
     more = pd.DataFrame([{"run_id": "one-asyndbt_s2-0", "kind": "active", "staleness": 3}] * 96)
     found["tickets"] = pd.concat([found["tickets"], more], ignore_index=True)
     # 97 of 100 and 0 of 4
-    assert row(staleness.table(**found), line="AsynDBT, S = 2", staleness=3)["percent"] == pytest.approx(48.5)
+    assert row(staleness.table(**found), line="AsynDBT, s2", staleness=3)["percent"] == pytest.approx(48.5)
 
 
 def test_each_tau_has_a_panel():
@@ -60,7 +60,7 @@ def test_each_tau_has_a_panel():
     both = {name: pd.concat([small[name], large[name]], ignore_index=True) for name in small}
     places = staleness.table(**both)[["line", "tau"]].drop_duplicates()
     assert [tuple(place) for place in places.to_numpy()] == [
-        ("AsynDBT, S = 2", 4), ("AsynDBT, S = 2", 15), ("AsynDBT, S = 5", 4), ("AsynDBT, S = 5", 15)
+        ("AsynDBT, s2", 4), ("AsynDBT, s2", 15), ("AsynDBT, s5", 4), ("AsynDBT, s5", 15)
     ]  # fmt: skip
     picture = staleness.figure(**both)
     dashed = [next(line for line in axes.lines if line.get_linestyle() == "--") for axes in picture.axes]
@@ -71,7 +71,7 @@ def test_figure_by_hand():
     picture = staleness.figure(**tables())
     left, right = picture.axes
     assert picture.get_size_inches()[0] == style.COLUMN_IN
-    assert [axes.get_title() for axes in (left, right)] == ["AsynDBT, $S$ = 2", "AsynDBT, $S$ = 5"]
+    assert [axes.get_title() for axes in (left, right)] == ["AsynDBT, s2", "AsynDBT, s5"]
     assert picture.get_supxlabel() == "Staleness of a message (server steps)"
     assert picture.get_supylabel() == "Messages used (%)"
     assert [bar.get_height() for bar in left.patches] == pytest.approx([50, 37.5, 0, 12.5])
@@ -92,7 +92,7 @@ def test_runs_that_kept_no_messages_are_left_out():
     found = tables()
     silent = pd.DataFrame([run("two", "sdbt", 0, 1.0) | {"algorithm.tau": math.nan}])
     found["runs"] = pd.concat([found["runs"], silent], ignore_index=True)
-    assert set(staleness.table(**found)["method"]) == {"asyndbt"}
+    assert set(staleness.table(**found)["method"]) == {"asyndbt_s2", "asyndbt_s5"}
 
 
 def test_what_is_refused():
@@ -102,5 +102,5 @@ def test_what_is_refused():
         staleness.table(tables()["runs"], pd.DataFrame())
     twice = tables()
     twice["runs"] = pd.concat([twice["runs"], twice["runs"].head(1)], ignore_index=True)
-    with pytest.raises(InputError, match=r"line AsynDBT, S = 2, tau 4.0, seed 0: there are 2 runs"):
+    with pytest.raises(InputError, match=r"line AsynDBT, s2, tau 4.0, seed 0: there are 2 runs"):
         staleness.table(**twice)

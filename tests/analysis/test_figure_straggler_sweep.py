@@ -39,24 +39,24 @@ def row(table, **keys):
 
 def test_savings_by_hand():
     table = straggler_sweep.table(runs())
-    found = row(table, measure="time_per_update_s", line="AsynDBT, S = 2", straggler_factor=4, stragglers=1)
-    assert found["method"] == "asyndbt"
+    found = row(table, measure="time_per_update_s", line="AsynDBT, s2", straggler_factor=4, stragglers=1)
+    assert found["method"] == "asyndbt_s2"
     assert found["saving_percent"] == pytest.approx(40)  # 50 % and 30 %
     # deviation 10 sqrt(2), standard error 10; t(0.975, 1) = 12.7062
     assert found["saving_percent_low"] == pytest.approx(40 - 127.062, abs=1e-3)
     assert (found["pairs"], found["left_out"]) == (2, 0)
     assert found["probability_faster"] == 1.0
-    equal = row(table, measure="time_to_target_s", line="AsynDBT, S = 5", straggler_factor=1)
+    equal = row(table, measure="time_to_target_s", line="AsynDBT, s5", straggler_factor=1)
     assert equal["saving_percent"] == 0
     assert equal["probability_faster"] == 0.5
-    assert set(table["line"]) == {"AsynDBT, S = 2", "AsynDBT, S = 5"}
+    assert set(table["line"]) == {"AsynDBT, s2", "AsynDBT, s5"}
 
 
 def test_the_saving_is_for_equal_work():
     more = runs()
     more.loc[more["variant"] == "asyndbt_s5", "worker_updates"] = 375
     found = row(
-        straggler_sweep.table(more), measure="time_per_update_s", line="AsynDBT, S = 5", straggler_factor=4
+        straggler_sweep.table(more), measure="time_per_update_s", line="AsynDBT, s5", straggler_factor=4
     )
     assert found["saving_percent"] == pytest.approx(20)  # 300 / 375 of the time per update
 
@@ -66,7 +66,7 @@ def test_a_pair_without_the_target_is_left_out_counted_and_drawn_hollow():
     lost = (late["variant"] == "asyndbt_s2") & (late["seed"] == 1) & (late["workers.1.slow_down"] == 4)
     late.loc[lost, "time_to_target_s"] = math.nan
     found = row(
-        straggler_sweep.table(late), measure="time_to_target_s", line="AsynDBT, S = 2", straggler_factor=4
+        straggler_sweep.table(late), measure="time_to_target_s", line="AsynDBT, s2", straggler_factor=4
     )
     assert (found["saving_percent"], found["pairs"], found["left_out"]) == (50, 1, 1)
     picture = straggler_sweep.figure(late)
@@ -93,15 +93,16 @@ def test_figure_by_hand():
     assert left.get_ylabel() == "Saving in time\nfor equal work (%)"
     assert below.get_ylabel() == "Saving in time\nto the target (%)"
     assert [label.get_text() for label in below.get_xticklabels()] == ["1", "4"]
-    dark, light = style.shades(style.METHODS["asyndbt"].colour, 2)
+    looks = style.methods(["sdbt", "asyndbt_s2", "asyndbt_s5"])
+    two, five = looks["asyndbt_s2"].colour, looks["asyndbt_s5"].colour
     drawn = {bar.lines[0].get_color(): list(bar.lines[0].get_ydata()) for bar in left.containers}
-    assert drawn == {dark: pytest.approx([40, 40]), light: pytest.approx([0, 0])}
+    assert drawn == {two: pytest.approx([40, 40]), five: pytest.approx([0, 0])}
     whisker = left.containers[0].lines[2][0].get_segments()[0]
     assert whisker[1][1] - whisker[0][1] == pytest.approx(2 * 127.062, abs=1e-2)
     assert left.lines[0].get_color() == GREEN
     assert list(left.lines[0].get_ydata()) == [0, 0]
     labels = [text.get_text() for text in picture.legends[0].get_texts()]
-    assert labels == ["SDBT", "AsynDBT, $S$ = 2", "AsynDBT, $S$ = 5"]
+    assert labels == ["SDBT", "AsynDBT, s2", "AsynDBT, s5"]
     assert_inside(picture)
 
 
@@ -111,7 +112,7 @@ def test_what_is_refused():
         straggler_sweep.table(flat)
     with pytest.raises(InputError, match=r"several groups vary \(workers.1.slow_down, workers.2.slow_down\)"):
         straggler_sweep.table(runs().assign(**{"workers.2.slow_down": range(12)}))
-    with pytest.raises(InputError, match="found AsynDBT, S = 2, AsynDBT, S = 5, expected runs of SDBT"):
+    with pytest.raises(InputError, match="found AsynDBT, s2, AsynDBT, s5, expected runs of SDBT"):
         straggler_sweep.table(runs().query("variant != 'sdbt'"))
     with pytest.raises(InputError, match="found runs of SDBT alone"):
         straggler_sweep.table(runs().query("variant == 'sdbt'"))

@@ -104,6 +104,41 @@ def test_a_panel_a_method_with_the_lowest_seed():
     assert titles == ["SST-2, cenDBT, seed 3", "SST-2, AsynDBT, seed 3"]
 
 
+def test_methods_are_shown_with_one_seed_where_they_share_one():
+    runs, steps, spans = recorded(variants=("asyndbt", "cendbt"), seeds=(3, 7))
+    fewer = runs[(runs["variant"] == "asyndbt") | (runs["seed"] == 7)]
+    assert set(timeline.table(fewer, steps, spans)["seed"]) == {7}
+    none = fewer[(fewer["variant"] == "cendbt") | (fewer["seed"] == 3)]
+    assert set(timeline.table(none, steps, spans)["seed"]) == {3, 7}
+
+
+def swept(values, variants=("sdbt", "asyndbt")):
+    """Return the tables of a sweep over a setting; in the table of runs SDBT's come in the opposite order."""
+    tables = [recorded(variants=variants, seeds=(0, 1)) for _ in values]
+    for table, value in zip(tables, values, strict=True):
+        for part in table:
+            part["run_id"] += f"-{value}"
+        table[0]["workers.1.slow_down"] = value
+    runs, steps, spans = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    return runs.sort_values("workers.1.slow_down", ascending=False, kind="stable"), steps, spans
+
+
+def test_what_stands_below_each_other_differs_in_the_method_alone():
+    picture = timeline.figure(*swept([1, 4, 8]))
+    titles = [axes.get_title(loc="left") for axes in picture.axes]
+    assert titles == [
+        f"SST-2, {method}, slow_down = {value}, seed 0" for value in (1, 4) for method in ("SDBT", "AsynDBT")
+    ]
+    assert picture.axes[-1].get_xlabel() == "Simulated time (s)\nSettings left out: 1"
+
+
+def test_methods_whose_surroundings_differ_are_told_apart():
+    runs, steps, spans = swept([1, 8])
+    unlike = (runs["variant"] == "sdbt") == (runs["workers.1.slow_down"] == 8)
+    titles = [axes.get_title(loc="left") for axes in timeline.figure(runs[unlike], steps, spans).axes]
+    assert titles == ["SST-2, AsynDBT, slow_down = 1, seed 0", "SST-2, SDBT, slow_down = 8, seed 0"]
+
+
 def test_no_spans_names_the_setting():
     runs, steps, spans = recorded()
     with pytest.raises(InputError, match=r"record\.spans = true"):
@@ -111,7 +146,7 @@ def test_no_spans_names_the_setting():
 
 
 def test_too_many_runs():
-    with pytest.raises(InputError, match="5 timelines, and at most 4 fit"):
+    with pytest.raises(InputError, match="timelines of 5 methods, and at most 4 fit"):
         timeline.table(*recorded(variants=("a", "b", "c", "d", "e")))
 
 

@@ -208,12 +208,12 @@ def test_a_panel_is_called_by_what_tells_it_apart():
     runs, links = recorded(star("a"), star("b"))
     runs = runs.assign(seed=0, variant=["half_duplex", ""])
     titles = [axes.get_title(loc="left") for axes in topology.figure(runs, links).axes]
-    assert titles[:2] == ["half duplex", "star"]
+    assert titles[:2] == ["AsynDBT", "half duplex"]
     titles = [
         axes.get_title(loc="left")
         for axes in topology.figure(runs.assign(scenario=["star", "other"]), links).axes
     ]
-    assert titles[:2] == ["star, half duplex", "other"]
+    assert titles[:2] == ["other", "star, half duplex"]
 
 
 def test_seven_runs_are_too_many():

@@ -26,11 +26,11 @@ def lines(*rows):
     return list(zip(found["method"], found["line"], strict=True))
 
 
-def test_lines_of_a_method_are_told_by_s():
+def test_a_line_is_called_after_its_variant_and_in_the_order_of_numbers():
     found = lines(
         ("asyndbt_s10", "asyndbt", 10, 12), ("sdbt", "sdbt", None, 12), ("asyndbt_s2", "asyndbt", 2, 12)
     )
-    assert found == [("sdbt", "SDBT"), ("asyndbt", "AsynDBT, S = 2"), ("asyndbt", "AsynDBT, S = 10")]
+    assert found == [("sdbt", "SDBT"), ("asyndbt_s2", "AsynDBT, s2"), ("asyndbt_s10", "AsynDBT, s10")]
 
 
 def test_a_method_of_one_line_has_its_own_name():
@@ -38,7 +38,10 @@ def test_a_method_of_one_line_has_its_own_name():
 
 
 def test_s_may_vary_without_variants():
-    assert lines(("", "asyndbt", 2, 9), ("", "asyndbt", 5, 9))[1] == ("asyndbt", "AsynDBT, S = 5")
+    assert lines(("", "asyndbt", 5, 9), ("", "asyndbt", 2, 9)) == [
+        ("asyndbt", "AsynDBT, S = 2"),
+        ("asyndbt", "AsynDBT, S = 5"),
+    ]
 
 
 def test_an_s_that_follows_from_the_number_of_workers_makes_one_line():
@@ -48,14 +51,7 @@ def test_an_s_that_follows_from_the_number_of_workers_makes_one_line():
         ("asyndbt_all_but_one", "asyndbt", 3, 4),
         ("asyndbt_all_but_one", "asyndbt", 7, 8),
     )
-    assert found == [("asyndbt", f"AsynDBT, {name}") for name in ("all but one",) * 2 + ("half",) * 2]
-
-
-def test_what_s_does_not_tell_apart_keeps_its_variant():
-    found = lines(
-        ("asyndbt", "asyndbt", 2, 9), ("asyndbt_few_lanes", "asyndbt", 2, 9), ("mine", "asyndbt", 2, 9)
-    )
-    assert found == [("asyndbt", name) for name in ("AsynDBT", "AsynDBT, few lanes", "mine")]
+    assert [line for _, line in found] == ["AsynDBT, all but one"] * 2 + ["AsynDBT, half"] * 2
 
 
 def test_a_variant_with_several_s_is_told_by_both():
@@ -63,11 +59,9 @@ def test_a_variant_with_several_s_is_told_by_both():
     assert [line for _, line in found] == ["AsynDBT", "mine, S = 2", "mine, S = 3"]
 
 
-def test_a_method_keeps_its_colour_and_its_lines_are_shades():
-    found = sweeps.with_lines(
-        runs(("sdbt", "sdbt", None, 9), ("a_s2", "asyndbt", 2, 9), ("a_s3", "asyndbt", 3, 9))
-    )
-    looks = sweeps.looks(found)
+def test_a_method_keeps_its_colour_and_lines_told_by_s_are_shades_of_it():
+    made = runs(("sdbt", "sdbt", None, 9), ("", "asyndbt", 2, 9), ("", "asyndbt", 3, 9))
+    looks = sweeps.looks(sweeps.with_lines(made), made)
     assert list(looks) == ["SDBT", "AsynDBT, S = 2", "AsynDBT, S = 3"]
     assert looks["SDBT"].colour == style.METHODS["sdbt"].colour
     assert [looks[f"AsynDBT, S = {s}"].colour for s in (2, 3)] == style.shades(
@@ -109,18 +103,3 @@ def test_settings_that_are_lists_may_vary_too():
         {"a.list": [[1], [1, 2]], "a.same": [[1], [1]], "a.missing": [1.0, None], "b": [1, 2]}
     )
     assert sweeps.varying(table, r"a\..*") == ["a.list", "a.missing"]
-
-
-def test_two_runs_of_one_place_name_what_differs():
-    two = pd.DataFrame(
-        [
-            run("one", "sdbt", 0, 1.0) | {"problem.n_samples": n, "place": 4, "llm.kind": "same"}
-            for n in (5, 6)
-        ]
-    )
-    with pytest.raises(
-        InputError,
-        match=r"place 4, seed 0: there are 2 runs, which differ in problem.n_samples; expected one per seed",
-    ):
-        sweeps.check_single(two, ["place"])
-    sweeps.check_single(two.assign(place=[4, 5]), ["place"])

@@ -186,7 +186,7 @@ def test_two_models_are_two_lines():
 
 def test_two_runs_of_one_seed_are_refused():
     with pytest.raises(
-        InputError, match="sst2, kate, local smollm2-135m-instruct, seed 0: there are several"
+        InputError, match="model local smollm2-135m-instruct, scenario sst2, seed 0: there are 2"
     ):
         made(table3, [baseline("sst2", "kate", 0, 0.5), baseline("sst2", "kate", 0, 0.6)])
 

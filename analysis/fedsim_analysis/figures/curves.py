@@ -62,7 +62,8 @@ def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
     """Draw the lines of `table`: four panels per task, each metric against iterations and against time."""
     lines = table(runs, steps)
     tasks = style.in_order(lines["task"], style.TASKS)
-    methods = style.in_order(lines["method"], style.METHODS)
+    methods = style.methods(named(runs)["method"])
+    shown = [name for name in methods if (lines["method"] == name).any()]
     with style.look():
         picture = Figure(figsize=(style.PAGE_IN, 0.35 + 1.5 * len(tasks)), layout="constrained")
         panels = picture.subplots(len(tasks), 4, squeeze=False)
@@ -73,9 +74,10 @@ def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
                 pair[1].tick_params(labelleft=False)
                 pair[0].set_ylabel(_METRICS[metric])
                 for panel, axis in zip(pair, _AXES, strict=True):
-                    _panel(panel, of_task[(of_task["metric"] == metric) & (of_task["axis"] == axis)], axis)
+                    mine = of_task[(of_task["metric"] == metric) & (of_task["axis"] == axis)]
+                    _panel(panel, mine, axis, methods)
             row[0].set_title(style.task_name(task), loc="left", fontweight="bold")
-        looks = [style.method(name) for name in methods]
+        looks = [methods[name] for name in shown]
         handles = [Line2D([], [], color=look.colour, linestyle=look.line, label=look.label) for look in looks]
         picture.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return picture
@@ -111,14 +113,14 @@ def _line(evaluated: pd.DataFrame, axis: str, metric: str, grid: NDArray[np.floa
     return line[line["runs"] * 2 >= len(values)]
 
 
-def _panel(axes: Axes, lines: pd.DataFrame, axis: str) -> None:
+def _panel(axes: Axes, lines: pd.DataFrame, axis: str, methods: dict[str, style.Method]) -> None:
     unit, label = 1.0, "Server iterations"
     if axis == "time_s" and len(lines):
         unit, symbol = style.time_unit(lines["x"].max())
         label = f"Simulated time ({symbol})"
-    for method in style.in_order(lines["method"], style.METHODS):
+    for method in style.methods_in_order(lines["method"]):
         line = lines[lines["method"] == method]
-        look = style.method(method)
+        look = methods[method]
         x, mean, deviation = line["x"] / unit, line["mean"], line["deviation"]
         axes.plot(x, mean, color=look.colour, linestyle=look.line, label=look.label)
         axes.fill_between(x, mean - deviation, mean + deviation, color=look.colour, alpha=0.18, linewidth=0)

@@ -10,7 +10,7 @@ Source: Ma et al., Scientific Reports 16:9381, 2026, Figure 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +61,8 @@ def figure(runs: pd.DataFrame) -> Figure:
     """Draw the bars of `table`."""
     rows = table(runs)
     tasks = list(dict.fromkeys(rows["task"]))
-    methods = style.in_order(rows["method"], style.METHODS)
+    looks = style.methods(rows["method"])
+    methods = list(looks)
     shown = [name for name in _activities(runs) if (rows[f"{name}_h"] > 0).any()]
     with style.look():
         picture = Figure(figsize=(style.PAGE_IN, 3.1), layout="constrained")
@@ -69,7 +70,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         width = _GROUP_WIDTH / len(methods)
         for row in rows.to_dict("records"):
             place = methods.index(row["method"]) - (len(methods) - 1) / 2
-            _bar(axes, row, tasks.index(row["task"]) + place * width, 0.9 * width, shown)
+            _bar(axes, row, tasks.index(row["task"]) + place * width, 0.9 * width, shown, looks)
         axes.set_xticks(range(len(tasks)), [style.task_name(task) for task in tasks])
         # The bars of one or two tasks do not fill the page.
         edge = 0.6 + max(0, 3 - len(tasks)) / 2
@@ -78,7 +79,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         axes.set_ylabel("Training time (simulated hours)")
         axes.grid(axis="y")
         axes.margins(y=0.1)
-        _legends(picture, methods, shown)
+        _legends(picture, looks.values(), shown)
     return picture
 
 
@@ -99,8 +100,15 @@ def _check_sums(runs: pd.DataFrame) -> None:
         )
 
 
-def _bar(axes: Axes, row: Mapping[Hashable, Any], x: float, width: float, shown: list[str]) -> None:
-    colour = style.method(row["method"]).colour
+def _bar(
+    axes: Axes,
+    row: Mapping[Hashable, Any],
+    x: float,
+    width: float,
+    shown: list[str],
+    looks: Mapping[str, style.Method],
+) -> None:
+    colour = looks[row["method"]].colour
     bottom_h = 0.0
     for name in shown:
         axes.bar(x, row[f"{name}_h"], width, bottom_h, label=name, **style.bar(name, colour))
@@ -129,9 +137,8 @@ def _change(saving: float) -> str:
     return f"{sign}{abs(change)} %"
 
 
-def _legends(picture: Figure, methods: list[str], shown: list[str]) -> None:
+def _legends(picture: Figure, looks: Collection[style.Method], shown: list[str]) -> None:
     """Say what the colours mean (methods) and what their shades mean (activities)."""
-    looks = [style.method(name) for name in methods]
     handles = [Patch(facecolor=look.colour, label=look.label) for look in looks]
     parts = [Patch(**style.bar(name, "#555555"), label=style.activity(name).label) for name in shown]
     picture.legend(handles=handles, loc="outside upper center", ncols=len(handles))

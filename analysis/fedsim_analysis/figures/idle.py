@@ -28,7 +28,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate
-from fedsim_analysis.varied import with_settings
+from fedsim_analysis.varied import check_averaged, shortened, with_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,7 @@ _MOST_PANEL_ROWS = 15
 _MOST_COLUMNS = 4
 _LONGEST_TITLE, _LONGEST_LABEL = 110, 60
 _LINE = ["scenario", "setting"]
+Looks = dict[str, style.Method]
 _PANEL = [*_LINE, "method"]
 
 
@@ -66,6 +67,7 @@ def table(runs: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:
     require(runs, "runs", ["simulated_time_s"])
     require(workers, "workers", ["run_id", "worker", "group", "malicious", "seconds_waiting"])
     runs = with_settings(named(runs))
+    check_averaged(runs, _PANEL)
     runs["time_s"] = runs.groupby(_PANEL)["simulated_time_s"].transform("mean")
     parts = ["run_id", "worker", "group", "malicious", *_columns(workers)]
     spent = runs[[*_PANEL, "run_id", "simulated_time_s", "time_s"]].merge(workers[parts], on="run_id")
@@ -96,7 +98,12 @@ def figure(runs: pd.DataFrame, workers: pd.DataFrame) -> Figure:
                 "the folder of one scenario, or of fewer settings"
             )
         rows = rows.assign(scenario="", setting="", bar=titles)
-    lines = [(_title(*map(str, names)), of_line) for names, of_line in rows.groupby(_LINE, sort=False)]
+    else:
+        rows = rows.assign(bar=rows["bar"].map(style.literal))
+    looks = style.methods(named(runs)["method"])
+    groups = list(rows.groupby(_LINE, sort=False))
+    titles = shortened([_title(*map(str, names)) for names, _ in groups], _LONGEST_TITLE)
+    lines = [(title, of_line) for title, (_, of_line) in zip(titles, groups, strict=True)]
     heights = [bars + 2 for _, of_line in lines for bars in _bars_of_rows(of_line, rows)]
     columns = max(len(_methods(of_line, rows)[0]) for _, of_line in lines)
     with style.look():
@@ -106,7 +113,7 @@ def figure(runs: pd.DataFrame, workers: pd.DataFrame) -> Figure:
         unused = iter(panels)
         for title, of_line in lines:
             for number, methods in enumerate(_methods(of_line, rows)):
-                _panels(next(unused), of_line, methods, "" if number else title)
+                _panels(next(unused), of_line, methods, looks, "" if number else title)
         for column in panels.T:
             lowest = [panel for panel in column if panel.axison][-1]
             lowest.tick_params(labelbottom=True)
@@ -158,9 +165,9 @@ def _fits(barred: pd.DataFrame) -> bool:
 
 def _methods(of_line: pd.DataFrame, rows: pd.DataFrame) -> list[list[str]]:
     """Return the methods of a scenario, as many together as there are columns."""
-    methods = style.in_order(rows["method"], style.METHODS)
+    methods = style.methods_in_order(rows["method"])
     if len(methods) > _MOST_COLUMNS:  # too many for a column each
-        methods = style.in_order(of_line["method"], style.METHODS)
+        methods = style.methods_in_order(of_line["method"])
     chunks = math.ceil(len(methods) / _MOST_COLUMNS)
     each = math.ceil(len(methods) / chunks)
     return [methods[first : first + each] for first in range(0, len(methods), each)]
@@ -190,27 +197,21 @@ def _order(rows: pd.DataFrame) -> list[str]:
 
 
 def _title(scenario: str, setting: str) -> str:
-    return ", ".join(filter(None, (style.task_name(scenario), setting)))
+    return ", ".join(filter(None, (style.task_name(scenario), style.literal(setting))))
 
 
-def _cut(text: str, longest: int) -> str:
-    """Leave out the middle of a text that is too long: its ends tell more."""
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
-
-
-def _panels(row: Sequence[Axes], of_line: pd.DataFrame, methods: list[str], title: str) -> None:
+def _panels(row: Sequence[Axes], of_line: pd.DataFrame, methods: list[str], looks: Looks, title: str) -> None:
     """Draw a row of panels."""
     for panel, method in zip(row, methods, strict=False):
-        _panel(panel, of_line, method)
+        _panel(panel, of_line, method, looks)
     for panel in row[len(methods) :]:
         panel.set_axis_off()
     row[0].tick_params(labelleft=True)
     if title:
-        row[0].set_title(f"{_cut(title, _LONGEST_TITLE)}\n{row[0].get_title(loc='left')}", loc="left")
+        row[0].set_title(f"{title}\n{row[0].get_title(loc='left')}", loc="left")
 
 
-def _panel(axes: Axes, of_line: pd.DataFrame, method: str) -> None:
+def _panel(axes: Axes, of_line: pd.DataFrame, method: str, looks: Looks) -> None:
     bars = list(dict.fromkeys(of_line["bar"]))
     rows = of_line[of_line["method"] == method].set_index("bar")
     left = pd.Series(0.0, rows.index)
@@ -223,16 +224,15 @@ def _panel(axes: Axes, of_line: pd.DataFrame, method: str) -> None:
     busy = 100 - rows["idle_percent"]
     reach = rows["idle_percent_high"] - rows["idle_percent"]
     axes.errorbar(busy, places, xerr=reach, linestyle="", color="black", elinewidth=0.8, capsize=1.5)
-    axes.set_yticks(range(len(bars)), [_cut(bar, _LONGEST_LABEL) for bar in bars])
+    axes.set_yticks(range(len(bars)), shortened(bars, _LONGEST_LABEL))
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.tick_params(axis="y", length=0, labelleft=False)
-    axes.set_title(_headed(method, rows, of_line), loc="left")
+    axes.set_title(_headed(looks[method].label, rows, of_line), loc="left")
 
 
-def _headed(method: str, rows: pd.DataFrame, of_line: pd.DataFrame) -> str:
+def _headed(label: str, rows: pd.DataFrame, of_line: pd.DataFrame) -> str:
     """Return the title of a panel: the method and, where all bars are of the same runs, their mean length."""
-    label = style.method_name(method)
     if rows.empty:
         return f"{label}: no runs"
     if (rows["level"] == "all").any():

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fedsim_analysis import style, sweeps
 from fedsim_analysis.frames import require
 from fedsim_analysis.statistics import estimate
-from fedsim_analysis.varied import with_settings
+from fedsim_analysis.varied import check_averaged, with_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,13 +59,14 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     require(runs, "runs", ["simulated_time_s", "accuracy", "llm_calls", "cost", "ended"])
     runs = sweeps.only_scenario(runs, _fits, _NEEDED)
     runs = sweeps.with_lines(runs)
-    settings = with_settings(runs.assign(method=runs["line"])).set_index("run_id")["setting"]
+    settings = with_settings(runs, line="line").set_index("run_id")["setting"]
     runs = runs.assign(
         setting=runs["run_id"].map(settings),
         time_s=runs["simulated_time_s"],
         accuracy_percent=100 * runs["accuracy"],
         cost=runs["cost"].astype(float),
     )
+    check_averaged(runs, _KEYS)
     order = {setting: place for place, setting in enumerate(dict.fromkeys(settings))}
     runs = runs.sort_values("setting", key=lambda names: names.map(order), kind="stable")
     rows = pd.DataFrame([_row(names, group) for names, group in runs.groupby(_KEYS, sort=False)])
@@ -82,7 +83,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw the rows of `table`."""
     rows = table(runs)
-    looks = sweeps.looks(rows)
+    looks = sweeps.looks(rows, runs)
     unit, symbol = style.time_unit(rows["time_s"].max())
     rows = rows.assign(**{name: rows[name] / unit for name in _cells("time_s")})
     price = str(rows["price"].iloc[0])

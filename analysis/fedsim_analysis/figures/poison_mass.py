@@ -22,6 +22,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import require
 from fedsim_analysis.statistics import estimate
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def table(attacked_steps: pd.DataFrame) -> pd.DataFrame:
     evaluated = attacked_steps[columns].dropna(subset=["poison_mass"])
     if evaluated.empty:
         raise InputError("no step of these runs was evaluated, so there is no mass to draw")
-    trials.check_single(evaluated[[*_KEYS, "seed", "run_id"]].drop_duplicates(), _KEYS)
+    check_averaged(evaluated[[*_KEYS, "seed", "run_id"]].drop_duplicates(), _KEYS)
     lines = []
     for task, of_task in evaluated.groupby("task", sort=False):
         grid = np.linspace(0, of_task["time_s"].max(), _TIME_POINTS)

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from fedsim.errors import InputError, nearest
 from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.frames import require
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def table(runs: pd.DataFrame, measure: str = "") -> pd.DataFrame:
     """
     needed = "a share of malicious workers that varies (attacks.<place>.fraction)"
     runs = _placed(sweeps.only_scenario(runs, lambda group: bool(sweeps.varying(group, _FRACTION)), needed))
-    sweeps.check_single(runs, _KEYS[:3])
+    check_averaged(runs, _KEYS[:3])
     measures = [name for name in trials.MEASURES if name in runs and runs[name].notna().any()]
     require(runs, "runs", [*(measures or ["loss"]), "n_workers"])
     measure = measure or measures[0]

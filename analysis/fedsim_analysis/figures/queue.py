@@ -1,13 +1,13 @@
 """Calls that wait at the LLM service, over simulated time.
 
-One panel per variant (and a service, where groups of workers have one each): how many calls wait for a place
-there, and thinner how many are being answered; a call that was refused waits at its worker and stands in no
-queue. With one seed a line is the exact number at every instant. With several it is the median over seeds,
-and the band reaches from the lowest of them to the highest; each seed is averaged over short stretches of
-time first, the same for all, which keeps the area below its line. One seed with thousands of changes is
-averaged so, too. A panel ends where the first of its seeds does. Mean and 95th percentile are those of the
-number waiting over the whole time of a run, each instant counting alike, averaged over seeds. Outages that
-the results tell of are shaded.
+One panel per method and setting (and a service, where groups of workers have one each): how many calls wait
+for a place there, and thinner how many are being answered; a call that was refused waits at its worker and
+stands in no queue. With one seed a line is the exact number at every instant. With several it is the median
+over seeds, and the band reaches from the lowest of them to the highest; each seed is averaged over short
+stretches of time first, the same for all, which keeps the area below its line. One seed with thousands of
+changes is averaged so, too. A panel ends where the first of its seeds does. Mean and 95th percentile are
+those of the number waiting over the whole time of a run, each instant counting alike, averaged over seeds.
+Outages that the results tell of are shaded.
 
 Source: ours; percentiles over time as in Law, "Simulation modeling and analysis", 5th edition, 2015,
 section 1.4 (time-average number in queue).
@@ -29,16 +29,18 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError
 from fedsim_analysis import style
-from fedsim_analysis.frames import named, require
+from fedsim_analysis.frames import require
 from fedsim_analysis.levels import COUNTED, Levels
-from fedsim_analysis.panels import of_seed, panel_name
+from fedsim_analysis.panels import of_seed, panel_name, told_apart
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NEEDS: tuple[str, ...] = ("runs", "queue")
 
-_PANEL = ("scenario", "variant", "service")
+_PANEL = ("scenario", "method", "setting", "service")
+_COLUMNS = (*_PANEL, "label")
 _MAX_PANELS = 6
 _STRETCHES = 300
 _MOST_CHANGES = 3000  # of one seed; more cannot be told apart on paper
@@ -65,12 +67,12 @@ def table(runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None = None) -> p
         seed: the only one to draw; None draws all.
 
     Returns:
-        `scenario, variant, service, start_s, end_s, queued, queued_low, queued_high, serving, serving_low,
-        serving_high, seeds, queued_mean, queued_percentile_95`; the last two are those of the whole panel.
+        `scenario, method, setting, service, label, start_s, end_s, queued, queued_low, queued_high,
+        serving, serving_low, serving_high, seeds, queued_mean, queued_percentile_95`; the last two are those
+        of the whole panel.
 
     Raises:
-        InputError: no queue was recorded, no run has the seed, two runs share variant and seed, or there are
-            more panels than fit.
+        InputError: no queue was recorded, no run has the seed, or there are more panels than fit.
     """
     if queue.empty:
         raise InputError(
@@ -78,11 +80,15 @@ def table(runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None = None) -> p
         )
     require(queue, "queue", ["run_id", "service", "time_s", "queued", "serving"])
     panels = [
-        _lines(of_panel).assign(scenario=scenario, variant=variant, service=service)
-        for (scenario, variant, service), of_panel in _panels(named(runs), queue, seed).items()
+        _lines(of_panel).assign(
+            scenario=scenario, method=method, setting=setting, service=service, label=label
+        )
+        for (scenario, method, setting, service, label), of_panel in _panels(
+            told_apart(runs), queue, seed
+        ).items()
     ]
     lines = pd.concat(panels, ignore_index=True)
-    return lines[[*_PANEL, *(name for name in lines.columns if name not in _PANEL)]]
+    return lines[[*_COLUMNS, *(name for name in lines.columns if name not in _COLUMNS)]]
 
 
 def figure(runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None = None) -> Figure:
@@ -98,7 +104,7 @@ def figure(runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None = None) -> 
         for axes, rows in zip(places, panels, strict=True):
             _panel(axes, rows, unit)
             axes.set_title(_title(rows, lines), loc="left")
-            outages = _outages(runs, rows)
+            outages = _outages(told_apart(runs), rows)
             shaded = shaded or bool(outages)
             for start_s, stop_s in outages:
                 axes.axvspan(start_s / unit, stop_s / unit, **_OUTAGE_LOOK)
@@ -111,29 +117,22 @@ def figure(runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None = None) -> 
 
 def _panels(
     runs: pd.DataFrame, queue: pd.DataFrame, seed: int | None
-) -> dict[tuple[str, str, int], list[Levels]]:
+) -> dict[tuple[str, str, str, int, str], list[Levels]]:
     """Return the runs of each panel."""
     runs = runs[runs["run_id"].isin(queue["run_id"])]
     runs = of_seed(runs, seed)
-    twice = runs[runs.duplicated(["scenario", "variant", "seed"])]
-    if len(twice):
-        where = ", ".join(str(twice.iloc[0][name]) for name in ("scenario", "variant") if twice.iloc[0][name])
-        raise InputError(
-            f"{where}, seed {twice.iloc[0]['seed']}: there are several runs, with different settings; give "
-            "the folder of one run, or give settings that vary names as variants"
-        )
-    order = style.in_order(runs["method"], style.METHODS)
-    runs = runs.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
-    found: dict[tuple[str, str, int], list[Levels]] = {}
+    check_averaged(runs, ["scenario", "method", "setting"])
+    found: dict[tuple[str, str, str, int, str], list[Levels]] = {}
     for run in runs.to_dict("records"):
         mine = queue[queue["run_id"] == run["run_id"]]
         for service in sorted(mine["service"].unique()):
             levels = Levels(mine[mine["service"] == service], run["simulated_time_s"])
-            found.setdefault((run["scenario"], run["variant"], int(service)), []).append(levels)
+            place = run["scenario"], run["method"], run["setting"], int(service), run["label"]
+            found.setdefault(place, []).append(levels)
     if len(found) > _MAX_PANELS:
         raise InputError(
-            f"these results hold queues of {len(found)} variants and services, and at most {_MAX_PANELS} fit "
-            "in one picture: give the folder of one scenario or of one run"
+            f"these results hold {len(found)} queues, of methods, settings and services, and at most "
+            f"{_MAX_PANELS} fit in one picture: give the folder of one scenario or of one run"
         )
     return found
 
@@ -174,12 +173,13 @@ def _title(rows: pd.DataFrame, lines: pd.DataFrame) -> str:
     seeds = f" ({first['seeds']} seeds)" if first["seeds"] > 1 else ""
     service = f", service {first['service']}" if lines["service"].nunique() > 1 else ""
     alone = lines["scenario"].nunique() == 1
-    return panel_name(first["scenario"], first["variant"], alone) + service + seeds
+    return panel_name(first["scenario"], first["label"], alone, first["setting"]) + service + seeds
 
 
 def _outages(runs: pd.DataFrame, rows: pd.DataFrame) -> list[tuple[float, float]]:
     """Return the outages of a panel's scenario, as far as the results tell of them."""
-    mine = runs[(runs["scenario"] == rows["scenario"].iloc[0]) & (runs["variant"] == rows["variant"].iloc[0])]
+    names = list(_PANEL[:-1])
+    mine = runs[(runs[names] == rows[names].iloc[0]).all(axis=1)]
     return list(_stated(mine.iloc[0]))
 
 

@@ -28,6 +28,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import named, require
+from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,11 +80,13 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         * runs["worker_updates"]
         / runs["llm_calls"],
     )
-    trials.check_single(values, _KEYS)
+    placed = runs.assign(requests_per_minute=limit)
+    check_averaged(placed, _KEYS)
+    check_compared(placed, _LIMIT_ALONG)
     if values["time_to_target_s"].isna().all():
         values = values.drop(columns="time_to_target_s")
     long = values.melt(id_vars=[*_KEYS, "seed"], var_name="measure")
-    order = style.in_order(long["method"], style.METHODS)
+    order = style.methods_in_order(long["method"])
     long = long.sort_values(
         ["method", *_KEYS[1:]],
         key=lambda column: column.map(order.index) if column.name == "method" else column,
@@ -96,6 +99,7 @@ def figure(runs: pd.DataFrame) -> Figure:
     """Draw the rows of `table`."""
     rows = table(runs)
     methods = list(dict.fromkeys(rows["method"]))
+    looks = style.methods(methods)
     times = [measure for measure in _TIMES if (rows["measure"] == measure).any()]
     with style.look():
         size = (min(style.PAGE_IN, 1.2 + 2.9 * len(methods)), 0.4 + 2.1 * (len(times) + 1))
@@ -117,7 +121,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         panels[-1, 0].set_ylabel("Worker updates per minute")
         _legend(panels[-1, -1], "requests\na minute", bounded=True)
         for panel, method in zip(panels[0], methods, strict=True):
-            panel.set_title(style.method_name(method), loc="left", fontweight="bold")
+            panel.set_title(looks[method].label, loc="left", fontweight="bold")
     return picture
 
 

@@ -23,6 +23,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodF
 from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.frames import require
 from fedsim_analysis.survival import time_to_target
+from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,13 +50,14 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         reached by half of the runs, or no upper bound.
 
     Raises:
-        InputError: the number of workers does not vary, no run reached a target, or two runs share a place
-            and a seed.
+        InputError: the number of workers does not vary, no run reached a target, two runs share a place
+            and a seed, or runs of a place differ in more than method and seed.
     """
     require(runs, "runs", ["n_workers", "simulated_time_s", "time_to_target_s"])
     needed = "a number of workers that varies, and runs that reach a target"
     runs = sweeps.with_lines(sweeps.only_scenario(runs, _fits, needed))
-    sweeps.check_single(runs, _KEYS[1:])
+    check_averaged(runs, _KEYS[1:])
+    check_compared(runs, ["n_workers"])
     groups = [
         (dict(zip(_KEYS, names, strict=True)), group)
         for names, group in runs.sort_values("n_workers", kind="stable").groupby(_KEYS, sort=False)
@@ -76,7 +78,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw the rows of `table`."""
     rows = table(runs)
-    looks = sweeps.looks(rows)
+    looks = sweeps.looks(rows, runs)
     unit, symbol = style.time_unit(rows["mean_s"].max())
     horizon = rows["horizon_s"].min() / unit
     with style.look():

@@ -19,10 +19,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,10 +67,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     runs = named(runs).rename(columns={"simulated_time_s": "time_s"})
     runs["time_per_server_step_s"] = runs["time_s"] / runs["server_steps"]
     runs["time_per_worker_update_s"] = runs["time_s"] / runs["worker_updates"]
-    twice = runs[runs.duplicated(["study", "value", "scenario", "method", "seed"])]
-    if len(twice):
-        where = ", ".join(f"{name} {twice.iloc[0][name]}" for name in ("study", "value", "method", "seed"))
-        raise InputError(f"{where}: there are several runs, so that they cannot be paired")
+    check_averaged(runs, ["study", "value", "scenario", "method"])
     studies = style.in_order(runs["study"], _STUDIES)
     return pd.DataFrame(
         [

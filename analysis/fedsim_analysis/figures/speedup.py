@@ -33,6 +33,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,10 +73,8 @@ def table(timed: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataFrame:
             partner of SDBT.
     """
     rows: list[dict[str, Any]] = [*_savings(_checked(timed, "timed")), *_times(_checked(tuned, "tuned"))]
-    studies, methods = (
-        style.in_order((row[key] for row in rows), order)
-        for key, order in (("study", _STUDIES), ("method", style.METHODS))
-    )
+    studies = style.in_order((row["study"] for row in rows), _STUDIES)
+    methods = style.methods_in_order(row["method"] for row in rows)
     measures = (_SAVING, _TIME)
 
     def place(row: dict[str, Any]) -> tuple[float, ...]:
@@ -113,7 +112,7 @@ def _checked(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     measured = {"timed": "worker_updates", "tuned": _TIME}[name]
     require(runs, name, ["study", "value", "seed", "simulated_time_s", measured])
     runs = named(runs)
-    trials.check_single(runs, _PLACE)
+    check_averaged(runs, _PLACE)
     return runs
 
 
@@ -206,7 +205,7 @@ def _draw_times(axes: Axes, rows: pd.DataFrame, values: list[float], unit: float
 
 
 def _entries(rows: pd.DataFrame) -> list[Line2D]:
-    looks = [style.method(name) for name in style.in_order([*rows["method"], _BASELINE], style.METHODS)]
+    looks = style.methods([*rows["method"], _BASELINE]).values()
     entries = [
         Line2D([], [], color=look.colour, linestyle=look.line, marker="o", markersize=3.5, label=look.label)
         for look in looks

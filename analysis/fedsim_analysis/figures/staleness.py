@@ -22,6 +22,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.frames import require
 from fedsim_analysis.statistics import estimate
+from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +58,7 @@ def table(runs: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
         sweeps.only_scenario(kept, lambda group: True, "messages kept (record.spans = true)")
     )
     runs = runs.assign(tau=runs[_TAU].astype(float) if _TAU in runs else np.nan)
-    sweeps.check_single(runs, _KEYS[1:])
+    check_averaged(runs, _KEYS[1:])
     counts = used.groupby(["run_id", "staleness"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=range(int(counts.columns.max()) + 1), fill_value=0)
     rows = [
@@ -78,7 +79,7 @@ def table(runs: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
 def figure(runs: pd.DataFrame, tickets: pd.DataFrame) -> Figure:
     """Draw the rows of `table`."""
     rows = table(runs, tickets)
-    looks = sweeps.looks(rows)
+    looks = sweeps.looks(rows, runs)
     places = rows[["line", "tau"]].drop_duplicates().to_dict("records")
     across = min(_MOST_ACROSS, len(places))
     down = -(-len(places) // across)

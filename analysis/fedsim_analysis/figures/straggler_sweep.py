@@ -23,6 +23,7 @@ from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.bootstrap import probability_of_improvement
 from fedsim_analysis.frames import require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 NEEDS: tuple[str, ...] = ("runs",)
 
 _FACTOR = r"workers\.\d+\.slow_down"
+_UNTOLD = 0
 _PLACE = ["stragglers", "straggler_factor"]
 _MEASURES = {
     "time_per_update_s": "Saving in time\nfor equal work (%)",
@@ -44,36 +46,41 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: one row per run; `workers.<group>.slow_down` varies, and perhaps `workers.<group>.count`.
 
     Returns:
-        `measure, method, line, stragglers, straggler_factor, saving_percent, saving_percent_low,
-        saving_percent_high, pairs, left_out`, and how likely a run is faster than SDBT's with the same seed:
+        `measure, method, line, stragglers` (missing where their number does not vary, so that results do not
+        tell it), `straggler_factor, saving_percent, saving_percent_low, saving_percent_high, pairs,
+        left_out`, and how likely a run is faster than SDBT's with the same seed:
         `probability_faster, probability_faster_low, probability_faster_high`.
 
     Raises:
-        InputError: the factor does not vary, or that of several groups does; there is no run of SDBT; or two
-            runs share a place and a seed.
+        InputError: the factor does not vary, or that of several groups does; there is no run of SDBT; two
+            runs share a place and a seed; or runs of a place differ in more than method and seed.
     """
     needed = "a straggler factor that varies (workers.<group>.slow_down)"
     runs = sweeps.only_scenario(runs, lambda group: bool(sweeps.varying(group, _FACTOR)), needed)
     require(runs, "runs", ["simulated_time_s", "worker_updates", "time_to_target_s"])
     runs = sweeps.with_lines(_placed(runs))
-    sweeps.check_single(runs, [*_PLACE, "line"])
-    theirs = runs[runs["method"] == sweeps.BASELINE]
+    check_averaged(runs, [*_PLACE, "line"])
+    check_compared(runs, _PLACE)
+    is_baseline = runs["algorithm"] == sweeps.BASELINE
+    theirs = runs[is_baseline]
     if theirs.empty:
         raise InputError(f"found {', '.join(runs['line'].unique())}, expected runs of SDBT to compare with")
-    sweeps.check_single(theirs, _PLACE)
-    ours = runs[runs["method"] != sweeps.BASELINE]
+    check_averaged(theirs, _PLACE)
+    ours = runs[~is_baseline]
     if ours.empty:
         raise InputError("found runs of SDBT alone, expected runs of AsynDBT to compare with it")
     measures = [name for name in _MEASURES if runs[name].notna().any()]
-    return pd.DataFrame([row for measure in measures for row in _rows(ours, theirs, measure)])
+    found = pd.DataFrame([row for measure in measures for row in _rows(ours, theirs, measure)])
+    return found.assign(stragglers=found["stragglers"].mask(found["stragglers"] == _UNTOLD))
 
 
 def figure(runs: pd.DataFrame) -> Figure:
     """Draw the rows of `table`."""
     rows = table(runs)
+    rows["stragglers"] = rows["stragglers"].fillna(_UNTOLD)
     counts, measures = sorted(rows["stragglers"].unique()), list(dict.fromkeys(rows["measure"]))
     factors = sorted(rows["straggler_factor"].unique())
-    looks = sweeps.looks(rows)
+    looks = sweeps.looks(rows, runs)
     width = style.COLUMN_IN if len(counts) <= 3 else style.PAGE_IN
     with style.look():
         picture = Figure(figsize=(width, 0.75 + 1.2 * len(measures)), layout="constrained")
@@ -84,7 +91,8 @@ def figure(runs: pd.DataFrame) -> Figure:
                 _panel(panel, of_measure[of_measure["stragglers"] == count], factors, looks)
             line[0].set_ylabel(_MEASURES[measure])
         for panel, count in zip(panels[0], counts, strict=True):
-            panel.set_title(f"{count:g} straggler{'s' if count > 1 else ''}")
+            if count != _UNTOLD:
+                panel.set_title(f"{count:g} straggler{'s' if count > 1 else ''}")
         picture.supxlabel("Straggler factor (times slower)", fontsize=7)
         _legend(picture, looks, hollow=bool((rows["left_out"] > 0).any()))
     return picture
@@ -98,7 +106,7 @@ def _placed(runs: pd.DataFrame) -> pd.DataFrame:
     count = names[0].replace("slow_down", "count")
     return runs.assign(
         straggler_factor=runs[names[0]].astype(float),
-        stragglers=runs[count].astype(int) if count in runs else 1,
+        stragglers=runs[count].astype(int) if count in runs else _UNTOLD,
         time_per_update_s=runs["simulated_time_s"] / runs["worker_updates"],
     )
 

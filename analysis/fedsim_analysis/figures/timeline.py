@@ -2,12 +2,15 @@
 
 One panel per method, one row per entity, one coloured bar per span; black lines mark the server's steps, and
 its row is blank where it waits. Of runs that differ in their seed alone the one with the lowest seed is
-shown. Where there are more entities than fit, the server and the first workers are shown, and the panel says
-so.
+shown, if possible a seed that all methods have. Where settings vary, the methods of one setting stand below
+each other and each panel names its setting; where there are more settings than fit, the first are shown, and
+the picture says so. Where there are more entities than fit, the server and the first workers are shown, and
+the panel says so.
 """
 
 from __future__ import annotations
 
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +21,7 @@ from matplotlib.patches import Patch
 from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.frames import named, require
+from fedsim_analysis.varied import with_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,17 +46,21 @@ def table(
         window: first and last second to show; None shows the beginning, as far as it stays readable.
 
     Returns:
-        `task, method, seed, run_id, entity, activity, start_s, end_s`; a server step is a row that starts and
-        ends at the time of the step, and the server's waiting is left out.
+        `task, setting, method, seed, run_id, entity, activity, start_s, end_s`; a server step is a row that
+        starts and ends at the time of the step, and the server's waiting is left out. `setting` is empty
+        where runs differ in method and seed alone.
 
     Raises:
-        InputError: no spans were recorded, there are too many runs, or the window is empty.
+        InputError: no spans were recorded, there are too many methods, or the window is empty.
     """
     if spans.empty:
         raise InputError("no spans were recorded: set `record.spans = true` in the scenario and run it again")
     require(spans, "spans", ["run_id", "entity", "activity", "start_s", "end_s"])
     require(steps, "steps", ["run_id", "step", "time_s"])
-    spans = _of_shown_runs(named(runs), _with_steps(spans, steps))
+    shown, _ = _shown(runs, spans)
+    spans = shown.merge(
+        _with_steps(spans, steps)[["run_id", "entity", "activity", "start_s", "end_s"]], on="run_id"
+    )
     start_s, end_s = window or _readable_window(spans)
     # A step takes no time: it belongs to the window that it starts in.
     inside = spans[(spans["start_s"] < end_s) & ((spans["end_s"] > start_s) | (spans["start_s"] >= start_s))]
@@ -68,6 +76,8 @@ def figure(
 ) -> Figure:
     """Draw the spans of `table`."""
     shown = table(runs, steps, spans, window)
+    looks = style.methods(named(runs)["method"])
+    left_out = _shown(runs, spans)[1]
     start_s, end_s = window or (float(shown["start_s"].min()), float(shown["end_s"].max()))
     unit, symbol = style.time_unit(end_s - start_s)
     entities = {run: _entities(of_run) for run, of_run in shown.groupby("run_id", sort=False)}
@@ -80,8 +90,8 @@ def figure(
         for panel, (run, names) in zip(panels, rows.items(), strict=True):
             of_run = shown[shown["run_id"] == run]
             _panel(panel, of_run, names, unit)
-            panel.set_title(_title(of_run, len(names), len(entities[run])), loc="left")
-        panels[-1].set_xlabel(f"Simulated time ({symbol})")
+            panel.set_title(_title(of_run, looks, len(names), len(entities[run])), loc="left")
+        panels[-1].set_xlabel(f"Simulated time ({symbol})" + left_out)
         panels[-1].set_xlim(start_s / unit, end_s / unit)
         _legend(picture, shown)
     return picture
@@ -96,19 +106,36 @@ def _with_steps(spans: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([spans[~idle], marks.assign(entity="server", activity="stepping")])
 
 
-def _of_shown_runs(runs: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
-    """Return the spans of one run per task and method, with the names of task and method."""
-    runs = runs[runs["run_id"].isin(spans["run_id"])].sort_values("seed")
-    runs = runs.drop_duplicates(["scenario", "method"])
-    if len(runs) > _MAX_PANELS:
+def _shown(runs: pd.DataFrame, spans: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return one run per task, setting and method, as many settings as fit; and in words what does not fit.
+
+    The columns are `task, setting, method, seed, run_id`.
+    """
+    runs = with_settings(named(runs[runs["run_id"].isin(spans["run_id"])]))
+    order = style.methods_in_order(runs["method"])
+    groups = [
+        _of_one_seed(group).sort_values("method", key=lambda names: names.map(order.index), kind="stable")
+        for _, group in runs.groupby(["scenario", "setting"], sort=False)
+    ]
+    if len(groups[0]) > _MAX_PANELS:
         raise InputError(
-            f"these results hold {len(runs)} timelines, and at most {_MAX_PANELS} fit in one picture: "
-            "give the folder of one scenario"
+            f"these results hold timelines of {len(groups[0])} methods, and at most {_MAX_PANELS} fit in one "
+            "picture: give the folder of fewer"
         )
-    order = style.in_order(runs["method"], style.METHODS)
-    runs = runs.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
-    runs = runs[["scenario", "method", "seed", "run_id"]].rename(columns={"scenario": "task"})
-    return runs.merge(spans[["run_id", "entity", "activity", "start_s", "end_s"]], on="run_id")
+    fitting = list(takewhile(lambda total: total <= _MAX_PANELS, accumulate(map(len, groups))))
+    found = pd.concat(groups[: len(fitting)])[["scenario", "setting", "method", "seed", "run_id"]]
+    more = len(groups) - len(fitting)
+    what = "Settings" if runs["scenario"].nunique() == 1 else "Scenarios and settings"
+    left_out = f"\n{what} left out: {more}" if more else ""
+    return found.rename(columns={"scenario": "task"}), left_out
+
+
+def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one run per method: of the lowest seed that all methods have, else of the lowest of each."""
+    methods_with = runs.groupby("seed")["method"].transform("nunique")
+    shared = runs[methods_with == runs["method"].nunique()]
+    among = shared if len(shared) else runs
+    return among.loc[among.groupby("method")["seed"].idxmin()]
 
 
 def _readable_window(spans: pd.DataFrame) -> tuple[float, float]:
@@ -126,9 +153,10 @@ def _entities(spans: pd.DataFrame) -> list[str]:
     return sorted(names, key=lambda name: (name != "server", len(name), name))
 
 
-def _title(spans: pd.DataFrame, shown: int, present: int) -> str:
+def _title(spans: pd.DataFrame, looks: dict[str, style.Method], shown: int, present: int) -> str:
     first = spans.iloc[0]
-    title = f"{style.task_name(first['task'])}, {style.method_name(first['method'])}, seed {first['seed']}"
+    names = [style.task_name(first["task"]), looks[first["method"]].label, style.literal(first["setting"])]
+    title = ", ".join([*filter(None, names), f"seed {first['seed']}"])
     return title if shown == present else f"{title} (the first {shown} of {present} rows)"
 
 

@@ -29,9 +29,9 @@ from matplotlib.patheffects import withStroke
 
 from fedsim.errors import InputError
 from fedsim_analysis import style
-from fedsim_analysis.frames import named, require
+from fedsim_analysis.frames import require
 from fedsim_analysis.graphs import Places, places
-from fedsim_analysis.panels import of_seed, panel_name
+from fedsim_analysis.panels import of_seed, panel_name, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,8 +66,8 @@ def table(runs: pd.DataFrame, links: pd.DataFrame, seed: int | None = None) -> p
         seed: the only one to draw; None draws all.
 
     Returns:
-        `scenario, variant, seed, run_id, source, target, mbps, n_bytes, busy_s, utilisation_percent,
-        drawn_percent`; the last one is that of the busier direction.
+        `scenario, variant, label, setting, seed, run_id, source, target, mbps, n_bytes, busy_s,
+        utilisation_percent, drawn_percent`; the last one is that of the busier direction.
 
     Raises:
         InputError: no run has links, none has the seed, or there are more runs than fit.
@@ -77,7 +77,7 @@ def table(runs: pd.DataFrame, links: pd.DataFrame, seed: int | None = None) -> p
             'no links were recorded: the network of these runs is of kind "simple", which has none'
         )
     require(links, "links", ["run_id", *_COLUMNS])
-    shown = _shown(named(runs), links, seed)
+    shown = _shown(told_apart(runs), links, seed)
     rows = shown.merge(links[["run_id", *_COLUMNS]], on="run_id")
     rows["utilisation_percent"] = 100 * rows.pop("utilisation")
     of_link = rows.groupby([rows["run_id"], _ends(rows)])
@@ -117,7 +117,7 @@ def _shown(runs: pd.DataFrame, links: pd.DataFrame, seed: int | None) -> pd.Data
             f"these results hold {len(runs)} runs with links, and at most {_MAX_PANELS} fit in one picture: "
             "give the folder of one scenario or, since seeds and variants have runs of their own, of one run"
         )
-    return runs[["scenario", "variant", "seed", "run_id"]]
+    return runs[["scenario", "variant", "label", "setting", "seed", "run_id"]]
 
 
 def _ends(links: pd.DataFrame) -> pd.Series[Any]:
@@ -196,7 +196,7 @@ def _write_names(axes: Axes, place: Places, roles: dict[str, str]) -> None:
     for node, at in place.items():
         above = 1 + _marker_size(roles[node], len(place)) / 2
         name = axes.annotate(
-            node.removeprefix("worker "),
+            style.literal(node.removeprefix("worker ")),
             at,
             xytext=(0, above),
             textcoords="offset points",
@@ -210,7 +210,8 @@ def _write_names(axes: Axes, place: Places, roles: dict[str, str]) -> None:
 
 def _title(of_run: pd.DataFrame, rows: pd.DataFrame) -> str:
     first = of_run.iloc[0]
-    name = panel_name(first["scenario"], first["variant"], rows["scenario"].nunique() == 1)
+    alone = rows["scenario"].nunique() == 1
+    name = panel_name(first["scenario"], first["label"], alone, first["setting"])
     return f"{name}, seed {first['seed']}" if rows["seed"].nunique() > 1 else name
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from fedsim_analysis import style
 from fedsim_analysis.report.differences import differences, distinct
 from fedsim_analysis.report.headline import MEASURES
-from fedsim_analysis.report.looks import METHODS, look, method_name, variant_shades
+from fedsim_analysis.report.looks import look, method_looks
 from fedsim_analysis.report.places import telling
 from fedsim_analysis.report.words import label, plain, setting
 from fedsim_analysis.statistics import CONFIDENCE
@@ -54,11 +54,15 @@ def explorer(runs: pd.DataFrame) -> dict[str, Any]:
 
 def _dimension(column: pd.Series[Any]) -> dict[str, Any]:
     name = str(column.name)
-    orders: dict[str, list[str]] = {"method": METHODS, "scenario": list(style.TASKS)}
-    levels = style.in_order(column, orders[name]) if name in orders else distinct(column)
-    words = {"method": method_name, "algorithm": method_name, "scenario": style.task_name}.get(name, str)
+    is_method = name in ("method", "algorithm")
+    levels: list[Any]
+    if is_method:
+        levels = list(method_looks(column))
+    else:
+        levels = style.in_order(column, style.TASKS) if name == "scenario" else distinct(column)
+    words = style.task_name if name == "scenario" else str
     numeric = all(isinstance(plain(value), int | float | None) for value in levels)
-    shades = variant_shades(levels) if name == "method" else {}
+    looks = method_looks(levels) if is_method else {}
     numeric = numeric and not any(isinstance(plain(value), bool) for value in levels)
     return {
         "name": name,
@@ -67,8 +71,7 @@ def _dimension(column: pd.Series[Any]) -> dict[str, Any]:
         "values": [plain(value) if numeric else setting(value) for value in column],
         "levels": [
             {"value": plain(value) if numeric else setting(value), "text": words(setting(value))}
-            | look(setting(value), place, is_method=name in ("method", "algorithm"))
-            | shades.get(value, {})
+            | (looks[value] if is_method else look(setting(value), place))
             for place, value in enumerate(levels)
         ],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fedsim_analysis import style
-from fedsim_analysis.report.looks import method_name
+from fedsim_analysis.report.looks import method_looks
 from fedsim_analysis.report.places import telling
 from fedsim_analysis.report.words import UNKNOWN, label, number, plain, setting
 from fedsim_analysis.statistics import estimate
@@ -63,11 +63,12 @@ def rows(runs: pd.DataFrame) -> list[list[Cell]]:
     """
     varied, measures = telling(runs), _measured(runs)
     several, missed = runs["scenario"].nunique() > 1, any_missed(runs)
+    looks = method_looks(runs["method"])
     table = []
     for _, group in runs.groupby("place", sort=True):
         first = group.iloc[0]
         row = [_name(style.task_name(first["scenario"]))] if several else []
-        row.append(_name(method_name(first["method"])))
+        row.append(_name(looks[first["method"]]["text"]))
         row += [_setting(first[name]) for name in varied]
         row.append(_ended(group["ended"]))
         numbers = [_median(group) if name == TARGET and missed else _mean(group, name) for name in measures]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from fedsim_analysis import style
@@ -15,9 +15,6 @@ READABLE = 4.0
 Guidelines ask 3 of the parts of a picture."""
 GREY = 0.12
 """Below this saturation a colour is a grey."""
-
-METHODS = [*style.METHODS, *style.DEFENCES]
-"""Methods in the order of legends; a study may call its variants by their defences."""
 
 DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 SYMBOLS = {
@@ -40,56 +37,35 @@ SERIES = (*style.SPARE_COLOURS, "#CC6677", "#332288", "#DDCC77", "#88CCEE")
 """Colours of what is neither a method nor a defence nor a poison, one after the other."""
 
 
-def look(name: str, place: int, is_method: bool = False) -> dict[str, str]:
-    """Return how a group of runs is drawn: colours `light` and `dark`, `dash` and `symbol`.
+def method_looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return how methods are called and drawn: `text`, colours `light` and `dark`, `dash` and `symbol`.
 
     Args:
-        name: the method, or the value of the setting.
-        place: its place among the values; decides where `fedsim_analysis.style` knows nothing of it.
-        is_method: whether it is a method.
+        names: of all methods of the results.
     """
     symbols = list(SYMBOLS.values())
-    if is_method and (origin := origin_of(name)):
-        name = origin
-    mark = style.DEFENCES.get(name) or style.POISONS.get(name)
-    if name in style.METHODS or (is_method and mark is None):
-        method = style.method(name)
-        return colours(method.colour) | {"dash": DASHES[method.line], "symbol": symbols[place % len(symbols)]}
-    if mark is not None:
+    return {
+        name: colours(found.colour)
+        | {"text": found.label.replace(r"\$", "$"), "dash": DASHES[found.line]}
+        | {"symbol": symbols[place % len(symbols)]}
+        for place, (name, found) in enumerate(style.methods(names).items())
+    }
+
+
+def look(name: str, place: int) -> dict[str, str]:
+    """Return how runs with one value of a setting are drawn: colours `light` and `dark`, `dash` and `symbol`.
+
+    Args:
+        name: the value.
+        place: its place among the values; decides where `fedsim_analysis.style` knows nothing of it.
+    """
+    symbols = list(SYMBOLS.values())
+    if name in style.METHODS:
+        return {key: cell for key, cell in method_looks([name])[name].items() if key != "text"}
+    if mark := style.DEFENCES.get(name) or style.POISONS.get(name):
         return colours(mark.colour) | {"dash": DASHES[mark.line], "symbol": SYMBOLS[mark.marker]}
     dash = list(DASHES.values())[place // len(SERIES) % len(DASHES)]
     return colours(SERIES[place % len(SERIES)]) | {"dash": dash, "symbol": symbols[place % len(symbols)]}
-
-
-def origin_of(name: str) -> str:
-    """Return the method of which a study has a variant under this name; nothing if there is none.
-
-    >>> origin_of("asyndbt_s5"), origin_of("asyndbt"), origin_of("other")
-    ('asyndbt', '', '')
-    """
-    return next((method for method in style.METHODS if name.startswith(f"{method}_")), "")
-
-
-def variant_shades(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the colours of the variants of methods: shades of their method's, from dark to light."""
-    found = {}
-    for method, known in style.METHODS.items():
-        variants = [name for name in names if origin_of(name) == method]
-        for name, shade in zip(variants, style.shades(known.colour, len(variants)), strict=True):
-            found[name] = colours(shade)
-    return found
-
-
-def method_name(name: str) -> str:
-    """Return how a method is written; a study may call its variants by their defences, or after it.
-
-    >>> method_name("asyndbt"), method_name("asyndbt_s5"), method_name("trimmed_mean"), method_name("other")
-    ('AsynDBT', 'AsynDBT, s5', 'trimmed mean', 'other')
-    """
-    if origin := origin_of(name):
-        return f"{style.method_name(origin)}, {name.removeprefix(origin).strip('_').replace('_', ' ')}"
-    mark = style.DEFENCES.get(name) or style.POISONS.get(name)
-    return mark.label if mark is not None and name not in style.METHODS else style.method_name(name)
 
 
 def activity(name: str) -> dict[str, Any]:

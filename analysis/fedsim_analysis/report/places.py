@@ -9,7 +9,6 @@ import pandas as pd
 
 from fedsim_analysis import style
 from fedsim_analysis.report.differences import distinct, settings, varies_within
-from fedsim_analysis.report.looks import METHODS
 from fedsim_analysis.report.words import plain, setting
 from fedsim_analysis.varied import short_names
 
@@ -48,7 +47,7 @@ def in_places(runs: pd.DataFrame) -> pd.DataFrame:
     runs.loc[alike, "setting"] = (runs["setting"] + " run " + runs["run_id"]).str.strip()
     turns = pd.DataFrame({name: _turns(runs[name], distinct(runs[name])) for name in names}, index=runs.index)
     turns.insert(0, "scenario", _turns(runs["scenario"], style.in_order(runs["scenario"], style.TASKS)))
-    turns["method"] = _turns(runs["method"], style.in_order(runs["method"], METHODS))
+    turns["method"] = _turns(runs["method"], style.methods_in_order(runs["method"]))
     turns["seed"] = runs["seed"]
     runs = runs.loc[turns.sort_values(["scenario", *names, "method", "seed"]).index].reset_index(drop=True)
     return runs.assign(place=runs.groupby(["scenario", "method", "setting"], sort=False).ngroup())

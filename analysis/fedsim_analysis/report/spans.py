@@ -10,7 +10,7 @@ import pandas as pd
 from fedsim.errors import InputError
 from fedsim.results import read_table
 from fedsim_analysis import style
-from fedsim_analysis.report.looks import activity, method_name
+from fedsim_analysis.report.looks import activity, method_looks
 from fedsim_analysis.report.material import Material
 from fedsim_analysis.report.words import counted
 
@@ -43,12 +43,13 @@ def timelines(material: Material) -> dict[str, Any]:
         )
     # One run per place first, so that the limit leaves none out while others show several seeds.
     order = runs.assign(turn=runs.groupby("place").cumcount(), later=runs["run_id"] != chosen)
+    methods = method_looks(material.runs["method"])
     kept: list[dict[str, Any]] = []
     total = 0
     for _, run in order.sort_values(["later", "turn", "place"]).iterrows():
         if total >= MAX_ALL or len(kept) >= MAX_RUNS:
             break
-        kept.append(_timeline(material, run))
+        kept.append(_timeline(material, run, methods[run["method"]]["text"]))
         total += kept[-1]["n_spans"]
     left_out = len(runs) - len(kept)
     note = f"{counted(left_out, 'more run')} with spans left out; --run RUN_ID shows any." if left_out else ""
@@ -57,7 +58,7 @@ def timelines(material: Material) -> dict[str, Any]:
     return {"runs": kept, "activities": list(looks.items()), "note": note}
 
 
-def _timeline(material: Material, run: pd.Series[Any]) -> dict[str, Any]:
+def _timeline(material: Material, run: pd.Series[Any], method: str) -> dict[str, Any]:
     folder = material.folders[run["run_id"]]
     spans = read_table(folder, "spans")
     spans = spans[spans["activity"] != "stepping"]
@@ -73,7 +74,7 @@ def _timeline(material: Material, run: pd.Series[Any]) -> dict[str, Any]:
     steps = steps[(steps["step"] > 0) & (steps["time_s"] <= ends_s)]
     return {
         "run_id": run["run_id"],
-        "label": _label(run, several=material.runs["scenario"].nunique() > 1),
+        "label": _label(run, method, several=material.runs["scenario"].nunique() > 1),
         "rows": rows,
         "activities": {
             str(name): {
@@ -91,9 +92,9 @@ def _timeline(material: Material, run: pd.Series[Any]) -> dict[str, Any]:
     }
 
 
-def _label(run: pd.Series[Any], several: bool) -> str:
+def _label(run: pd.Series[Any], method: str, several: bool) -> str:
     parts = [style.task_name(run["scenario"])] if several else []
-    parts += [method_name(run["method"]), run["setting"], f"seed {run['seed']}", run["run_id"]]
+    parts += [method, run["setting"], f"seed {run['seed']}", run["run_id"]]
     return ", ".join(part for part in parts if part)
 
 

@@ -14,6 +14,7 @@ from fedsim_analysis.frames import require
 from fedsim_analysis.statistics import estimate
 from fedsim_analysis.tables import published
 from fedsim_analysis.tables.answering import NOT_STATED, described
+from fedsim_analysis.varied import check_averaged
 
 Printed = Mapping[str, tuple[tuple[float, ...], ...]]
 """A table of `published`: by method, percent and perhaps a deviation for each task."""
@@ -39,13 +40,15 @@ def table(runs: pd.DataFrame, printed: Printed, wanted: Callable[[str], bool]) -
         is no such number.
 
     Raises:
-        InputError: no run belongs to the table, or two runs share task, method, model and seed.
+        InputError: no run belongs to the table, or two runs share task, method, model and seed,
+            or differ in a setting.
     """
     require(runs, "runs", ["accuracy"])
     runs = described(runs)
     runs = runs[runs["in_paper"].map(wanted).astype(bool)]
     if runs.empty:
         raise InputError("none of these runs is of a method of this table; their variants name the methods")
+    check_averaged(runs, KEYS)
     ours = pd.DataFrame([_measured(key, group) for key, group in runs.groupby(KEYS)])
     paper = numbers(printed)
     left = paper[paper["task"].isin(ours["task"]) & ~paper["in_paper"].isin(ours["in_paper"])]
@@ -73,12 +76,6 @@ def average_ranks(percent: pd.DataFrame) -> pd.Series[float]:
 
 def _measured(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     method, in_paper, model, task = key
-    twice = group["seed"][group["seed"].duplicated()]
-    if len(twice):
-        raise InputError(
-            f"{task}, {method}, {model}, seed {twice.iloc[0]}: there are several runs, with different "
-            "settings; a mean over seeds needs one run per seed, so give the folders of a single study"
-        )
     accuracy = estimate(100 * group["accuracy"])
     names = {"method": method, "in_paper": in_paper, "model": model, "status": _status(in_paper, model)}
     deviation = {"accuracy_deviation_percent": accuracy.deviation}

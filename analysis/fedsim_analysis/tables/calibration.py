@@ -71,7 +71,7 @@ def _rendered(rows: pd.DataFrame, title: str) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for method in style.in_order(rows["method"], style.METHODS):
+    for method in style.methods_in_order(rows["method"]):
         of_method = rows[rows["method"] == method].to_dict("records")
         by_task = {
             row["task"]: f"{row['ours_percent']:.1f} {row['difference_points']:+z.1f}" for row in of_method

@@ -65,9 +65,10 @@ def render(rows: pd.DataFrame) -> Group:
         ("simulated", "paper", "difference", "status"),
         "predicted: nothing was fitted to these accuracies of the paper",
     )
+    looks = style.methods(rows["method"])
     last_task = None
     for row in rows.to_dict("records"):
-        names = (style.task_name(row["task"]), style.method_name(row["method"]))
+        names = (style.task_name(row["task"]), looks[row["method"]].label)
         cells = (_time_cells(row), _work_cells(row), _accuracy_cells(row))
         for shown, line in zip((times, work, accuracy), cells, strict=True):
             if last_task not in (None, row["task"]):
