@@ -32,6 +32,14 @@ def figure(
     written = figures.draw(name, lambda table: load_results(results, table), output or Path())
     for file in written:
         say(file)
+    _remark([results])
+
+
+def _remark(results: list[Path]) -> None:
+    from fedsim.results.loading import remarks
+
+    for sentence in remarks(results):
+        say(f"fedsim: {sentence}", err=True)
 
 
 def table(
@@ -42,17 +50,16 @@ def table(
     ] = None,
 ) -> None:
     """Print a table of simulated numbers beside the paper's."""
-    import pandas as pd
-
     from fedsim.results import load_results
     from fedsim.whole_files import check_file, write_whole
     from fedsim_analysis import tables
 
     if output is not None:
         check_file(output)
-    runs = pd.concat([load_results(folder) for folder in results], ignore_index=True)
-    rows, rendered = tables.make(name, runs)
+    # In one go: a setting that varies among the folders alone must not be averaged over.
+    rows, rendered = tables.make(name, load_results(results))
     show(rendered)
+    _remark(results)
     if output is not None:
         latex = output.suffix == ".tex"
         write_whole(output, tables.latex(name, rows) if latex else rows.to_csv(index=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
+def load_results(path: str | Path | Sequence[str | Path], table: str = "runs") -> pd.DataFrame:
     """Load one tidy table over all finished runs below a folder.
 
     Args:
-        path: a run folder, or any folder above some.
+        path: a run folder, or any folder above some; or several of them.
         table: ``runs`` (one row per run: headline numbers, and a column for every setting that varies between
-            the runs, and for who answered), ``steps``, ``workers``, ``spans``, ``tickets``, ``queue`` or
-            ``links`` (their tables, with scenario, variant, seed, run_id).
+            the runs, for who answered, and for the versions of fedsim and of others' parts where they vary),
+            ``steps``, ``workers``, ``spans``, ``tickets``, ``queue`` or ``links`` (their tables, with
+            scenario, variant, seed, run_id).
 
     Raises:
         ResultsError: nothing there, or a folder is damaged or of another format.
@@ -36,14 +37,11 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
 
     if table not in TABLES:
         raise InputError(f"no table {table!r}{nearest(table, TABLES)} (tables: {', '.join(TABLES)})")
-    path = Path(path)
-    origins = found_runs(path)
-    # A timing-only run is not the run that its scenario describes: beside real ones it would mislead.
-    learned = [folder for folder in origins if TIMING_ONLY not in folder.relative_to(path).parts]
+    origins, learned = _found(path)
     summaries = {folder: read_summary(folder) for folder in learned or origins}
     ordered = sorted(summaries, key=lambda folder: [summaries[folder][key] for key in KEYS])
     if table == "runs":
-        settings = [origins[folder]["settings"] for folder in ordered]
+        settings = [origins[folder]["settings"] | _made_by(origins[folder]) for folder in ordered]
         return _runs({folder: summaries[folder] for folder in ordered}, settings)
     folders = [
         folder
@@ -51,6 +49,35 @@ def load_results(path: str | Path, table: str = "runs") -> pd.DataFrame:
         if table not in NOT_ALWAYS or f"{table}.parquet" in origins[folder]["files"]
     ]
     return _long(table, {folder: summaries[folder] for folder in folders}) if folders else pd.DataFrame()
+
+
+def remarks(path: str | Path | Sequence[str | Path]) -> list[str]:
+    """Return in sentences what `load_results` leaves out below a folder, and of what its runs are a mixture.
+
+    Raises:
+        ResultsError: as there.
+    """
+    origins, learned = _found(path)
+    found = []
+    if learned and (left_out := len(origins) - len(learned)):
+        found.append(f"left out: {left_out:,} runs of the clock alone, beside {len(learned):,} that learn")
+    codes = {origins[folder].get("code") for folder in learned or origins}
+    if len(codes) > 1:
+        found.append(f"these runs were made by {len(codes)} codes of fedsim (code in provenance.json)")
+    return found
+
+
+def _found(path: str | Path | Sequence[str | Path]) -> tuple[dict[Path, Json], list[Path]]:
+    """Return the origins of all runs by folder, and the folders of those that learn."""
+    paths = [path] if isinstance(path, str | Path) else path
+    origins: dict[Path, Json] = {}
+    learned: list[Path] = []
+    for one in map(Path, paths):
+        below = found_runs(one)
+        origins |= below
+        # A timing-only run is not the run that its scenario describes: beside real ones it would mislead.
+        learned += [folder for folder in below if TIMING_ONLY not in folder.relative_to(one).parts]
+    return origins, list(dict.fromkeys(learned))
 
 
 def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
@@ -69,6 +96,16 @@ def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
     varied = _varied(settings)
     columns = {key: [_shown(key, one.get(key)) for one in settings] for key in varied}
     return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def _made_by(origin: Json) -> Json:
+    """Return the versions of what computed a run, by name: of fedsim, and of somebody else's parts."""
+    parts = origin.get("parts", {})
+    own = {
+        f"versions.{place}": "-".join(digest[:8] for digest in part["modules"].values())
+        for place, part in parts.items()
+    }
+    return {"versions.fedsim": origin["versions"].get("fedsim-icl")} | own
 
 
 def _shown(key: str, value: Any) -> Any:

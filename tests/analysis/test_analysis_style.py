@@ -69,11 +69,12 @@ def test_as_many_methods_as_there_are_looks():
 
 
 def test_names_that_would_be_written_alike_are_quoted():
-    assert [look.label for look in style.methods(["a_b", "a-b", "_a_b"]).values()] == [
-        "a-b",
-        "'_a_b'",
-        "'a_b'",
-    ]
+    looks = style.methods(["a_b", "a-b", "_a_b"])
+    assert {name: look.label for name, look in looks.items()} == {
+        "a-b": "a-b",
+        "_a_b": "'_a_b'",
+        "a_b": "'a_b'",
+    }
 
 
 @pytest.mark.parametrize(

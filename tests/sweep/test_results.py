@@ -249,6 +249,43 @@ def test_a_timing_only_run_does_not_stand_among_the_others(small, tmp_path):
     assert len(results.find_runs(tmp_path)) == 2
 
 
+def rewritten(folder, **changed):
+    """Change what a run says of its origin."""
+    file = folder / "provenance.json"
+    origin = json.loads(file.read_text())
+    file.write_text(json.dumps(origin | changed) + "\n")
+
+
+def test_a_mixture_is_said(small, tmp_path, command):
+    for seed in (0, 1):
+        command("run", small, "--seed", seed, "--out", tmp_path / "r")
+    first, second = results.find_runs(tmp_path / "r")
+    words = ("figure", "idle", tmp_path / "r", "-o", "i")
+    assert command(*words).err == ""
+    command("run", small, "--out", tmp_path / "r", "--timing-only")
+    assert command(*words).err == "fedsim: left out: 1 runs of the clock alone, beside 2 that learn\n"
+    rewritten(second, code="another")
+    assert "fedsim: these runs were made by 2 codes of fedsim" in command(*words).err
+    assert not [name for name in fedsim.load_results(tmp_path / "r") if name.startswith("versions.")]
+    versions = json.loads((first / "provenance.json").read_text())["versions"]
+    rewritten(second, versions=versions | {"fedsim-icl": "0.0"})
+    assert set(fedsim.load_results(tmp_path / "r")["versions.fedsim"]) == {versions["fedsim-icl"], "0.0"}
+    said = command("figure", "curves", tmp_path / "r", "-o", "c")
+    assert said.code == 2
+    assert "there are 2 runs, which differ in versions.fedsim; a mean over seeds needs" in said.err
+
+
+def test_a_setting_that_varies_among_folders_alone_is_seen(small, tmp_path, command):
+    for seed in (0, 1):
+        out, setting = tmp_path / f"r{seed}", f"workers.0.slow_down={1 + seed}"
+        command("run", small, "--seed", seed, "--out", out, "--set", setting)
+    both = fedsim.load_results([tmp_path / "r0", tmp_path / "r1"])
+    assert list(both["workers.0.slow_down"]) == [1, 2]
+    said = command("table", "figure1", tmp_path / "r0", tmp_path / "r1")
+    assert said.code == 2
+    assert "there are 2 runs, which differ in workers.0.slow_down; a mean over seeds needs" in said.err
+
+
 def test_the_tables_say_what_happened(small):
     run = simulation.run(load_scenario(small))
     steps, workers, summary = run.steps, run.workers, run.summary

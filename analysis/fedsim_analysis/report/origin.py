@@ -27,6 +27,7 @@ def facts(origins: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
         ("Computing time", f"{number(spent_s / unit)} {symbol} over {counted(len(every), 'run')}"),
         ("Platform", _told(str(origin["platform"]) for origin in every)),
         ("Results", f"format {_told(str(origin['format']) for origin in every)}"),
+        ("fedsim's code", _told(str(origin.get("code", "none"))[:12] for origin in every)),
         *((name, _told(origin["versions"].get(name, "none") for origin in every)) for name in packages),
     ]
 
