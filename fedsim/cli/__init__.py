@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,6 +112,7 @@ def _main(given: list[str]) -> int:
 
 def _answered(given: list[str]) -> int:
     try:
+        _refuse_nothing(given)
         with safely() if "--safe" in given else nullcontext():
             return _called([word for word in given if word not in ("--debug", "--safe")] or ["--help"])
     except OutputError:
@@ -127,6 +129,23 @@ def _answered(given: list[str]) -> int:
         raise
     finally:
         search(None)
+
+
+def _refuse_nothing(given: list[str]) -> None:
+    """Refuse an empty text wherever it stands: of a variable that is not set, or a path that was lost.
+
+    Raises:
+        InputError: with what stands before it.
+    """
+    for before, word in pairwise(["fedsim", *given]):
+        option, is_option, value = word.partition("=")
+        if not word.strip():
+            place = f"after {before!r}"
+        elif is_option and option.startswith("--") and not value.strip():
+            place = f"after {option + '='!r}"
+        else:
+            continue
+        raise InputError(f"{place}: found an empty text, expected a value; is a variable not set?")
 
 
 @contextmanager

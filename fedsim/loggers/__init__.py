@@ -30,7 +30,7 @@ def read_logger(text: str) -> Logger:
     if first not in known and ":" in rest:
         name, _, place = rest.partition(":")
         kind = f"{first}:{name}"
-    if not place:
+    if not place.strip():
         raise InputError(
             f"--log {text!r}: expected KIND:PLACE, as in {known[0]}:FOLDER, or MODULE:CLASS:PLACE"
         )

@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from fedsim.catalog import Part
+from fedsim.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fedsim.scenario import Scenario
+
+ADDRESS = re.compile(r"(?P<scheme>[^/\\:]{2,}):(?P<rest>.*)", re.DOTALL)
+"""What is no folder: it begins like an address. Two letters at least, for `C:` is a drive."""
+
+
+def check_place(kind: str, place: str, schemes: Collection[str] = ()) -> None:
+    """Refuse a place that is neither a folder nor an address.
+
+    Args:
+        kind: of the logger.
+        place: what was given.
+        schemes: how an address may begin; none: a folder alone will do.
+
+    Raises:
+        InputError: with the nearest that is right.
+    """
+    found = ADDRESS.match(place)
+    if found is None:
+        return
+    scheme, rest = found["scheme"], found["rest"]
+    if re.match(r"\d+(/|$)", rest) and "http" in schemes:
+        wrong = f"found a host and port alone; did you mean 'http://{place}'?"
+    elif scheme.partition("+")[0] not in schemes:
+        wrong = f"unknown {scheme + ':'!r}{nearest(scheme, schemes)}"
+    elif not rest.startswith("//"):
+        wrong = f"expected {scheme}://"
+    elif scheme in ("http", "https") and not _has_host(place):
+        wrong = "no host that can be reached"
+    else:
+        return
+    known = f"a folder or one of {', '.join(f'{name}://' for name in schemes)}" if schemes else "a folder"
+    raise InputError(
+        f"--log {f'{kind}:{place}'!r}: {wrong} (expected {known}; a folder with a colon is ./NAME)"
+    )
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class Logged(NamedTuple):
@@ -57,7 +102,7 @@ class Logger(Part):
         """Find out before anything runs whether what the logger needs is there.
 
         Raises:
-            InputError: it is not installed.
+            InputError: it is not installed, or `place` is none.
         """
 
     @abstractmethod

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from fedsim.errors import InputError
-from fedsim.loggers.base import Logged, Logger
+from fedsim.loggers.base import ADDRESS, Logged, Logger, check_place
 from fedsim.safety import elsewhere
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 RUN_ID = "fedsim.run_id"
 """The tag by which a run is found again."""
+
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "uc")
+"""How addresses begin that MLflow keeps its data at; packages may offer others."""
 
 MOST_METRICS, MOST_PARAMS, LONGEST_PARAM = 1000, 100, 500
 """What MLflow takes at a time, and how long the value of a setting may be in all its versions."""
@@ -51,6 +55,8 @@ class Mlflow(Logger):
     kind: Literal["mlflow"] = "mlflow"
 
     def check(self) -> None:
+        offered = [point.name for point in entry_points(group="mlflow.tracking_store")]
+        check_place("mlflow", self.place, dict.fromkeys([*SCHEMES, *offered]))
         if find_spec("mlflow") is None:
             raise InputError("--log mlflow needs: pip install 'fedsim-icl[mlflow]'")
         if "://" in self.place and urlsplit(self.place).hostname and (why := elsewhere(self.place)):
@@ -96,7 +102,7 @@ class Mlflow(Logger):
     def _client(self) -> MlflowClient:
         for name, value in MANNERS.items():
             os.environ.setdefault(name, value)
-        return _client(self.place if "://" in self.place else Path(self.place).resolve().as_uri())
+        return _client(self.place if ADDRESS.match(self.place) else Path(self.place).resolve().as_uri())
 
 
 @cache

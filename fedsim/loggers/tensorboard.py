@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fedsim.errors import InputError
-from fedsim.loggers.base import Logged, Logger
+from fedsim.loggers.base import Logged, Logger, check_place
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -28,6 +28,7 @@ class Tensorboard(Logger):
     kind: Literal["tensorboard"] = "tensorboard"
 
     def check(self) -> None:
+        check_place("tensorboard", self.place)
         if find_spec("tensorboard") is None:
             raise InputError("--log tensorboard needs: pip install 'fedsim-icl[tensorboard]'")
 

@@ -281,3 +281,31 @@ def test_a_progress_bar_on_a_terminal(small, tmp_path):
     assert json.loads(done.stdout)["server_steps"] == 12
     assert "small" in shown
     assert "step 12" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "before"),
+    [
+        (["sweep", "small.toml", "--scheduler", ""], "--scheduler"),
+        (["sweep", "small.toml", "--scheduler="], "--scheduler="),
+        (["run", "small.toml", "--log", ""], "--log"),
+        (["run", "small.toml", "--out", " "], "--out"),
+        (["run", "small.toml", "--only", ""], "--only"),
+        (["check", "small.toml", "--set", ""], "--set"),
+        (["run", "small.toml", "--seed", ""], "--seed"),
+        (["run", ""], "run"),
+        (["check", "small.toml", ""], "small.toml"),
+        (["verify", ""], "verify"),
+        (["figure", "curves", ""], "curves"),
+        (["report", ".", "-o", ""], "-o"),
+        (["results", ".", "--columns", ""], "--columns"),
+        (["serve", "--weights", ""], "--weights"),
+        (["fit-latency", ""], "fit-latency"),
+        ([""], "fedsim"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_text_is_no_value(command, small, words, before):
+    said = f"fedsim: after {before!r}: found an empty text, expected a value; is a variable not set?"
+    assert command(*words) == (2, "", f"{said}\n")
+    assert [path.name for path in Path().iterdir()] == ["small.toml"]

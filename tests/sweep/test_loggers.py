@@ -120,12 +120,43 @@ def test_what_is_not_installed_is_a_sentence_before_anything_runs(
         ),
         ("tensorboard", "expected KIND:PLACE, as in tensorboard:FOLDER"),
         ("mlflow:", "expected KIND:PLACE"),
+        ("tensorboard: ", "expected KIND:PLACE"),
+        ("mlflow:htp://host", "unknown 'htp:'; did you mean 'http'? (expected a folder or one of http://, "),
+        ("mlflow:htps://host:5000/a", "unknown 'htps:'; did you mean 'https'?"),
+        ("mlflow:postgre+psycopg2://host/runs", "unknown 'postgre+psycopg2:'"),
+        ("mlflow:http:/host:5000", "expected http://"),
+        ("mlflow:sqlite:runs.db", "expected sqlite://"),
+        ("mlflow:localhost:5000", "found a host and port alone; did you mean 'http://localhost:5000'?"),
+        ("mlflow:http://", "no host that can be reached"),
+        ("mlflow:https://host:five", "no host that can be reached"),
+        (
+            "tensorboard:s3://bucket/runs",
+            "unknown 's3:' (expected a folder; ./NAME",
+        ),
     ],
 )
 def test_a_wrong_logger_is_a_sentence(command, small, text, sentence):
     answer = command("run", small, "--log", text)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(f"fedsim: --log {text!r}: {sentence}")
+    assert answer.err.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "runs",
+        "./my:runs",
+        "a/b:c",
+        "C:/runs",
+        "http://host:5000",
+        "postgresql+psycopg2://host/runs",
+        "uc://x",
+    ],
+)
+def test_a_right_place(place):
+    loggers.read_logger(f"mlflow:{place}").check()
 
 
 def test_a_store_that_mlflow_cannot_open_is_a_sentence(monkeypatch):

@@ -41,9 +41,9 @@ def carry_out(
     parser.add_argument("--replicates", type=int, default=5, help="seeds")
     if only:
         parser.add_argument("--only", choices=only, action="append", help="this figure; may be repeated")
-    parser.add_argument("--scenarios", type=Path, default=Path("scenarios") / (scenarios or name))
-    parser.add_argument("--results", type=Path, default=Path("results") / name)
-    parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
+    parser.add_argument("--scenarios", type=_folder, default=Path("scenarios") / (scenarios or name))
+    parser.add_argument("--results", type=_folder, default=Path("results") / name)
+    parser.add_argument("--output", type=_folder, default=Path("figures"), help="folder of the figures")
     options = parser.parse_args(words)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -52,6 +52,13 @@ def carry_out(
         parser.exit(error.exit_code, visible(f"{error}\n"))
     except KeyboardInterrupt:
         parser.exit(STOPPED, "stopped; finished runs are kept and will not be run again\n")
+
+
+def _folder(text: str) -> Path:
+    """Read the name of a folder; no name is not the folder where one works."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("found an empty text, expected a folder")
+    return Path(text)
 
 
 def finished(runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int) -> dict[Path, dict[str, Any]]:
