@@ -48,7 +48,7 @@ class TimeToTarget:
     runs: int
     reached: int
     median_s: float
-    """By when half of the runs are there, by Kaplan and Meier; infinite where fewer are."""
+    """By when half of all runs are there; infinite where fewer than half ever are."""
     median_low_s: float
     """NaN where no run reached the target; at most the end of the last run."""
     median_high_s: float
@@ -107,6 +107,10 @@ def time_to_target(
 ) -> TimeToTarget:
     """Return median and restricted mean time to a target.
 
+    A patient who is lost from sight may fall ill like all others; a run that ends without its target has used
+    its budget up. For the median such a run therefore never gets there, however early it ended: otherwise the
+    last of three runs, under way alone, would stand for all of them. The mean is by Kaplan and Meier.
+
     The interval of the median inverts the pointwise interval of the survival function (Brookmeyer and
     Crowley). That of the restricted mean is by Greenwood's variance with the correction of Kaplan and Meier,
     D / (D - 1) for D runs that reach the target, and Student's t with D - 1 degrees of freedom: where all
@@ -115,8 +119,9 @@ def time_to_target(
     Args:
         reached_s: when each run reached the target; NaN where it never did, (n,).
         ended_s: when each run ended (s), (n,).
-        horizon_s: up to when the mean counts; at most the end of the last run where that has not reached the
-            target, which is what a larger one is cut to. Means are compared at equal horizons only.
+        horizon_s: up to when the mean counts. A larger one is cut to the end of the last run where that has
+            not reached the target; where fewer than half of the runs have, to the last end of the others,
+            beyond which the rest would stand for them. Means are compared at equal horizons only.
 
     Raises:
         InputError: there is no run, or a run without a time is said to end at no time.
@@ -125,15 +130,19 @@ def time_to_target(
     correction of Kaplan and Meier; median by Brookmeyer and Crowley, Biometrics 38, 1982).
     """
     curve = survival(reached_s, ended_s)
-    if curve.shares[-1] > 0:
-        horizon_s = min(horizon_s, float(curve.times_s[-1]))
+    reached, ended = (np.asarray(times, dtype=float) for times in (reached_s, ended_s))
+    missed = np.isnan(reached)
+    if curve.shares[-1] > 0 or 2 * missed.sum() > len(missed):
+        horizon_s = min(horizon_s, float(ended[missed].max()))
+    never = np.where(missed, curve.times_s[-1], reached)
+    of_all = survival(pd.Series(reached), pd.Series(never))
     mean_s, half_width_s = _restricted_mean(curve, horizon_s)
     return TimeToTarget(
         runs=len(np.asarray(reached_s)),
         reached=int(curve.reached.sum()),
-        median_s=_first(curve.times_s, curve.shares),
-        median_low_s=_median_low(curve),
-        median_high_s=_first(curve.times_s, curve.high),
+        median_s=_first(of_all.times_s, of_all.shares),
+        median_low_s=_median_low(of_all),
+        median_high_s=_first(of_all.times_s, of_all.high),
         mean_s=mean_s,
         mean_low_s=mean_s - half_width_s,
         mean_high_s=mean_s + half_width_s,

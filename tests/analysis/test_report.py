@@ -174,7 +174,9 @@ def test_a_missed_target_makes_every_time_a_median():
 
 def test_where_nobody_reached_the_target_the_table_says_so():
     table = runs({"time_to_target_s": np.nan}, {"time_to_target_s": np.nan})
-    assert headline.rows(table)[0][3] == headline.Cell("-", ("0 of 2 runs",), is_number=True)
+    assert headline.rows(table)[0][3] == headline.Cell(
+        "not reached by half", ("0 of 2 runs",), is_number=True
+    )
     without = table.assign(has_target=False)
     assert "Time to target (s)" not in [heading.text for heading in headline.headings(without)]
 

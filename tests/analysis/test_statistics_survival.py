@@ -43,9 +43,7 @@ def test_the_trial_of_the_textbook():
 def test_median_and_restricted_mean_of_the_textbook():
     found = time_to_target(*trial())
     assert (found.runs, found.reached, found.censored) == (21, 9, 12)
-    assert found.median_s == 23
-    assert found.median_low_s == 13  # the first week at which the lower bound, 0.432, is below a half
-    assert math.isinf(found.median_high_s)
+    assert math.isinf(found.median_s)  # in the textbook 23: its patients are lost from sight, runs are not
     assert found.horizon_s == 35
     # The mean restricted to 35 weeks is 23.287 with variance 7.993; D / (D - 1) = 9/8 and
     # t(0.975, 8) = 2.306004.
@@ -64,6 +62,22 @@ def test_three_runs_by_hand():
     assert found.mean_high_s - found.mean_s == pytest.approx(12.7062 * (40 / 3) / math.sqrt(3), rel=1e-4)
     assert found.median_s == 30
     assert found.reached == 2
+
+
+@pytest.mark.parametrize("early", [(-265, -268), (-265, -300), (-1, -2), (-270.1, -270.1)])
+def test_what_two_of_three_never_reach_is_not_reached_by_half(early):
+    found = time_to_target(*runs(*early, 270.1))
+    assert math.isinf(found.median_s)
+    assert math.isinf(found.median_high_s)
+    # Beyond the end of the last one that was given up the third would stand for all.
+    assert found.horizon_s == max(map(abs, early))
+    assert found.mean_s <= found.horizon_s
+
+
+def test_runs_that_are_given_up_early_do_not_bring_the_median_forward():
+    # Two of four are there by 270; by 100 it is one, and half of those still under way.
+    assert time_to_target(*runs(-50, -60, 100, 270)).median_s == 270
+    assert time_to_target(*runs(-50, 60, 100, 270)).median_s == 100
 
 
 def test_a_horizon_cuts_the_mean():
@@ -131,8 +145,9 @@ def test_it_agrees_with_the_definition():
         slow = [product_limit(times, there, at) for at in curve.times_s]
         assert list(curve.shares) == pytest.approx(slow)
         # All times are whole, so that the area is a sum of columns of width 1.
-        area = sum(product_limit(times, there, at) for at in range(int(curve.times_s[-1])))
-        assert time_to_target(*runs(*np.where(there, times, -times))).mean_s == pytest.approx(area)
+        found = time_to_target(*runs(*np.where(there, times, -times)))
+        last = int(min(found.horizon_s, curve.times_s[-1]))
+        assert found.mean_s == pytest.approx(sum(product_limit(times, there, at) for at in range(last)))
 
 
 @pytest.mark.parametrize(("size", "least"), [(20, 364), (6, 352)])

@@ -1,13 +1,13 @@
 """Time to the target against the number of workers, where some runs may never reach it.
 
-Above the median by Kaplan and Meier, below the restricted mean: of the time to the target or to a horizon
-that all lines share, whichever comes first. Whiskers are 95 % intervals; one that ends in an arrow has no
-upper end, because too few runs reached the target. A hollow point has censored runs, which ended without the
-target; above it stands how many runs of how many did reach it. A point above the axis, with an arrow, is a
-median that is not reached.
+Above the median, in which a run that ended without the target never reaches it, below the restricted mean: of
+the time to the target or to a horizon that all lines share, whichever comes first. Whiskers are 95 %
+intervals; one that ends in an arrow has no upper end, because too few runs reached the target. A hollow point
+has censored runs, which ended without the target; above it stands how many runs of how many did reach it. A
+point above the axis, with an arrow, is a median that is not reached.
 
-Source: Kaplan and Meier, "Nonparametric estimation from incomplete observations", JASA 53, 1958; the question
-is ours: the paper reports three workers only.
+Source: for the means Kaplan and Meier, "Nonparametric estimation from incomplete observations", JASA 53,
+1958; the question is ours: the paper reports three workers only.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         (dict(zip(_KEYS, names, strict=True)), group)
         for names, group in runs.sort_values("n_workers", kind="stable").groupby(_KEYS, sort=False)
     ]
-    horizon_s = min(map(_followed_s, (group for _, group in groups)))
+    horizon_s = min(
+        time_to_target(group["time_to_target_s"], group["simulated_time_s"]).horizon_s for _, group in groups
+    )
     rows = []
     for place, group in groups:
         found = time_to_target(group["time_to_target_s"], group["simulated_time_s"], horizon_s)
@@ -97,13 +99,6 @@ def figure(runs: pd.DataFrame) -> Figure:
 
 def _fits(runs: pd.DataFrame) -> bool:
     return runs["n_workers"].nunique() > 1 and bool(runs["time_to_target_s"].notna().any())
-
-
-def _followed_s(runs: pd.DataFrame) -> float:
-    """Return up to when these runs say what share has not reached the target: without end where all have."""
-    censored = runs["time_to_target_s"].isna()
-    last_s = runs["time_to_target_s"].fillna(runs["simulated_time_s"]).max()
-    return float(last_s) if (runs.loc[censored, "simulated_time_s"] >= last_s).any() else math.inf
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, what: str, unit: float, looks: dict[str, style.Mark]) -> None:

@@ -55,8 +55,8 @@ def headings(runs: pd.DataFrame) -> list[Heading]:
 def rows(runs: pd.DataFrame) -> list[list[Cell]]:
     """Return the cells: means over the runs of a place that have the number, with their 95 % intervals.
 
-    The time to the target is the median by Kaplan and Meier in all rows if any run of the table missed its
-    target: a mean over those that reached it would make a method look faster than it is.
+    The time to the target is the median in all rows if any run of the table missed its target: a mean over
+    those that reached it would make a method look faster than it is.
 
     Args:
         runs: one row per run, as in `Material`.
@@ -126,7 +126,7 @@ def _median(group: pd.DataFrame) -> Cell:
     found = time_to_target(group[TARGET], group["simulated_time_s"])
     count = f"{found.reached} of {found.runs} runs"
     if not math.isfinite(found.median_s):
-        return Cell(UNKNOWN, (count,), is_number=True)
+        return Cell("not reached by half", (count,), is_number=True)
     bounds = f"{number(found.median_low_s)} to {number(found.median_high_s)}"
     if not math.isfinite(found.median_high_s):
         bounds = f"at least {number(found.median_low_s)}"
