@@ -26,6 +26,10 @@ class ResultsError(InputError):
     """A results folder that is missing, damaged, or of another format."""
 
 
+class ResultsWarning(UserWarning):
+    """Something about results that a reader should know: a copy that counts once, a link to nothing."""
+
+
 class OutputError(FedsimError):
     """Standard output can take no more."""
 

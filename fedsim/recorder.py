@@ -49,6 +49,11 @@ class Recorder:
         self._malicious = scenario.malicious_machines
         self._malicious_updates = 0
 
+    @property
+    def timing_only(self) -> bool:
+        """Whether the clock alone runs, and nothing is learned."""
+        return self._learner is None
+
     def first(self) -> Any:
         self._record(NO_STEP, measure=True)
         return self._learner and self._learner.first()

@@ -128,6 +128,7 @@ def summary(
         "seed": scenario.seed,
         "n_workers": scenario.n_workers,
         "ended": _ended(recorder, ending),
+        "timing_only": recorder.timing_only,
         "simulated_time_s": ending.time_s,
         "server_steps": report.step,
         "worker_updates": report.worker_updates,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fedsim.errors import ResultsError
-from fedsim.results import NOT_ALWAYS, read_summary, read_table
+from fedsim.results import NOT_ALWAYS, check_contents, check_folder, read_summary, read_table
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.schedule import Rounds, Steps
 from fedsim.timing.attacks import TimingAttack
@@ -47,8 +47,9 @@ def verify(folder: Path) -> list[Check]:
     """Check a run folder.
 
     Raises:
-        ResultsError: the folder is missing or damaged.
+        ResultsError: the folder is missing, damaged or changed.
     """
+    check_contents(folder, check_folder(folder))
     evidence = Evidence(
         load_scenario(folder / "scenario.toml"),
         read_summary(folder),

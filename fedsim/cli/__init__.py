@@ -13,11 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
-from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError
+from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError, ResultsWarning
 from fedsim.importing import search
 from fedsim.safety import safely
 from fedsim.stopping import STOPPED, first_signal_only
 from fedsim.terminal import guard_traces, print_anything, say, standard_streams
+
+TOLD = LeftOutWarning, ResultsWarning
+"""Warnings that are meant for the person at the keyboard."""
 
 # The class of every wrong use: typer carries it along since 0.20 or so and took it from click before.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -150,17 +153,18 @@ def _refuse_nothing(given: list[str]) -> None:
 
 @contextmanager
 def _warnings_told() -> Iterator[None]:
-    """Tell what a scenario leaves out as a note of one line, each once."""
+    """Tell what a person should know of scenarios and results as a note of one line, each once."""
     usual = warnings.showwarning
 
     def tell(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, LeftOutWarning):
+        if issubclass(category, TOLD):
             say(f"fedsim: note: {message}", err=True)
         else:
             usual(message, category, *place, **more)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("default", LeftOutWarning)
+        for category in TOLD:
+            warnings.simplefilter("default", category)
         warnings.showwarning = tell
         yield
 

@@ -26,6 +26,14 @@ def announce(file: Path, sentence: str) -> None:
     say(sentence, err=is_special(file))
 
 
+def remark(results: list[Path]) -> None:
+    """Tell what of some results was left out, and of what they are a mixture."""
+    from fedsim.results.loading import remarks
+
+    for sentence in remarks(results):
+        say(f"fedsim: {sentence}", err=True)
+
+
 def scenarios_of(files: list[Path], overrides: list[str] | None, only: list[str] | None) -> list[Any]:
     """Return the scenarios of files, each variant one."""
     from fedsim.scenario import load_variants

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsim.cli.options import announce
+from fedsim.cli.options import announce, remark
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say, show
 
@@ -72,6 +72,7 @@ def results(
     else:
         _write(rows, output_format, output)
         announce(output, str(output))
+    remark([folder])
 
 
 def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:
@@ -125,7 +126,8 @@ def _telling(rows: pd.DataFrame) -> list[str]:
         name for name in columns[last + 1 :] if name not in ALWAYS or rows[name].astype(str).nunique() > 1
     ]
     headlines = [name for name in HEADLINES if rows[name].notna().any()]
-    return list(dict.fromkeys([*KEYS, *_untold(rows[settings]), *headlines]))
+    kind = ["timing_only"] if rows["timing_only"].any() else []
+    return list(dict.fromkeys([*KEYS, *kind, *_untold(rows[settings]), *headlines]))
 
 
 def _untold(settings: pd.DataFrame) -> list[str]:

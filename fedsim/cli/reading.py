@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fedsim.cli.options import announce
-from fedsim.errors import InputError
+from fedsim.cli.options import announce, remark
+from fedsim.errors import InputError, ResultsError
 from fedsim.terminal import say, show
 
 
@@ -32,14 +32,7 @@ def figure(
     written = figures.draw(name, lambda table: load_results(results, table), output or Path())
     for file in written:
         say(file)
-    _remark([results])
-
-
-def _remark(results: list[Path]) -> None:
-    from fedsim.results.loading import remarks
-
-    for sentence in remarks(results):
-        say(f"fedsim: {sentence}", err=True)
+    remark([results])
 
 
 def table(
@@ -59,7 +52,7 @@ def table(
     # In one go: a setting that varies among the folders alone must not be averaged over.
     rows, rendered = tables.make(name, load_results(results))
     show(rendered)
-    _remark(results)
+    remark(results)
     if output is not None:
         latex = output.suffix == ".tex"
         write_whole(output, tables.latex(name, rows) if latex else rows.to_csv(index=False))
@@ -68,19 +61,25 @@ def table(
 
 def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders above some.")]) -> None:
     """Check the invariants of finished runs."""
-    from fedsim.results import find_runs
+    from fedsim.results import found_runs
     from fedsim.verify import verify as verify_folder
 
-    broken = 0
-    for folder in [found for path in runs for found in find_runs(path)]:
-        checks = verify_folder(folder)
+    broken = damaged = 0
+    for folder, origin in found_runs(*runs).items():
+        try:
+            checks = verify_folder(folder)
+        except ResultsError as error:
+            say(f"fedsim: {error}", err=True)
+            damaged += 1
+            continue
         wrong = [check for check in checks if check.violation]
         broken += bool(wrong)
-        say(f"{folder}: " + ("broken" if wrong else f"all {len(checks)} invariants hold"))
+        unsealed = "" if "digests" in origin else "; it states no digests, so that changes cannot be seen"
+        say(f"{folder}: " + ("broken" if wrong else f"all {len(checks)} invariants hold") + unsealed)
         for check in wrong:
             say(f"  {check.invariant}: {check.violation}")
-    if broken:
-        raise typer.Exit(1)
+    if damaged or broken:
+        raise typer.Exit(ResultsError.exit_code if damaged else 1)
 
 
 def latencies(

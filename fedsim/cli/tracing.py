@@ -23,7 +23,7 @@ def trace(
     from fedsim_analysis.trace_events.files import write
 
     check_file(output)
-    folders = list(dict.fromkeys(folder for path in runs for folder in find_runs(path)))
+    folders = find_runs(*runs)
     n_events = 0
     with console.bar(None, "events") as (progress, task):
 

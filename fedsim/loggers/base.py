@@ -120,9 +120,10 @@ class Logger(Part):
         that was found finished takes no steps, and one whose process was killed is begun again.
 
         Args:
-            scenario: of the run; `fedsim.results.run_id(scenario)` is its address.
-            row: as in the table `steps`: counters, and measurements if this step was measured. What is
-                measured when a run has ended is added to its last row later, for `log` alone.
+            scenario: of the run.
+            row: `run_id`, the address of the run; all else as in the table `steps`: counters, and
+                measurements if this step was measured. What is measured when a run has ended is added to its
+                last row later, for `log` alone.
 
         Raises:
             InputError: the place cannot be written to.

@@ -29,13 +29,15 @@ class Live:
 
     Args:
         scenario: of the run.
+        run_id: its address.
         loggers: as they came.
     """
 
-    def __init__(self, scenario: Scenario, loggers: Packed) -> None:
+    def __init__(self, scenario: Scenario, run_id: str, loggers: Packed) -> None:
         self.complaints: dict[str, str] = {}
         """A sentence for each that has failed, by the words of --log."""
         self._scenario = scenario
+        self._run_id = run_id
         self._loggers: dict[str, Logger] = {}
         for words, pickled in loggers.items():
             try:
@@ -47,7 +49,7 @@ class Live:
         """Pass the row of a step on."""
         for words, logger in list(self._loggers.items()):
             try:
-                logger.step(self._scenario, MappingProxyType(row))
+                logger.step(self._scenario, MappingProxyType({"run_id": self._run_id, **row}))
             except Exception as error:  # a stranger's part may fail in any way
                 del self._loggers[words]
                 self.complaints[words] = complaint(words, error)

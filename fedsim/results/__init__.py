@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from fedsim.results.addresses import TIMING_ONLY, folder_of, run_id, settings_of
-from fedsim.results.failures import forget_failure, read_failure, record_of, write_failure
+from fedsim.results.failures import find_failures, forget_failure, read_failure, record_of, write_failure
 from fedsim.results.folders import (
     FILES,
     FORMAT,
     KEYS,
+    check_contents,
     check_folder,
     find_runs,
+    found_runs,
     is_finished,
+    is_timing_only,
     read_summary,
     read_table,
     why_not_finished,
@@ -40,14 +43,18 @@ __all__ = [
     "TIMING_ONLY",
     "Files",
     "UnwritableError",
+    "check_contents",
     "check_folder",
     "check_writable",
     "clear_left_overs",
     "command_line",
+    "find_failures",
     "find_runs",
     "folder_of",
     "forget_failure",
+    "found_runs",
     "is_finished",
+    "is_timing_only",
     "load_results",
     "pack",
     "partial_of",

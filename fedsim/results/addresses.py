@@ -16,12 +16,17 @@ TIMING_ONLY = "timing-only"
 """The folder, among results, of runs of the clock alone."""
 
 
-def run_id(scenario: Scenario) -> str:
-    """Return the address of a run: a hash of the resolved scenario, its seed included."""
-    return address(scenario, dump(scenario))
+def run_id(scenario: Scenario, timing_only: bool = False) -> str:
+    """Return the address of a run: a hash of the resolved scenario, its seed included.
+
+    A run of the clock alone is another run, with an address of its own.
+    """
+    return address(scenario, dump(scenario), timing_only)
 
 
-def address(scenario: Scenario, dumped: str, parts: Mapping[str, PartCode] | None = None) -> str:
+def address(
+    scenario: Scenario, dumped: str, timing_only: bool, parts: Mapping[str, PartCode] | None = None
+) -> str:
     """Return the address of a run whose scenario has been dumped already.
 
     What changes no number is left out of it: the description, and where files are whose content is stated.
@@ -29,6 +34,7 @@ def address(scenario: Scenario, dumped: str, parts: Mapping[str, PartCode] | Non
     Args:
         scenario: of the run.
         dumped: the same, as TOML.
+        timing_only: whether the clock alone runs.
         parts: the code of parts that are not ours; as it is here and now if not given.
     """
     parts = code_of(scenario) if parts is None else parts
@@ -39,12 +45,15 @@ def address(scenario: Scenario, dumped: str, parts: Mapping[str, PartCode] | Non
         # No scenario has such a key: a run of parts of ours alone has the address that it always had.
         table |= {"parts": {place: code._asdict() for place, code in parts.items()}} if parts else {}
         dumped = tomli_w.dumps(table)
+    if timing_only:
+        dumped += "timing_only = true\n"
     return hashlib.sha256(dumped.encode()).hexdigest()[:12]
 
 
-def folder_of(scenario: Scenario, out: Path) -> Path:
-    """Return where the results of a scenario go."""
-    return out / scenario.name / run_id(scenario)
+def folder_of(scenario: Scenario, out: Path, timing_only: bool = False) -> Path:
+    """Return where the results of a run go; those of the clock alone lie together, apart from the others."""
+    place = out / TIMING_ONLY if timing_only else out
+    return place / scenario.name / run_id(scenario, timing_only)
 
 
 def settings_of(scenario: Scenario) -> dict[str, Any]:

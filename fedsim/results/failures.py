@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedsim.errors import ResultsError
-from fedsim.results.folders import AGAIN, FORMAT, versions
+from fedsim.errors import ResultsError, ResultsWarning
+from fedsim.results.folders import AGAIN, FORMAT, files_below, versions
 from fedsim.results.partial import partial_folder
 from fedsim.results.writing import UnwritableError
 from fedsim.scenario import Scenario, resolved
 from fedsim.secrets import redacted
+from fedsim.whole_files import sync
 
 
 def record_of(folder: Path) -> Path:
@@ -47,6 +49,7 @@ def write_failure(folder: Path, scenario: Scenario, reason: str, trace: str, com
     try:
         with partial_folder(record) as partial:
             (partial / record.name).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+            sync(partial / record.name)
             (partial / record.name).replace(record)
     except OSError as error:
         raise UnwritableError(f"cannot write results to {record}: {error.strerror or error}") from error
@@ -69,6 +72,20 @@ def read_failure(folder: Path) -> dict[str, Any] | None:
         raise ResultsError(
             f"{record}: damaged: not the note of a failed run; delete it, then {AGAIN}"
         ) from error
+
+
+def find_failures(path: Path) -> list[dict[str, Any]]:
+    """Return what was noted of failed runs at or below a path; what is no such note is told, and left out."""
+    ending = record_of(Path("run")).name.removeprefix("run")
+    notes = []
+    for file in files_below(path, ending):
+        try:
+            note = read_failure(file.with_name(file.name.removesuffix(ending)))
+        except ResultsError as error:
+            warnings.warn(f"{error}; left out", ResultsWarning, stacklevel=2)
+            continue
+        notes += [note] if note is not None else []
+    return notes
 
 
 def forget_failure(folder: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedsim.errors import InputError, ResultsError, nearest
-from fedsim.results.addresses import TIMING_ONLY
-from fedsim.results.folders import KEYS, found_runs, read_summary, read_table
+from fedsim.results.folders import (
+    KEYS,
+    check_contents,
+    found_runs,
+    is_timing_only,
+    read_summary,
+    read_table,
+)
 from fedsim.results.tables import ALWAYS, NOT_ALWAYS, TABLES
 from fedsim.secrets import names_secret, redacted_values
 
@@ -38,17 +44,19 @@ def load_results(path: str | Path | Sequence[str | Path], table: str = "runs") -
     if table not in TABLES:
         raise InputError(f"no table {table!r}{nearest(table, TABLES)} (tables: {', '.join(TABLES)})")
     origins, learned = _found(path)
-    summaries = {folder: read_summary(folder) for folder in learned or origins}
-    ordered = sorted(summaries, key=lambda folder: [summaries[folder][key] for key in KEYS])
+    runs = []
+    for folder in learned or origins:
+        origin = origins[folder]
+        check_contents(folder, origin, ["summary.json"])
+        summary = {"timing_only": not learned, **read_summary(folder)}
+        runs.append(_Run(folder, origin["run_id"], summary, origin))
+    runs.sort(key=lambda run: [run.summary[key] for key in KEYS])
     if table == "runs":
-        settings = [origins[folder]["settings"] | _made_by(origins[folder]) for folder in ordered]
-        return _runs({folder: summaries[folder] for folder in ordered}, settings)
-    folders = [
-        folder
-        for folder in ordered
-        if table not in NOT_ALWAYS or f"{table}.parquet" in origins[folder]["files"]
-    ]
-    return _long(table, {folder: summaries[folder] for folder in folders}) if folders else pd.DataFrame()
+        return _runs(runs)
+    runs = [run for run in runs if table not in NOT_ALWAYS or f"{table}.parquet" in run.origin["files"]]
+    for run in runs:
+        check_contents(run.folder, run.origin, [f"{table}.parquet"])
+    return _long(table, runs) if runs else pd.DataFrame()
 
 
 def remarks(path: str | Path | Sequence[str | Path]) -> list[str]:
@@ -69,27 +77,32 @@ def remarks(path: str | Path | Sequence[str | Path]) -> list[str]:
 
 def _found(path: str | Path | Sequence[str | Path]) -> tuple[dict[Path, Json], list[Path]]:
     """Return the origins of all runs by folder, and the folders of those that learn."""
-    paths = [path] if isinstance(path, str | Path) else path
-    origins: dict[Path, Json] = {}
-    learned: list[Path] = []
-    for one in map(Path, paths):
-        below = found_runs(one)
-        origins |= below
-        # A timing-only run is not the run that its scenario describes: beside real ones it would mislead.
-        learned += [folder for folder in below if TIMING_ONLY not in folder.relative_to(one).parts]
-    return origins, list(dict.fromkeys(learned))
+    paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+    origins = found_runs(*paths)
+    # A timing-only run is not the run that its scenario describes: beside real ones it would mislead.
+    return origins, [run for run, origin in origins.items() if not is_timing_only(run, origin, *paths)]
 
 
-def _runs(summaries: Mapping[Path, Json], settings: list[Json]) -> pd.DataFrame:
+class _Run(NamedTuple):
+    """A run of results."""
+
+    folder: Path
+    run_id: str
+    summary: Json
+    origin: Json
+
+
+def _runs(runs: Sequence[_Run]) -> pd.DataFrame:
     """Return one row per run."""
     import pandas as pd
 
     rows = []
-    for folder, summary in summaries.items():
+    settings = [run.origin["settings"] | _made_by(run.origin) for run in runs]
+    for _, run_id, summary, _ in runs:
         row = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
         for activity, seconds in summary["seconds_by_activity"].items():
             row[f"seconds_{activity}"] = seconds
-        rows.append({"run_id": folder.name, **row})
+        rows.append({"run_id": run_id, **row})
     table = pd.DataFrame(rows)
     for column in ("accuracy", "loss", "time_to_target_s"):
         table[column] = table[column].astype(float) if column in table else float("nan")
@@ -129,25 +142,25 @@ def _differs(values: list[Any]) -> bool:
     return any(value != first or isinstance(value, bool) != switch for value in values)
 
 
-def _long(table: str, summaries: Mapping[Path, Json]) -> pd.DataFrame:
+def _long(table: str, runs: Sequence[_Run]) -> pd.DataFrame:
     """Return the tables of all runs below each other, with what tells the runs apart."""
     import pandas as pd
     import pyarrow
 
-    files = [f"{folder}/{table}.parquet" for folder in summaries]
+    files = [f"{run.folder}/{table}.parquet" for run in runs]
     try:
         rows = _read(files)
     except Exception as error:
-        for folder in summaries:
-            read_table(folder, table)  # says which one is damaged
+        for run in runs:
+            read_table(run.folder, table)  # says which one is damaged
         if not isinstance(error, pyarrow.ArrowException):
             raise
         why = f"tables of different runs do not go together: {str(error).splitlines()[0]}"
         raise ResultsError(f"{table}.parquet: {why}") from error
     home = pd.Categorical(rows.pop("__filename"), categories=files).codes
     keys = {
-        **{key: [summary[key] for summary in summaries.values()] for key in KEYS},
-        "run_id": [folder.name for folder in summaries],
+        **{key: [run.summary[key] for run in runs] for key in KEYS},
+        "run_id": [run.run_id for run in runs],
     }
     found = {key: pd.Series(values).take(home).array for key, values in keys.items()}
     return pd.concat([pd.DataFrame(found, index=rows.index), rows], axis=1)

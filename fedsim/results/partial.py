@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from fedsim.results.folders import PARTIAL
+from fedsim.whole_files import is_folder
 
 try:
     import fcntl
@@ -23,7 +24,7 @@ SURELY_LEFT_S = 86_400.0
 
 def partial_of(folder: Path) -> Path:
     """Return a name for a folder while it is being written; nobody else gets the same."""
-    return folder.with_name(f"{folder.name}.{uuid4().hex[:12]}{PARTIAL}")
+    return folder.with_name(f"{folder.name}.{uuid4().hex[:12]}.partial")
 
 
 @contextmanager
@@ -59,7 +60,9 @@ def _claimed(partial: Path) -> int:
 
 def clear_left_overs(place: Path) -> None:
     """Remove the partial folders in a place whose owners are dead: a lock dies with its process."""
-    for partial in place.glob(f"*{PARTIAL}"):
+    for partial in place.iterdir() if is_folder(place) else ():
+        if not PARTIAL.search(partial.name):
+            continue
         try:
             lock = _locked(partial, wait=False)
             old = time.time() - partial.stat().st_mtime > SURELY_LEFT_S

@@ -15,14 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim import whole_files
 from fedsim.errors import InputError
 from fedsim.part_code import code_of, code_of_fedsim
 from fedsim.results.addresses import address, folder_of, settings_of
+from fedsim.results.digests import digest, sealed
 from fedsim.results.folders import FILES, FORMAT, ORIGIN, is_finished, versions
 from fedsim.results.partial import partial_folder, partial_of
 from fedsim.results.tables import NOT_ALWAYS
 from fedsim.scenario import dump
 from fedsim.secrets import redacted, redacted_values, without_known
+from fedsim.whole_files import sync
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +37,9 @@ class UnwritableError(InputError):
     """The place of results cannot be written to: no run there can be kept."""
 
 
+TIMED = "# A run of the clock alone, which learnt nothing: made by `fedsim run --timing-only`.\n"
+"""Stands above the scenario of such a run."""
+
 Files = dict[str, bytes]
 """A run folder as it travels from where the run was made: contents by name."""
 
@@ -44,11 +50,13 @@ def check_writable(folder: Path) -> None:
     Raises:
         UnwritableError: it cannot.
     """
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():
-        raise UnwritableError(f"cannot write results to {folder}: {there} is a file")
-    if not os.access(there, os.W_OK):
-        raise UnwritableError(f"cannot write results to {folder}: {there} is not writable")
+    try:
+        place = Path(os.path.realpath(folder))
+        if place.exists() and not place.is_dir():
+            raise FileExistsError(errno.EEXIST, "a file is in the way")
+        whole_files.check_folder(place.parent)
+    except OSError as error:
+        raise UnwritableError(f"cannot write results to {folder}: {error.strerror or error}") from error
 
 
 def command_line() -> str:
@@ -69,14 +77,21 @@ def pack(run: Run, duration_s: float, command: str) -> Files:
     tables: dict[str, pd.DataFrame | None] = {"steps": run.steps, "workers": run.workers}
     tables |= {name: getattr(run, name) for name in NOT_ALWAYS}
     dumped = dump(run.scenario)
-    files = {"scenario.toml": dumped.encode()}
+    timing_only = bool(run.summary["timing_only"])
+    files = {"scenario.toml": ((TIMED if timing_only else "") + dumped).encode()}
     files |= {f"{name}.parquet": _parquet(table) for name, table in tables.items() if table is not None}
     if run.answers is not None:
         files["answers.jsonl"] = without_known(run.answers).encode()
     files["summary.json"] = _json(run.summary)
-    sizes = {name: len(content) for name, content in files.items()}
-    origin = {"format": FORMAT, "run_id": address(run.scenario, dumped)}
-    return files | {ORIGIN: _json(origin | provenance(run, duration_s, command) | {"files": sizes})}
+    origin = {
+        "format": FORMAT,
+        "run_id": address(run.scenario, dumped, timing_only),
+        "timing_only": timing_only,
+        **provenance(run, duration_s, command),
+        "files": {name: len(content) for name, content in files.items()},
+        "digests": {name: digest(content) for name, content in files.items()},
+    }
+    return files | {ORIGIN: sealed(_text(origin))}
 
 
 def provenance(run: Run, duration_s: float, command: str) -> dict[str, Any]:
@@ -101,7 +116,7 @@ def write(run: Run, out: Path, duration_s: float) -> Path:
     Raises:
         UnwritableError: the place cannot be written to; nothing is left behind.
     """
-    folder = folder_of(run.scenario, out)
+    folder = folder_of(run.scenario, out, run.summary["timing_only"])
     write_files(folder, pack(run, duration_s, command_line()), replace=True)
     return folder
 
@@ -120,38 +135,43 @@ def write_files(folder: Path, files: Files, replace: bool) -> None:
     """
     assert set(files) >= set(FILES)
     try:
-        with partial_folder(folder) as partial:
+        place = Path(os.path.realpath(folder))  # a link to it stays
+        with partial_folder(place) as partial:
             for name, content in files.items():
                 (partial / name).write_bytes(content)
+            # All are on the disk before they have their name, and the first one takes the others along.
+            for path in (*(partial / name for name in files), partial):
+                sync(path)
             while not _placed(partial, folder, replace):
                 replace = False  # somebody else has just finished the same run
+            sync(place.parent)
     except OSError as error:
         raise UnwritableError(f"cannot write results to {folder}: {error.strerror or error}") from error
 
 
 def _placed(partial: Path, folder: Path, replace: bool) -> bool:
     """Give a folder its name, unless a finished one has it; false: another one came in between."""
-    aside = None
-    if folder.exists():
-        if not folder.is_dir():
+    place, aside = Path(os.path.realpath(folder)), None
+    if place.exists():
+        if not place.is_dir():
             raise FileExistsError(errno.EEXIST, "a file is in the way")
         if not replace and is_finished(folder):
             return True
-        aside = partial_of(folder)
+        aside = partial_of(place)
     try:
         if aside is not None:
-            folder.rename(aside)
-        partial.rename(folder)
+            place.rename(aside)
+        partial.rename(place)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) and partial.exists():
             return False
         raise
     finally:
         if aside is not None and aside.exists():
-            if folder.exists():
+            if place.exists():
                 shutil.rmtree(aside, ignore_errors=True)
             else:  # it could not be replaced: what was there stays there
-                aside.rename(folder)
+                aside.rename(place)
     return True
 
 
@@ -172,4 +192,8 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 
 def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+    return (_text(content) + "\n").encode()
+
+
+def _text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False)

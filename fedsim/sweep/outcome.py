@@ -13,6 +13,7 @@ from fedsim.scenario import Scenario
 from fedsim.simulation import raise_if_failed
 from fedsim.sweep.agreement import UnfitWorkerError
 from fedsim.sweep.work import Broken, Done
+from fedsim.whole_files import is_folder
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class RunLedger:
 
 def folder_of(scenario: Scenario, out: Path, timing_only: bool = False) -> Path:
     """Return where the results of a run go."""
-    return results.folder_of(scenario, out / results.TIMING_ONLY if timing_only else out)
+    return results.folder_of(scenario, out, timing_only)
 
 
 def failure(summary: dict[str, Any]) -> str:
@@ -142,7 +143,7 @@ def failure(summary: dict[str, Any]) -> str:
 
 def _wrong_with(folder: Path) -> str:
     """Return why what is at a run's address has to be made again, in half a sentence."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return ""
     try:
         if not (wrong := results.why_not_finished(folder)):

@@ -80,7 +80,7 @@ def done(
     from fedsim import results
     from fedsim.simulation import run
 
-    live = Live(scenario, loggers)
+    live = Live(scenario, results.run_id(scenario, timing_only) if loggers else "", loggers)
 
     def on_step(row: dict[str, Any]) -> None:
         live.step(row)

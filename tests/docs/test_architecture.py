@@ -53,11 +53,12 @@ ALLOWED = {
     "tables": {"scenario", "timing"},
     "recorder": {"algorithms", "learning", "messages", "scenario", "schedule", "timing"},
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
-    "results": {"errors", "part_code", "scenario", "secrets"},
+    "results": {"errors", "part_code", "scenario", "secrets", "whole_files"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
     "loggers": {"catalog", "errors", "importing", "safety"},
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
-    | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "stopping", "timing"},
+    | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "stopping", "timing"}
+    | {"whole_files"},
     "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
     | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "stopping"}

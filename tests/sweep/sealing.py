@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fedsim.results.digests import digest, sealed
 
-def seal(folder: Path) -> None:
-    """Let the provenance state the sizes that files have now: otherwise they count as cut short."""
+
+def seal(folder: Path, **changes: object) -> None:
+    """Let the provenance state sizes and digests of what files hold now, and what else is to be changed."""
     file = folder / "provenance.json"
-    sizes = {one.name: one.stat().st_size for one in folder.iterdir() if one != file}
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"files": sizes}))
+    contents = {one.name: one.read_bytes() for one in folder.iterdir() if one != file}
+    origin = json.loads(file.read_text()) | changes
+    origin.pop("sha256")
+    origin["files"] = {name: len(content) for name, content in contents.items()}
+    origin["digests"] = {name: digest(content) for name, content in contents.items()}
+    file.write_bytes(sealed(json.dumps(origin, indent=2)))

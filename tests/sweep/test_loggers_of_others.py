@@ -21,7 +21,6 @@ from typing import Literal
 
 from fedsim.errors import InputError
 from fedsim.loggers import Logger
-from fedsim.results import run_id
 
 
 class Lines(Logger):
@@ -39,9 +38,9 @@ class Lines(Logger):
     def step(self, scenario, row):
         self._fail("step", scenario)
         Path(self.place).mkdir(exist_ok=True)
-        finished = (Path("results") / scenario.name / run_id(scenario)).exists()
+        finished = (Path("results") / scenario.name / row["run_id"]).exists()
         told = {**row, "process": os.getpid(), "finished": finished}
-        with (Path(self.place) / f"{run_id(scenario)}.jsonl").open("a") as file:
+        with (Path(self.place) / f"{row['run_id']}.jsonl").open("a") as file:
             file.write(json.dumps(told) + "\n")
 
     def log(self, run):

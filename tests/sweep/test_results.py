@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from sealing import seal
 
 import fedsim
 from fedsim import results, simulation, sweep
@@ -64,15 +65,15 @@ DAMAGE = {
     "broken summary": (
         lambda folder: spoil(folder, "summary.json", b'{"scenario": '),
         "runs",
-        "{folder}/summary.json: damaged: Expecting value",
+        "{folder}: damaged: summary.json is not what was written",
     ),
     "summary of another shape": (
-        lambda folder: spoil(folder, "summary.json", b"[3]"),
+        lambda folder: (spoil(folder, "summary.json", b"[3]"), seal(folder)),
         "runs",
         "{folder}/summary.json: damaged: not a JSON object",
     ),
     "summary without its numbers": (
-        lambda folder: spoil(folder, "summary.json", b"{}"),
+        lambda folder: (spoil(folder, "summary.json", b"{}"), seal(folder)),
         "runs",
         "{folder}/summary.json: damaged: no 'scenario'",
     ),
@@ -82,9 +83,9 @@ DAMAGE = {
         "{folder}/provenance.json: damaged: Expecting value",
     ),
     "provenance without sizes": (
-        lambda folder: spoil_json(folder, "provenance.json", files=None),
+        lambda folder: seal(folder, settings=None),
         "runs",
-        "{folder}/provenance.json: damaged: no files or no settings in it; run the scenario again",
+        "{folder}/provenance.json: damaged: no files, no settings or no run in it; run the scenario again",
     ),
     "older format": (
         lambda folder: spoil_json(folder, "provenance.json", format=1),
@@ -149,7 +150,7 @@ def test_a_file_in_the_way_of_the_results(command, small, tmp_path):
     answer = command("run", small, "--out", "blocked")
     assert answer.code == 2
     assert answer.err.startswith("fedsim: cannot write results to blocked/small/")
-    assert answer.err.endswith(": blocked is a file\n")
+    assert answer.err.endswith("/blocked is a file\n")
     assert (tmp_path / "blocked").read_text() == "mine"
 
 
@@ -249,13 +250,6 @@ def test_a_timing_only_run_does_not_stand_among_the_others(small, tmp_path):
     assert len(results.find_runs(tmp_path)) == 2
 
 
-def rewritten(folder, **changed):
-    """Change what a run says of its origin."""
-    file = folder / "provenance.json"
-    origin = json.loads(file.read_text())
-    file.write_text(json.dumps(origin | changed) + "\n")
-
-
 def test_a_mixture_is_said(small, tmp_path, command):
     for seed in (0, 1):
         command("run", small, "--seed", seed, "--out", tmp_path / "r")
@@ -264,11 +258,11 @@ def test_a_mixture_is_said(small, tmp_path, command):
     assert command(*words).err == ""
     command("run", small, "--out", tmp_path / "r", "--timing-only")
     assert command(*words).err == "fedsim: left out: 1 runs of the clock alone, beside 2 that learn\n"
-    rewritten(second, code="another")
+    seal(second, code="another")
     assert "fedsim: these runs were made by 2 codes of fedsim" in command(*words).err
     assert not [name for name in fedsim.load_results(tmp_path / "r") if name.startswith("versions.")]
     versions = json.loads((first / "provenance.json").read_text())["versions"]
-    rewritten(second, versions=versions | {"fedsim-icl": "0.0"})
+    seal(second, versions=versions | {"fedsim-icl": "0.0"})
     assert set(fedsim.load_results(tmp_path / "r")["versions.fedsim"]) == {versions["fedsim-icl"], "0.0"}
     said = command("figure", "curves", tmp_path / "r", "-o", "c")
     assert said.code == 2
@@ -404,6 +398,11 @@ def test_a_table_that_is_damaged_but_as_long_is_named(several):
     assert len(fedsim.load_results(several)) == 4
     with pytest.raises(InputError) as error:
         fedsim.load_results(several, "steps")
+    said = f"{folder}: damaged: steps.parquet is not what was written; run the scenario again"
+    assert str(error.value) == said
+    seal(folder)
+    with pytest.raises(InputError) as error:
+        fedsim.load_results(several, "steps")
     sentence = "damaged, or the installed pyarrow does not fit: not a table that can be read (ArrowInvalid: "
     assert str(error.value).startswith(f"{folder}/steps.parquet: {sentence}")
     assert str(error.value).endswith("; run the scenario again")
@@ -414,9 +413,7 @@ def test_tables_that_do_not_go_together_say_why(several):
     table = pd.read_parquet(folder / "steps.parquet")
     table["loss"] = "high"
     table.to_parquet(folder / "steps.parquet", index=False)
-    origin = json.loads((folder / "provenance.json").read_text())
-    origin["files"]["steps.parquet"] = (folder / "steps.parquet").stat().st_size
-    spoil(folder, "provenance.json", json.dumps(origin).encode())
+    seal(folder)
     with pytest.raises(InputError, match=r"do not go together: .*(string|double)"):
         fedsim.load_results(several, "steps")
 
@@ -455,7 +452,7 @@ def test_a_run_under_another_address_is_no_finished_one(folder):
 
 def test_a_run_of_another_version_of_fedsim_is_no_finished_one(folder):
     versions = results.check_folder(folder)["versions"]
-    spoil_json(folder, "provenance.json", versions=versions | {"fedsim-icl": "0.0.1"})
+    seal(folder, versions=versions | {"fedsim-icl": "0.0.1"})
     assert results.why_not_finished(folder) == f"made by fedsim 0.0.1, this is {fedsim.__version__}"
     assert not results.is_finished(folder)
     assert len(fedsim.load_results(folder)) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sealing import seal
 
 from fedsim import sweep
 from fedsim.scenario import load_scenario, load_variants
@@ -49,6 +50,7 @@ def planted(folder: Path, column: str, row: int, value: int) -> dict[str, str]:
     steps = pd.read_parquet(folder / "steps.parquet")
     steps.loc[row:, column] = value
     steps.to_parquet(folder / "steps.parquet", index=False)
+    seal(folder)
     return broken(folder)
 
 

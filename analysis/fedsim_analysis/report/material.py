@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fedsim.errors import InputError, nearest
-from fedsim.results import TIMING_ONLY, check_folder, find_runs, load_results, read_failure, record_of
+from fedsim.results import find_failures, found_runs, is_timing_only, load_results
 from fedsim_analysis.frames import named
 from fedsim_analysis.report.places import in_places
 
@@ -54,12 +54,7 @@ class Material:
 
     def failures(self) -> dict[str, int]:
         """Return why runs failed that have no folder, and how many did for each reason."""
-        ending = record_of(Path("run")).name.removeprefix("run")
-        folders = sorted(
-            file.with_name(file.name.removesuffix(ending)) for file in self.path.rglob(f"*{ending}")
-        )
-        notes = [note for folder in folders if (note := read_failure(folder)) is not None]
-        return dict(Counter(note["reason"] for note in notes))
+        return dict(Counter(note["reason"] for note in find_failures(self.path)))
 
 
 def read(path: Path, run_id: str | None = None) -> Material:
@@ -70,17 +65,18 @@ def read(path: Path, run_id: str | None = None) -> Material:
         InputError: `run_id` is none of the runs.
     """
     load = cache(lambda table: load_results(path, table))
-    # A run that is in two folders below the path, such as a copy, counts once.
-    runs = in_places(named(load("runs").drop_duplicates("run_id", ignore_index=True)))
-    found = find_runs(path)
-    timed = [folder for folder in found if TIMING_ONLY in folder.relative_to(path).parts]
-    # A run of the clock alone has the address of the run that learns, which goes before it.
-    folders = {folder.name: folder for folder in (*timed, *found) if folder not in timed or timed == found}
+    runs = in_places(named(load("runs")))
+    found = found_runs(path)
+    timed = [folder for folder, origin in found.items() if is_timing_only(folder, origin, path)]
+    if len(timed) == len(found):
+        timed = []  # they are the report's
+    # Of older results, a run of the clock alone has the address of the run that learns, which goes before it.
+    folders = {found[folder]["run_id"]: folder for folder in (*timed, *(set(found) - set(timed)))}
     known = list(runs["run_id"])
     if run_id is not None and run_id not in known:
         few = f" (runs: {', '.join(known[:MAX_NAMED])}{', ...' if len(known) > MAX_NAMED else ''})"
         raise InputError(f"{path}: no run {run_id!r}{nearest(run_id, known)}{few}")
-    origins = {name: check_folder(folders[name]) for name in known}
+    origins = {name: found[folders[name]] for name in known}
     wanted = [any(key.startswith("target.") for key in origins[name]["settings"]) for name in known]
     return Material(
         path,
@@ -89,5 +85,5 @@ def read(path: Path, run_id: str | None = None) -> Material:
         folders,
         origins,
         run_id,
-        0 if timed == found else len(timed),
+        len(timed),
     )
