@@ -9,9 +9,15 @@ from importlib import invalidate_caches
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from fedsim.cli import main
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 SMALL = """
 name = "small"

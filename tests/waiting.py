@@ -1,4 +1,4 @@
-"""Waiting for what another process does: for the event itself, however slow the machine is."""
+"""Other processes in tests: what they do is waited for, however slow the machine; they end with the test."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def started(words: Iterable[object], folder: Path, **options: object) -> Iterato
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def terminal() -> Iterator[tuple[int, int]]:
+    """Open a pseudo-terminal: the end that a person would look at, and the end that a program writes to."""
+    import pty  # Unix alone has it
+
+    ends = pty.openpty()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)

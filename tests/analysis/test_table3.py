@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from tiny_tables import run
+from waiting import LIMIT_S
 
 from fedsim.errors import InputError
 from fedsim_analysis import tables
@@ -263,4 +264,4 @@ def test_latex_compiles(tmp_path):
     page = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + body + r"\end{document}"
     (tmp_path / "t.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=LIMIT_S)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 import fedsim
 import fedsim_analysis
@@ -206,7 +207,7 @@ def test_nothing_heavy_is_imported_early(module):
     light = ["pydantic", "numpy", "simpy", "rich"] if module in ("fedsim", "fedsim.cli") else []
     script = f"import sys, {module}; print(*[name for name in {heavy + light} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=LIMIT_S
     )
     assert done.stdout.split() == []
 
@@ -214,7 +215,7 @@ def test_nothing_heavy_is_imported_early(module):
 def test_help_tells_the_public_names_and_importing_does_not_load_them():
     script = "import sys, fedsim; dir(fedsim); print('pydantic' in sys.modules); help(fedsim)"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=LIMIT_S
     )
     assert done.stdout.startswith("False\n")
     for line in ("class Run(", "load_results(", "load_scenario(", "run(scenario: 'Scenario', *, timing_only"):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "fedsim", "analysis")
@@ -26,7 +27,12 @@ def call(command, folder):
     """Run a command in a folder, with no other Python path than that of the interpreter."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
-        [str(word) for word in command], cwd=folder, env=clean, capture_output=True, text=True, timeout=120
+        [str(word) for word in command],
+        cwd=folder,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple
 
+from waiting import LIMIT_S, until
+
 from fedsim.icl.models.endpoint import Endpoint
 
 YES_NO = {" Yes": 0.6, "No": 0.2}
@@ -94,13 +96,11 @@ class Loopback:
 
     def endpoint(self, **settings: Any) -> Endpoint:
         plain = {"model": "m", "base_url": self.base_url, "api_key_env": "", "retries": 0}
+        plain["timeout_s"] = LIMIT_S  # a server that is slow because the machine is has not failed
         return Endpoint(**(plain | settings))
 
     def wait_for(self, n_requests: int) -> None:
-        deadline = time.monotonic() + 20
-        while len(self.requests) < n_requests:
-            assert time.monotonic() < deadline, f"{len(self.requests)} requests came, not {n_requests}"
-            time.sleep(0.005)
+        until(lambda: len(self.requests) >= n_requests)
 
     def begin(self, handler: _Handler, body: dict[str, Any]) -> Reply:
         with self._lock:
@@ -139,9 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             time.sleep(reply.wait_s)
             if reply.after is not None:
-                reply.after.wait(30)
+                until(lambda: reply.after.is_set() or loopback.over.is_set())
             if reply.act == "hang":
-                loopback.over.wait(30)
+                loopback.over.wait(LIMIT_S)
         finally:
             loopback.end()
         if reply.act == "answer":

@@ -21,6 +21,7 @@ import pytest
 from fake_model import FakeModel, FakeSession, probability
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import LIMIT_S
 
 from fedsim.errors import ModelError
 from fedsim.icl.answers import cache as cache_module
@@ -221,7 +222,7 @@ def python(script: str, *words: object) -> subprocess.Popen[str]:
 
 def test_no_answer_is_lost_when_the_process_is_killed() -> None:
     process = python(KILLED)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, err) == (-signal.SIGKILL, "")
     again = FakeModel()
     ask(again)
@@ -244,7 +245,7 @@ def test_processes_share_a_folder() -> None:
     """Three at once store the same hundred answers and a hundred of their own each."""
     n = 100
     processes = [python(MANY, own, n) for own in (1, 2, 3)]
-    said = [process.communicate(timeout=60) for process in processes]
+    said = [process.communicate(timeout=LIMIT_S) for process in processes]
     assert said == [("", "")] * 3
     assert [process.returncode for process in processes] == [0, 0, 0]
     cache = AnswerCache()
@@ -398,7 +399,7 @@ def test_a_file_system_that_is_really_full(tmp_path: Path, monkeypatch: pytest.M
     ):
         pytest.skip("mounting a small file system needs unshare and user namespaces")
     command = [*unshare, "600k", sys.executable, "-W", "error", "-c", FULL, str(disk)]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.stderr == ""
     sentence, not_in_memory, counts = done.stdout.splitlines()
     assert f"the answer cache in {disk}/answers cannot be used" in sentence
@@ -470,7 +471,7 @@ def test_a_missing_package_is_named() -> None:
         "try:\n    Asking(FakeModel()).ask(['x'], ('a', 'b'))\n"
         "except InputError as error:\n    print(error)\n"
     )
-    out, err = python(script).communicate(timeout=60)
+    out, err = python(script).communicate(timeout=LIMIT_S)
     assert err == ""
     assert "needs the extra 'llm': pip install 'fedsim-icl[llm]'" in out
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from waiting import LIMIT_S
 
 from fedsim.errors import InputError
 from fedsim.icl.encoders import ENCODERS, SentenceTransformers, WordLlama, sentence_transformers, wordllama
@@ -62,7 +63,7 @@ print(vectors.shape, len(logging.getLogger().handlers), logging.getLogger().leve
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=LIMIT_S,
     )
     assert (done.stdout, done.stderr) == (f"(1, 256) 0 {logging.WARNING}\n", "")
     assert list(tmp_path.iterdir()) == []

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loopback_server import Loopback, Reply, Script, chat, error
+from waiting import LIMIT_S, started, until
 
 from fedsim.errors import ModelError
 from fedsim.icl.models.endpoint import Endpoint
@@ -209,19 +210,21 @@ def test_a_wait_of_more_than_two_minutes_is_left_to_the_person():
 
 
 def test_a_server_that_hangs():
-    begun = time.monotonic()
     said = sentence(Reply(act="hang"), timeout_s=0.2)
     assert "no answer within timeout_s = 0.2 s in the only try" in said
-    assert time.monotonic() - begun < 3
 
 
 def test_a_server_that_hangs_once():
     with Loopback(lambda _, number: chat() if number > 1 else Reply(act="hang")) as server:
-        session = server.endpoint(timeout_s=0.5, retries=1).connect()
+        # On a slow machine further tries may time out as well.
+        session = server.endpoint(timeout_s=0.5, retries=1000).connect()
         answers: dict[int, Answer] = {}
+        begun = time.monotonic()
         session.ask(["p"], LABELS, answers.__setitem__)
+        spent_s = time.monotonic() - begun
         session.close()
-    assert answers[0].end_to_end_s < 0.5
+    # The time of the try that was answered, and not of those before it.
+    assert answers[0].end_to_end_s <= spent_s - 0.5
 
 
 def test_a_server_that_hangs_up():
@@ -261,12 +264,11 @@ def test_answers_on_their_way_are_kept_and_nothing_new_is_asked(monkeypatch):
 
 
 def test_what_is_on_its_way_after_a_failure_is_waited_for_only_so_long():
-    begun = time.monotonic()
-    with Loopback(lambda _, number: error(401) if number == 2 else Reply(act="hang")) as server:
-        said, answers = failure(server.endpoint(concurrency=2, timeout_s=0.6, retries=5), n_prompts=3)
+    with Loopback(lambda _, number: error(401) if number > 1 else Reply(act="hang")) as server:
+        said, answers = failure(server.endpoint(concurrency=2, timeout_s=0.6, retries=50), n_prompts=3)
     assert "(401)" in said
     assert answers == {}
-    assert time.monotonic() - begun < 3
+    assert len(server.requests) < 10  # what hangs is not tried fifty times
 
 
 def test_an_answer_that_cannot_be_kept_ends_the_batch():
@@ -298,10 +300,10 @@ def test_what_is_given_up_is_not_tried_again():
         session = server.endpoint(concurrency=2, retries=1000).connect()
         with pytest.raises(KeyError):
             session.ask(["p"] * 2, LABELS, done)
-        time.sleep(0.15)
         n_requests = len(server.requests)
-        time.sleep(0.2)
-        assert len(server.requests) == n_requests
+        time.sleep(0.3)
+        # Of each of the two, one may have been on its way; every 20 ms another one would come.
+        assert len(server.requests) <= n_requests + 2
         session.close()
 
 
@@ -322,11 +324,11 @@ def test_an_interrupted_handing_over_is_repeated():
 
 
 PROGRAM = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
-from fedsim.icl.models.endpoint import Endpoint
+from fedsim.icl.models.endpoint import Endpoint, session
 
-base_url, file = sys.argv[1], Path(sys.argv[2])
+base_url, file, session.INTERRUPT_PATIENCE_S = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 kept = json.loads(file.read_text()) if file.exists() else []
 missing = [prompt for prompt in map(str, range(10)) if prompt not in kept]
 
@@ -334,46 +336,64 @@ def done(place, answer):
     kept.append(missing[place])
     file.write_text(json.dumps(kept))
 
-model = Endpoint(model="m", base_url=base_url, api_key_env="", concurrency=2)
+def interrupt(number, frame):
+    print("heard", flush=True)
+    signal.default_int_handler(number, frame)
+
+signal.signal(signal.SIGINT, interrupt)
+model = Endpoint(model="m", base_url=base_url, api_key_env="", concurrency=2, timeout_s=600)
 model.connect().ask(missing, ("No", "Yes"), done)
 """
 """Asks for what is missing and keeps each answer: what the cache does."""
 
 
-def start(server: Loopback, file: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", PROGRAM, server.base_url, str(file)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+def start(server: Loopback, file: Path, patience_s: float) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started([sys.executable, "-c", PROGRAM, server.base_url, file, patience_s], file.parent)
 
 
 def test_ctrl_c_keeps_what_arrived_and_a_second_start_asks_for_the_rest(tmp_path):
-    released = threading.Event()
+    fifth, sixth = threading.Event(), threading.Event()
 
     def slow_after_four(_: dict[str, Any], number: int) -> Reply:
         if number <= 4:
             return chat()
-        return chat()._replace(after=released) if number == 5 else Reply(act="hang")
+        return chat()._replace(after=fifth) if number == 5 else error(401)._replace(after=sixth)
+
+    def n_kept() -> int:
+        try:
+            return len(json.loads(kept.read_text()))
+        except (OSError, ValueError):  # it is being written
+            return 0
 
     kept = tmp_path / "kept.json"
     with Loopback(slow_after_four) as server:
-        program = start(server, kept)
-        server.wait_for(6)
-        os.kill(program.pid, signal.SIGINT)
-        # Two calls are open when Ctrl-C comes: one is answered a little later, the other one never is.
-        time.sleep(0.3)
-        released.set()
-        begun = time.monotonic()
-        _, said = program.communicate(timeout=20)
-        assert time.monotonic() - begun < 5
+        with start(server, kept, LIMIT_S) as program:
+            server.wait_for(6)
+            program.send_signal(signal.SIGINT)
+            assert program.stdout.readline() == "heard\n"
+            # Two calls are open when Ctrl-C comes: one is answered a little later, the other one fails.
+            fifth.set()
+            until(lambda: n_kept() == 5, program)
+            sixth.set()
+            _, said = program.communicate(timeout=LIMIT_S)
         assert program.returncode == -signal.SIGINT
         assert said.rstrip().endswith("KeyboardInterrupt")
         assert len(server.requests) == 6
         first = json.loads(kept.read_text())
-        assert len(first) == 5
 
         server.script = lambda _, __: chat()
-        program = start(server, kept)
-        assert program.communicate(timeout=20)[1] == ""
+        with start(server, kept, LIMIT_S) as program:
+            assert program.communicate(timeout=LIMIT_S)[1] == ""
         assert program.returncode == 0
     asked = [body["messages"][0]["content"] for body in server.requests[6:]]
     assert sorted(asked) == sorted(set(map(str, range(10))) - set(first))
     assert sorted(json.loads(kept.read_text())) == [str(place) for place in range(10)]
+
+
+def test_after_ctrl_c_a_call_that_hangs_is_not_waited_for(tmp_path):
+    with Loopback(Reply(act="hang")) as server, start(server, tmp_path / "kept.json", 0.1) as program:
+        server.wait_for(2)
+        program.send_signal(signal.SIGINT)
+        assert program.communicate(timeout=LIMIT_S)[0] == "heard\n"
+    assert program.returncode == -signal.SIGINT
+    assert len(server.requests) == 2

@@ -17,6 +17,7 @@ import pytest
 from gguf import GGMLQuantizationType
 from pydantic import ValidationError
 from tiny_weights import VOCABULARY, Logits, write_weights
+from waiting import LIMIT_S
 
 from fedsim.errors import InputError, ModelError
 from fedsim.icl.models.language import Answer, Session, Writing
@@ -305,7 +306,7 @@ def test_nothing_is_said_on_a_terminal(tiny):
         "s.ask(['A:'], ('No', 'Yes'), lambda place, answer: None); s.close()"
     )
     command = [sys.executable, "-c", script, str(tiny)]
-    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=120)
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=LIMIT_S)
     os.close(theirs)
     try:
         said = os.read(ours, 1000)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from waiting import LIMIT_S
 
 from fedsim.errors import InputError
 from fedsim.icl import prompts
@@ -170,7 +171,7 @@ def test_a_text_that_breaks_a_template_is_not_quoted():
 def test_scenarios_load_without_jinja2():
     script = "import sys, fedsim.icl.prompts, fedsim.scenario; print('jinja2' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=LIMIT_S
     )
     assert done.stdout.strip() == "False"
 

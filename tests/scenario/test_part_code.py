@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 import fedsim
 from fedsim import part_code, results
@@ -230,7 +231,9 @@ def test_a_part_of_the_script_that_was_started(small, tmp_path):
     for text in (SCRIPT, SCRIPT, SCRIPT.replace("random(size)", "random(size) + 1")):
         script.write_text(text)
         words = [sys.executable, script.name]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
         assert done.stderr == ""
         answers.append(done.stdout.split())
     assert answers == [["False", "True"] * 2, ["True", "True"] * 2, ["False", "True"] * 2]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import LIMIT_S
 
 from fedsim.results import find_runs
 from fedsim.scenario import load_scenario
@@ -306,7 +307,7 @@ def test_what_the_recipes_ask_for_passes_mypy(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(files) == 3 + len(SHOWN) > 5

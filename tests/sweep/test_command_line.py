@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from waiting import LIMIT_S, terminal
 
 import fedsim
 from fedsim import sweep
@@ -21,7 +22,7 @@ from fedsim.scenario.schema import FAMILIES
 def fedsim_process(*words: object, **more) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "fedsim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, **more)
 
 
 def test_run_writes_results_and_tells_where(command, small, tmp_path):
@@ -261,23 +262,19 @@ def test_no_progress_bar_where_there_is_no_terminal(small, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are for Unix")
 def test_a_progress_bar_on_a_terminal(small, tmp_path):
-    import pty
-
-    leader, follower = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
-    command = [sys.executable, "-m", "fedsim", "run", str(small), "--timing-only", "--json"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=environment,
-        check=True,
-        timeout=60,
-    )
-    os.close(follower)
-    shown = os.read(leader, 100_000).decode()
-    os.close(leader)
+    with terminal() as (leader, follower):
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+        command = [sys.executable, "-m", "fedsim", "run", str(small), "--timing-only", "--json"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            env=environment,
+            check=True,
+            timeout=LIMIT_S,
+        )
+        shown = os.read(leader, 100_000).decode()
     assert json.loads(done.stdout)["server_steps"] == 12
     assert "small" in shown
     assert "step 12" in shown

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S, started, until
 
 from fedsim import results, sweep
 from fedsim.errors import RunError
@@ -47,7 +47,7 @@ def test_the_same_bytes_from_one_process_or_two_under_any_hash_seed(small, tmp_p
             capture_output=True,
             cwd=tmp_path,
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
-            timeout=120,
+            timeout=LIMIT_S,
         )
         assert contents(out).items() <= whole.items()
         assert len(contents(out)) == 2 * 4
@@ -105,20 +105,12 @@ def test_ctrl_c_keeps_what_is_finished(small, tmp_path, jobs):
     long = tmp_path / "long.toml"
     long.write_text(small.read_text().replace('"small"', '"long"').replace("= 12", "= 1000000"))
     out = tmp_path / "results"
-    command = [*FEDSIM, "run", small, long, "--timing-only", "--jobs", jobs]
     # In a session of its own, where a signal to the group reaches every process, as a terminal's Ctrl-C does.
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    finished = out / "timing-only" / "small"
-    deadline = time.monotonic() + 30
-    while not list(finished.glob("*/provenance.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    with started([*FEDSIM, "run", small, long, "--timing-only", "--jobs", jobs], tmp_path) as process:
+        finished = out / "timing-only" / "small"
+        until(lambda: [run for run in finished.glob("*") if not run.suffix], process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert said == "fedsim: stopped; finished runs are kept and will not be run again\n"
     assert len(results.find_runs(out)) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from strange_parts import latency, strange
+from waiting import LIMIT_S, terminal
 
 import fedsim
 from fedsim import results, simulation, sweep
@@ -337,21 +338,17 @@ def test_results_that_cannot_be_written_stop_everything(command, swept, monkeypa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are for Unix")
 def test_progress_on_a_terminal(swept, tmp_path):
-    import pty
-
-    leader, follower = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "fedsim", "sweep", swept, "--timing-only", "--jobs", "1"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-        check=True,
-        timeout=60,
-    )
-    os.close(follower)
-    shown = os.read(leader, 100_000).decode()
-    os.close(leader)
+    with terminal() as (leader, follower):
+        done = subprocess.run(
+            [sys.executable, "-m", "fedsim", "sweep", swept, "--timing-only", "--jobs", "1"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+            check=True,
+            timeout=LIMIT_S,
+        )
+        shown = os.read(leader, 100_000).decode()
     assert done.stdout.startswith(b"4 runs: 4 done")
     assert "4/4" in shown
     assert "0 failed, 0 running" in shown

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL
+from waiting import LIMIT_S
 
 from fedsim import sweep
 from fedsim.errors import InputError
@@ -76,7 +77,7 @@ def test_a_pipe_is_written_into(writer, command, runs, requests, tmp_path):
     assert answer.code == 0
     assert answer.err.startswith("pipe.svg")
     assert "pipe.svg" not in answer.out
-    reader.join(60)
+    reader.join(LIMIT_S)
     assert read[0].startswith(BEGINS[writer])
     assert stat.S_ISFIFO((tmp_path / "pipe.svg").stat().st_mode)
 
@@ -260,7 +261,7 @@ def test_two_writers_of_one_file_both_end_well(tmp_path):
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(LIMIT_S)
     assert wrong == []
     assert file.read_text() in texts
     assert list(tmp_path.iterdir()) == [file]
