@@ -156,9 +156,7 @@ def test_one_worker_keeps_the_clock_of_the_centralised_form() -> None:
     """But for the network, which the centralised worker does not use."""
     beside = workers(1.0, lanes=2, transient=GROUP.transient)
     alone = changed(workers=(beside,), problem=Quadratic(dimension=3, calls=4), algorithm=Asyndbt(wait_for=1))
-    central = alone.trusted_copy(
-        {"algorithm": Cendbt(machine="workers")}
-    )  # its bytes are read by others alone
+    central = alone.model_copy(update={"algorithm": Cendbt(machine="workers")})
     pd.testing.assert_frame_equal(run(alone).steps[CLOCK], run(central).steps[CLOCK], check_exact=True)
 
 
@@ -186,7 +184,12 @@ def test_a_robust_outer_step_sends_z_as_well() -> None:
 def test_the_centralised_worker_pools_the_calls_and_sends_nothing() -> None:
     slow = WorkerGroup(name="slow", count=2, compute=Constant(value_s=9.0))
     found = timeline(
-        changed(algorithm=Cendbt(machine=GROUP.name), workers=(GROUP, slow), budget=Budget(epochs=7))
+        changed(
+            algorithm=Cendbt(machine=GROUP.name),
+            problem=Quadratic(dimension=3, calls=4),
+            workers=(GROUP, slow),
+            budget=Budget(epochs=7),
+        )
     )
     assert found.schedule.work[found.schedule.regular].cost == JobCost(
         calls=20, tokens_in=0, tokens_out=0, bytes_up=0, bytes_down=0
