@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsim.terminal import say
+
+if TYPE_CHECKING:
+    from fedsim.scenario import Scenario
+    from fedsim.scenario.files import ScenarioFile
 
 Files = Annotated[list[Path], typer.Argument(help="Scenario files (TOML).", show_default=False)]
 Overrides = Annotated[
@@ -34,8 +38,8 @@ def remark(results: list[Path]) -> None:
         say(f"fedsim: {sentence}", err=True)
 
 
-def scenarios_of(files: list[Path], overrides: list[str] | None, only: list[str] | None) -> list[Any]:
+def scenarios_of(
+    files: list[ScenarioFile], overrides: list[str] | None, only: list[str] | None
+) -> list[Scenario]:
     """Return the scenarios of files, each variant one."""
-    from fedsim.scenario import load_variants
-
-    return [scenario for file in files for scenario in load_variants(file, overrides or [], only or [])]
+    return [file.scenario(variant, overrides or []) for file in files for variant in file.chosen(only or [])]

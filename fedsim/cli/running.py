@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from fedsim.cli.logging import Log, LogBook
 from fedsim.cli.options import Files, Only, Overrides, scenarios_of
 from fedsim.errors import InputError
 from fedsim.terminal import give, say
+
+if TYPE_CHECKING:
+    from fedsim.scenario import Scenario
+    from fedsim.scenario.files import ScenarioFile
 
 
 def run(
@@ -33,11 +37,15 @@ def run(
     log: Log = None,
 ) -> None:
     """Run scenarios and write their results."""
-    for file in files:
-        _refuse_sweep(file)
-    scenarios = scenarios_of(files, overrides, only)
     from fedsim import console, sweep
+    from fedsim.scenario.files import read_file
     from fedsim.scenario.sizes import check_memory
+
+    read = [read_file(file) for file in dict.fromkeys(files)]
+    for file in read:
+        if file.sweep is not None:
+            raise InputError(f"{file.path}: states a sweep; `fedsim sweep {file.path}` runs it")
+    scenarios = _of_different_names(read, overrides, only)
 
     for scenario in scenarios:
         check_memory(scenario)
@@ -72,11 +80,22 @@ def run(
         raise typer.Exit(1)
 
 
-def _refuse_sweep(file: Path) -> None:
-    from fedsim.scenario.files import read_file
-
-    if read_file(file).sweep is not None:
-        raise InputError(f"{file}: states a sweep; `fedsim sweep {file}` runs it")
+def _of_different_names(
+    files: list[ScenarioFile], overrides: list[str] | None, only: list[str] | None
+) -> list[Scenario]:
+    """Return the scenarios of files; those of two files must not share a name, which is that of a folder."""
+    found: list[Scenario] = []
+    homes: dict[str, Path] = {}
+    for file in files:
+        for scenario in scenarios_of([file], overrides, only):
+            home = homes.setdefault(scenario.name, file.path)
+            if home != file.path:
+                raise InputError(
+                    f"{home} and {file.path} both have the name {scenario.name!r}: their results would lie "
+                    "in one folder; give one of them another name, or run it with another --out"
+                )
+            found.append(scenario)
+    return found
 
 
 def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
@@ -85,8 +104,8 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
     from fedsim.scenario.sizes import check_memory
     from fedsim.sweep.plan import read_plan
 
-    for file in files:
-        if read_file(file).sweep is not None:
+    for file in map(read_file, files):
+        if file.sweep is not None:
             plan = read_plan(file, overrides or [], only or [])
             n_runs, keys = plan.count(), ", ".join(plan.keys) or "nothing"
             say(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
@@ -123,6 +142,7 @@ def prompt(
     """Print the exact text that a call would send."""
     from fedsim.faults import names_parts
     from fedsim.problems.icl.show_prompt import exact_prompt
+    from fedsim.scenario.files import read_file
 
-    scenario = scenarios_of([file], overrides, only)[0]
+    scenario = scenarios_of([read_file(file)], overrides, only)[0]
     give(names_parts(exact_prompt)(scenario, worker=worker, query=query, sample=sample) + "\n")

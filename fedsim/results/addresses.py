@@ -10,10 +10,8 @@ from typing import Any
 from fedsim.part_code import PartCode, code_of, has_own_kinds, with_own_kinds
 from fedsim.scenario import Scenario, dump, resolved
 from fedsim.scenario.files import without_places
+from fedsim.scenario.names import TIMING_ONLY as TIMING_ONLY
 from fedsim.scenario.overrides import UNSET
-
-TIMING_ONLY = "timing-only"
-"""The folder, among results, of runs of the clock alone."""
 
 
 def run_id(scenario: Scenario, timing_only: bool = False) -> str:

@@ -39,7 +39,6 @@ EXPECTED = {
     "bool_type": "true or false",
     "string_type": "a text in quotes",
     "finite_number": "a finite number",
-    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', the first a letter or digit",
 }
 """What a setting takes, by pydantic's name of the error."""
 

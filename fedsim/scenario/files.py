@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,20 @@ from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.safety import check_inside
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
+from fedsim.scenario.names import possible_name, wrong_with_name
 from fedsim.scenario.overrides import UNSET, Table, merged, overridden, with_setting
 from fedsim.scenario.settled import settled, with_folder
 from fedsim.scenario.spots import Spot
+from fedsim.scenario.toml_text import read_toml
 from fedsim.scenario.unread import unread, without_unread
 from fedsim.secrets import found_in
+
+MOST_FILES = 64
+"""Files that extend one another."""
+STANDARD_INPUT = "-"
+"""What to call it, as many commands do."""
+OF_FILES = ("$schema", "extends", "variants", "sweep", "variant")
+"""Keys at the top of a file that are no settings of a run."""
 
 
 class ScenarioFile(NamedTuple):
@@ -34,16 +43,45 @@ class ScenarioFile(NamedTuple):
     sweep: Table | None
     """The table ``[sweep]``; none: the file states no sweep."""
 
+    @property
+    def name(self) -> str:
+        """What the scenarios are called, unless a variant or an override says something else."""
+        return str(self.table.get("name", self.path.stem))
+
     def settings(self, variant: str) -> Table:
         """Return the settings of one variant; of the file itself for no name.
 
         Raises:
             InputError: the variant takes away what is not there.
         """
-        table = {"name": self.path.stem, **self.table}
+        table = self.table
         for over in self.variants[variant] if variant else ():
             table = merged(table, over, f"{self.path}: variants.{variant}.")
         return table | {"variant": variant} if variant else table
+
+    def parsed(self, table: Table, place: str = "") -> Scenario:
+        """Return the scenario of settings, which is called like the file if it has no name.
+
+        Args:
+            table: the settings, all overrides over them.
+            place: how an error begins; the path if not given.
+
+        Raises:
+            InputError: they say something impossible, or the file's name cannot be a scenario's.
+        """
+        place = place or str(self.path)
+        if "name" not in table:
+            name = self.path.stem
+            if _is_stream(self.path):
+                raise InputError(f"{place}: name: missing; what comes from a pipe has no file's name")
+            if expected := wrong_with_name(name):
+                hint = f'; write name = "{possible}" into it' if (possible := possible_name(name)) else ""
+                raise InputError(
+                    f"{place}: name: missing, and that of the file cannot be the scenario's: found "
+                    f"{shown(name)}, expected {expected}{hint}"
+                )
+            table = {"name": name, **table}
+        return parse(table, place)
 
     def chosen(self, only: Iterable[str] = ()) -> list[str]:
         """Return the variants named in `only`, or all of them; for a file without any, one without a name.
@@ -75,7 +113,7 @@ class ScenarioFile(NamedTuple):
         table = self.settings(variant)
         for override in overrides:
             table = overridden(table, override)
-        return parse(table, str(self.path))
+        return self.parsed(table)
 
 
 def load_scenario(path: str | Path, variant: str = "", overrides: Iterable[str] = ()) -> Scenario:
@@ -104,7 +142,7 @@ def load_variants(
 
 
 def read_file(path: str | Path) -> ScenarioFile:
-    """Read a file and those it extends.
+    """Read a file and those it extends, each once: it may be a pipe, and ``-`` is the standard input.
 
     Raises:
         InputError: a file is missing or broken.
@@ -200,51 +238,120 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
 
 def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     """Read a file and those it extends."""
-    try:
-        table: Table = tomllib.loads(with_line_feeds(decoded(path.read_bytes(), str(path))))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: a folder, expected a scenario file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from error
+    table: Table = read_toml(_text(path), str(path))
     if secret := found_in(table):
         raise InputError("\n".join(f"{path}: {sentence}" for sentence in secret))
     table.pop("$schema", None)  # for editors
-    table = with_folder(table, path.parent, (seen[0] if seen else path).parent)
+    table = with_folder(table, _folder(path), _folder(seen[0] if seen else path))
     _check_tables(table, path)
     base, variants, sweep = table.pop("extends", None), table.pop("variants", {}), table.pop("sweep", None)
     inherited = ScenarioFile(path, {}, {}, None)
     if base is not None:
         seen = (*seen, path.resolve())
         inherited = _read(_origin(path, base, seen), seen)
-    layers = dict(inherited.variants)
-    for name, variant in variants.items():
-        layers[name] = (*layers.get(name, ()), variant)
+    # A file takes away what it inherits, as in any other table.
+    gone = [name for name in ("sweep", "variants") if name in _listed(table)]
+    if gone:
+        table = table | {UNSET: [name for name in table[UNSET] if name not in gone]}
+    layers = _layered({} if "variants" in gone else inherited.variants, variants, path)
     # Two sweeps do not mix: half of another one's points would be nobody's intention.
-    sweep = inherited.sweep if sweep is None else sweep
-    return ScenarioFile(path, merged(inherited.table, table, f"{path}: "), layers, sweep)
+    if sweep is None and "sweep" not in gone:
+        sweep = inherited.sweep
+    elif sweep is not None and UNSET in sweep:
+        sweep = {key: value for key, value in sweep.items() if key != UNSET} or None
+    found = ScenarioFile(path, merged(inherited.table, table, f"{path}: "), layers, sweep)
+    if layers and isinstance(stated := found.table.get("variant"), str):
+        raise InputError(
+            f"{path}: variant: found {stated!r}, but --only chooses one of the variants; leave it out, or "
+            'take it away by unset = ["variant"]'
+        )
+    return found
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, which is read once."""
+    try:
+        content = sys.stdin.buffer.read() if str(path) == STANDARD_INPUT else path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder, expected a scenario file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise InputError(f"{str(path)!r}: cannot be read: no file has a null character in its name") from None
+    return with_line_feeds(decoded(content, str(path)))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is read comes from no place in a folder."""
+    return str(path) == STANDARD_INPUT or path.is_relative_to("/dev") or path.is_relative_to("/proc")
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder that a file's paths start at: where one works, for what comes from no folder."""
+    return Path() if _is_stream(path) else path.parent
+
+
+def _listed(table: Table) -> list[Any]:
+    """Return the names that a table takes away."""
+    return names if isinstance(names := table.get(UNSET), list) else []
+
+
+def _layered(
+    inherited: Mapping[str, tuple[Table, ...]], variants: Table, path: Path
+) -> dict[str, tuple[Table, ...]]:
+    """Lay a file's variants over those that it inherits."""
+    gone = variants.get(UNSET, [])
+    names = _listed(variants)
+    if gone is not True and (gone != names or (unknown := [name for name in names if name not in inherited])):
+        found = gone if gone != names else unknown[0]
+        raise InputError(f"{path}: variants.{UNSET}: found {found!r}, expected a list of variants, or true")
+    layers = {} if gone is True else {name: one for name, one in inherited.items() if name not in names}
+    for name, variant in variants.items():
+        if name == UNSET:
+            continue
+        anew = variant.get(UNSET) is True
+        rest = {key: value for key, value in variant.items() if key != UNSET} if anew else variant
+        layers[name] = (*(() if anew else layers.get(name, ())), rest)
+        if anew and not rest:
+            del layers[name]
+    return layers
 
 
 def _origin(path: Path, base: Any, seen: tuple[Path, ...]) -> Path:
     """Return the file that a file extends."""
-    if not isinstance(base, str):
+    if not isinstance(base, str) or "\0" in base:
         raise InputError(f"{path}: extends: found {shown(base)}, expected the path of a scenario file")
-    origin = path.parent / base
-    check_inside(origin, (seen[0] if len(seen) > 1 else path).parent, f"{path}: extends")
-    if not origin.exists():
+    origin = _folder(path) / base
+    check_inside(origin, _folder(seen[0] if len(seen) > 1 else path), f"{path}: extends")
+    try:
+        is_there = origin.exists()
+    except OSError as error:
+        raise InputError(f"{path}: extends: found {shown(base)}: {error.strerror}") from error
+    if not is_there:
         raise InputError(f"{path}: extends: {origin}: no such file")
     if origin.resolve() in seen:
         raise InputError(f"{path}: extends: {base!r} leads back to a file that extends this one")
+    if len(seen) >= MOST_FILES:
+        raise InputError(f"{path}: extends: {MOST_FILES} files extend one another, expected fewer")
     return origin
 
 
 def _check_tables(table: Table, path: Path) -> None:
     variants = table.get("variants", {})
-    if not isinstance(variants, dict) or not all(isinstance(part, dict) for part in variants.values()):
+    known = variants if isinstance(variants, dict) else {"": variants}
+    parts = {name: part for name, part in known.items() if name != UNSET}
+    if not all(isinstance(part, dict) for part in parts.values()):
         raise InputError(f"{path}: variants: expected tables, as in [variants.NAME]")
+    for name, part in parts.items():
+        if name == "" or (expected := wrong_with_name(name)):
+            expected = expected if name else "a name"
+            raise InputError(f"{path}: variants: found {shown(name)}, expected {expected}")
+        if key := next((key for key in OF_FILES if key in part), None):
+            raise InputError(
+                f"{path}: variants.{name}.{key}: no setting of a run, expected it at the top of a file"
+            )
     if not isinstance(table.get("sweep", {}), dict):
         raise InputError(
             f"{path}: sweep: found {shown(table['sweep'])}, expected a table, as in [sweep.grid]"

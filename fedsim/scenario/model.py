@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fedsim.algorithms import AnyAlgorithm
 from fedsim.attack import Assigned, Attack, malicious
@@ -16,6 +16,7 @@ from fedsim.icl.attacks import DATA_ATTACKS
 from fedsim.learning.attacks import ATTACKS as MESSAGE_ATTACKS
 from fedsim.learning.attacks import MessageAttack
 from fedsim.problems import AnyProblem
+from fedsim.scenario.names import wrong_with_name
 from fedsim.scenario.sizes import MOST_WORKERS, WORKER_BYTES, spoken_bytes
 from fedsim.scenario.times import check_times
 from fedsim.scenario.unread import stated, unread, without_effect
@@ -93,11 +94,18 @@ class Record(Strict):
     """Keep every answer of a real model (`answers.jsonl`): numbers under hashed prompts, for a replay."""
 
 
+def _as_folder(name: str) -> str:
+    """Refuse a name that cannot be one of a folder."""
+    if expected := wrong_with_name(name):
+        raise ValueError(f"found {name if len(name) <= 40 else name[:37] + '...'!r}, expected {expected}")
+    return name
+
+
 class Scenario(Strict):
     """One run, fully stated."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    variant: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
+    name: Annotated[str, AfterValidator(_as_folder)]
+    variant: Annotated[str, AfterValidator(lambda name: name and _as_folder(name))] = ""
     """Which of the file's variants this is."""
     description: str = ""
     seed: int = Field(0, ge=0)

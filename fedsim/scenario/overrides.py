@@ -14,11 +14,21 @@ from fedsim.catalog import Family, Part
 from fedsim.errors import InputError, LeftOutWarning, nearest
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.spots import Spot
+from fedsim.scenario.toml_text import DEEPEST, read_toml
 from fedsim.secrets import found_in
 
 Table = dict[str, Any]
 UNSET = "unset"
 """The key of a table, in a file or an override, that takes away keys of the table below it, or all."""
+
+ELSEWHERE = {
+    "variant": "no setting of a run: --only chooses a variant, and in a sweep the key `variant`",
+    "variants": "no setting of a run: files state variants, and --only chooses among them",
+    "extends": "no setting of a run: a file says at its top which one it extends",
+    "sweep": "no setting of a run: `fedsim sweep` reads it, of a file that states a sweep",
+    "$schema": "no setting of a run: it is for editors",
+}
+"""Keys at the top of a file, and who reads them."""
 
 WHOLE = Spot(root=Scenario)
 
@@ -153,6 +163,10 @@ def with_setting(table: Table, key: str, value: Any, place: str, root: type[Base
     steps = key.split(".")
     if not all(steps):
         raise InputError(f"{place}: found the key {key!r}, expected names with dots between them")
+    if len(steps) > DEEPEST:
+        raise InputError(f"{place}: found a key of {len(steps)} names, expected at most {DEEPEST}")
+    if root is Scenario and steps[0] in ELSEWHERE:
+        raise InputError(f"{place}: {steps[0]}: {ELSEWHERE[steps[0]]}")
     result: Table = _with(table, steps, value, place, "", Spot(root=root))
     return result
 
@@ -180,11 +194,14 @@ def overridden(table: Table, override: str) -> Table:
 
 def _value(text: str, override: str) -> Any:
     """Read a value as TOML; a bare word, as in ``algorithm.kind=sdbt``, is a text."""
+    place = f"--set {override if len(override) <= 200 else override[:197] + '...'!r}"
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError as error:
+        parsed = read_toml(f"value = {text}", place)
+    except InputError as error:
+        if not isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            raise
         if text.startswith(("{", "[", '"', "'")):
-            raise InputError(f"--set {override!r}: not a value of TOML") from error
+            raise InputError(f"{place}: not a value of TOML") from error
         return text
     return parsed["value"] if len(parsed) == 1 else text
 

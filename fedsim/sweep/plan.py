@@ -15,7 +15,7 @@ from fedsim.errors import InputError
 from fedsim.part_code import PartCode, code_of
 from fedsim.scenario import Scenario
 from fedsim.scenario.explain import explain, shown
-from fedsim.scenario.files import ScenarioFile, parse, read_file
+from fedsim.scenario.files import ScenarioFile, read_file
 from fedsim.scenario.overrides import overridden, read_override, with_setting
 from fedsim.scenario.sizes import check_memory
 from fedsim.scenario.sweep_table import Sweep, SweepFile
@@ -23,8 +23,8 @@ from fedsim.sweep.sampling import random_points
 from fedsim.sweep.seeds import own_seed, with_seed
 
 VARIANT = "variant"
-SWEEP = "sweep."
-"""How an override of the sweep's own settings begins."""
+SWEEP = "sweep"
+"""How the key of an override of the sweep's own settings begins."""
 
 
 class Point(NamedTuple):
@@ -76,7 +76,7 @@ class Plan:
     @property
     def name(self) -> str:
         """The name of the scenario."""
-        return str(self.file.settings("")["name"])
+        return self.file.name
 
     @property
     def varies_variant(self) -> bool:
@@ -124,7 +124,7 @@ class Plan:
                 raise InputError(f"{place}{str(error).removeprefix(str(self.file.path))}") from error
         for override in self.overrides:
             table = overridden(table, override)
-        return parse(table, place)
+        return self.file.parsed(table, place)
 
     def runs(self) -> Iterator[Planned]:
         """Yield every run once, the replicates of a point one after the other.
@@ -179,11 +179,11 @@ class Plan:
         return self.survey().n_runs
 
 
-def read_plan(path: Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> Plan:
+def read_plan(path: Path | ScenarioFile, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> Plan:
     """Read a scenario file with a table ``[sweep]``.
 
     Args:
-        path: the TOML file.
+        path: the TOML file, or what was read from it.
         overrides: ``dotted.key=value`` settings that go over those of all points; those that begin with
             ``sweep.`` change the sweep itself, as in ``sweep.replicates=2``.
         only: variants to keep.
@@ -191,22 +191,27 @@ def read_plan(path: Path, overrides: Iterable[str] = (), only: Iterable[str] = (
     Raises:
         InputError: the file is missing or broken, states no sweep, or an impossible one.
     """
-    file, overrides, only = read_file(path), list(overrides), tuple(only)
+    file = path if isinstance(path, ScenarioFile) else read_file(path)
+    overrides, only = list(overrides), tuple(only)
     for variant in only:
         file.check_variant(variant)
     table = {"sweep": file.sweep} if file.sweep is not None else {}
     for override in overrides:
         key, value = read_override(override)
-        if key.startswith(SWEEP):
+        if _is_of_sweep(key):
             table = with_setting(table, key, value, f"--set {override!r}", SweepFile)
     if not table:
-        raise InputError(f"{path}: no table [sweep]; `fedsim run` runs a scenario without one")
+        raise InputError(f"{file.path}: no table [sweep]; `fedsim run` runs a scenario without one")
     try:
         sweep = SweepFile.model_validate(table).sweep
     except ValidationError as error:
-        raise InputError(explain(error, str(path), table, SweepFile)) from error
-    rest = tuple(override for override in overrides if not read_override(override)[0].startswith(SWEEP))
+        raise InputError(explain(error, str(file.path), table, SweepFile)) from error
+    rest = tuple(override for override in overrides if not _is_of_sweep(read_override(override)[0]))
     return Plan(file, sweep, rest, only)
+
+
+def _is_of_sweep(key: str) -> bool:
+    return key.partition(".")[0] == SWEEP
 
 
 def _mark(scenario: Scenario) -> bytes:

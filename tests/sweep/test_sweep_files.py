@@ -223,7 +223,7 @@ BAD = {
         "{file}: sweep.replicate: unknown key; did you mean 'replicates'?",
     ),
     "unknown table": ("[sweep.gird]\na = [1]", "{file}: sweep.gird: unknown key; did you mean 'grid'?"),
-    "no table": ("[variants.x]\nsweep = 3\n[sweep]", "{file}, point variant = 'x': sweep: unknown key"),
+    "no table": ("[variants.x]\nsweep = 3\n[sweep]", "{file}: variants.x.sweep: no setting of a run"),
     "replicates": ("[sweep]\nreplicates = 0", "{file}: sweep.replicates: found 0, expected at least 1"),
     "no list": (
         '[sweep.grid]\n"algorithm.cuts.every" = 3',
