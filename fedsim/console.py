@@ -107,6 +107,8 @@ def show_outcomes(outcomes: list[Outcome]) -> None:
     show(table)
     for note in _fallbacks(outcomes):
         say(note)
+    for note in _bill(outcomes):
+        say(note)
     folders = {outcome.folder.parent for outcome in outcomes}
     for folder in sorted(folders):
         say(f"results: {folder}")
@@ -121,6 +123,25 @@ def _fallbacks(outcomes: list[Outcome]) -> Iterator[str]:
                 f"{label}, seed {found['seed']}: {found['fallbacks']:,} times a rule had too few rows and z "
                 "stayed (fallbacks in steps.parquet)"
             )
+
+
+def _bill(outcomes: list[Outcome]) -> Iterator[str]:
+    """Yield what was really sent to language models in the runs made now, which simulated calls are not."""
+    asked = [
+        outcome.summary for outcome in outcomes if "real_calls" in outcome.summary and not outcome.reused
+    ]
+    if not asked:
+        return
+    calls, tokens_in, tokens_out, cost, kept = (
+        None if None in (each := [found[f"real_{key}"] for found in asked]) else sum(each)
+        for key in ("calls", "tokens_in", "tokens_out", "cost", "answers_kept")
+    )
+    words = [f"{calls:,} calls sent" if calls is not None else "an unknown number of calls sent"]
+    known = tokens_in is not None and tokens_out is not None
+    words.append(f"{tokens_in:,} + {tokens_out:,} tokens" if known else "tokens not reported")
+    words += [f"cost {cost:.6g}"] if cost is not None else []
+    words += [f"{kept:,} answers kept from before"] if kept else []
+    yield f"real model: {', '.join(words)} (the calls of the table are simulated ones)"
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedsim.algorithms.base import Bench
-from fedsim.errors import DivergedError, StalledError
+from fedsim.errors import DivergedError, ModelError, StalledError
 from fedsim.faults import names_parts
 from fedsim.recorder import DIVERGED, Progress, Recorder
 from fedsim.scenario import Scenario
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fedsim.problems.base import Questions
+
+
+UNNAMED = "no labels"
+"""How a run ended in which too many answers of a real model name none of the labels."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
             ending = run_timeline(timeline(scenario), recorder, streams)
             recorder.measure_end()
             finished = _finished(scenario, recorder, ending)
-            return replace(finished, **_asked(bench.questions, scenario.record.answers))
+            return _with_model(finished, bench.questions)
 
 
 @contextmanager
@@ -101,11 +105,19 @@ def _closed_at_the_end(bench: Bench) -> Iterator[None]:
             bench.questions.close()
 
 
-def _asked(questions: Questions | None, keep_answers: bool) -> dict[str, Any]:
-    """Return what a run tells of its real model."""
+def _with_model(run: Run, questions: Questions | None) -> Run:
+    """Return a run with what it tells of its real model, if it has one."""
     if questions is None:
-        return {}
-    return {"usage": questions.usage(), "answers": questions.recording() if keep_answers else None}
+        return run
+    from fedsim import tables
+
+    usage, judgement = questions.usage(), questions.judge()
+    nothing = [judgement.nothing] if judgement.nothing else []
+    summary = run.summary | tables.of_model(usage, [*nothing, *judgement.cautions])
+    if nothing:
+        summary["ended"] = UNNAMED
+    answers = questions.recording() if run.scenario.record.answers else None
+    return replace(run, summary=summary, usage=usage, answers=answers)
 
 
 def timeline(scenario: Scenario) -> Timeline:
@@ -155,6 +167,7 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
 
     Raises:
         DivergedError: the loss left every bound.
+        ModelError: the model's answers name no labels, so that the results mean nothing.
         StalledError: the server waited for workers that would never answer, or gave all of them up; no worker
             update was made; the clock stood still, or came to its end.
     """
@@ -164,6 +177,8 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
             f"{name}: the loss passed {DIVERGED:g} at step {summary['server_steps']}; "
             "try a smaller learning rate"
         )
+    if summary["ended"] == UNNAMED:
+        raise ModelError(f"{name}: {summary['cautions'][0]}")
     ended, at_s, steps = summary["ended"], summary["simulated_time_s"], summary["server_steps"]
     if ended == "deserted":
         raise StalledError(

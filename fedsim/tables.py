@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,20 @@ def steps(rows: list[dict[str, Any]], llm: LlmProvider | None) -> pd.DataFrame:
 def price(llm: LlmProvider | None, tokens_in: int, tokens_out: int, tokens_cached: int) -> float:
     """Return what these tokens cost; nothing where there is no service."""
     return 0.0 if llm is None else llm.price(tokens_in, tokens_out, tokens_cached)
+
+
+def of_model(usage: dict[str, Any], cautions: Sequence[str]) -> dict[str, Any]:
+    """Return the headline numbers of a real model: what was sent to it, as far from the simulated calls.
+
+    What the server does not report, or nobody gave a price for, is null.
+    """
+    sent, scored = usage.get("sent", {}), usage.get("scored")
+    numbers = {f"real_{key}": sent.get(key) for key in ("calls", "tokens_in", "tokens_out", "cost")}
+    return numbers | {
+        "real_answers_kept": usage.get("from_cache"),
+        "unnamed_share": usage["without_label"] / scored if scored else None,
+        "cautions": list(cautions),
+    }
 
 
 def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:

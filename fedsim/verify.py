@@ -179,6 +179,13 @@ def _summary(run: Evidence) -> str:
     return ""
 
 
+def _labels(run: Evidence) -> str:
+    """Only for runs that ask a real model: without labels in its answers, results mean nothing."""
+    if run.summary["ended"] != "no labels":
+        return ""
+    return next(iter(run.summary.get("cautions", ())), "too many of them name none")
+
+
 def _spans(run: Evidence) -> str:
     """Only for runs that kept them. Each entity's stretches follow each other from 0 to the end."""
     if run.spans is None:
@@ -264,6 +271,7 @@ INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "worker updates are active plus drained tickets": _updates,
     "LLM calls follow from the jobs": _calls,
     "tables agree with the summary": _summary,
+    "the answers of a real model name labels": _labels,
     "spans tile the clock": _spans,
     "steps agree with their tickets": _tickets,
     "the LLM service keeps its limit": _queue,

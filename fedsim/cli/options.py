@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,14 @@ def announce(file: Path, sentence: str) -> None:
     from fedsim.whole_files import is_special
 
     say(sentence, err=is_special(file))
+
+
+def warn(cautions: Iterable[str]) -> None:
+    """Say what makes results mean less than they seem to; many that differ in numbers alone are said once."""
+    from fedsim.sweep.tally import Sentences
+
+    for caution in Sentences.of(cautions):
+        say(f"fedsim: warning: {caution}", err=True)
 
 
 def remark(results: list[Path]) -> None:

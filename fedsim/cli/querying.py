@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsim.cli.options import announce, remark
+from fedsim.cli.options import announce, remark, warn
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say, show
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINES = ("ended", "simulated_time_s", "time_to_target_s", "llm_calls", "accuracy", "loss")
+HEADLINES = (
+    *("ended", "simulated_time_s", "time_to_target_s", "llm_calls"),
+    *("real_calls", "real_cost", "accuracy", "loss"),
+)
 
 
 FORMATS = ("table", "csv", "parquet", "latex")
@@ -63,6 +67,7 @@ def results(
     everything = list(rows.columns)
     if query is not None:
         rows = _asked(rows, query)
+    warned = list(_cautions(rows))
     if columns is not None:
         rows = rows[_named(columns, everything)]
     elif output_format == "table" and table == "runs":
@@ -73,6 +78,16 @@ def results(
         _write(rows, output_format, output)
         announce(output, str(output))
     remark([folder])
+    warn(warned)
+
+
+def _cautions(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what makes the results of some runs mean less than they seem to."""
+    if "cautions" in rows:
+        told = rows[rows["cautions"].fillna("") != ""]
+        for run in told.to_dict("records"):
+            label = " ".join(part for part in (run["scenario"], run["variant"]) if part)
+            yield f"{label}, seed {run['seed']}: {run['cautions']}"
 
 
 def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def table(
 
 def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders above some.")]) -> None:
     """Check the invariants of finished runs."""
-    from fedsim.results import found_runs
+    from fedsim.results import found_runs, read_summary
     from fedsim.verify import verify as verify_folder
 
     broken = damaged = 0
@@ -78,6 +78,9 @@ def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders, or fold
         say(f"{folder}: " + ("broken" if wrong else f"all {len(checks)} invariants hold") + unsealed)
         for check in wrong:
             say(f"  {check.invariant}: {check.violation}")
+        for caution in read_summary(folder).get("cautions", ()):
+            if all(caution != check.violation for check in wrong):
+                say(f"  warning: {caution}")
     if damaged or broken:
         raise typer.Exit(ResultsError.exit_code if damaged else 1)
 

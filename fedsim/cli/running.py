@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.cli.logging import Log, LogBook
-from fedsim.cli.options import Files, Only, Overrides, scenarios_of
+from fedsim.cli.options import Files, Only, Overrides, scenarios_of, warn
 from fedsim.errors import InputError
 from fedsim.terminal import give, say
 
@@ -73,6 +73,7 @@ def run(
         say(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
     else:
         console.show_outcomes(outcomes)
+    warn(caution for outcome in outcomes for caution in outcome.cautions)
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
         say(f"fedsim: {failure}", err=True)
@@ -138,11 +139,17 @@ def prompt(
     worker: Annotated[int, typer.Option(min=0, help="Whose call.")] = 0,
     query: Annotated[int, typer.Option(min=0, help="Which of its queries.")] = 0,
     sample: Annotated[int, typer.Option(min=0, help="Which of the first job's sampled prompts.")] = 0,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Send it, and show the answer and what each label gets.")
+    ] = False,
 ) -> None:
-    """Print the exact text that a call would send."""
+    """Print the exact text that a call would send, and the model's answer to it."""
     from fedsim.faults import names_parts
-    from fedsim.problems.icl.show_prompt import exact_prompt
+    from fedsim.problems.icl.show_prompt import answer_to, exact_prompt
     from fedsim.scenario.files import read_file
 
     scenario = scenarios_of([read_file(file)], overrides, only)[0]
     give(names_parts(exact_prompt)(scenario, worker=worker, query=query, sample=sample) + "\n")
+    if ask:
+        _, told = names_parts(answer_to)(scenario, worker=worker, query=query, sample=sample)
+        say("\n".join(["---", *told]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.cli.logging import Log, LogBook
-from fedsim.cli.options import Only, Overrides
+from fedsim.cli.options import Only, Overrides, warn
 from fedsim.terminal import say
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _run(
                 tell(tally)
                 book.add(outcome)
     console.show_tally(tally)
+    warn(tally.cautions)
     for sentence in (*tally.redone, *tally.reasons):
         say(f"fedsim: {sentence}", err=True)
     return book.tell() or bool(tally.failed)

@@ -19,6 +19,7 @@ from fedsim.messages import JobCost
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fedsim.icl.answers.naming import Judgement
     from fedsim.streams import Streams
 
 RealisationRule = Literal["modal", "sampled", "fixed"]
@@ -31,6 +32,10 @@ class Questions(Protocol):
 
     def usage(self) -> dict[str, Any]:
         """Return how many were asked, how many a cache answered, and what that took."""
+        ...
+
+    def judge(self) -> Judgement:
+        """Return whether the answers of a run, which is at its end, mean something."""
         ...
 
     def recording(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedsim.results.addresses import TIMING_ONLY, folder_of, run_id, settings_of
+from fedsim.results.cautions import cautions
 from fedsim.results.failures import find_failures, forget_failure, read_failure, record_of, write_failure
 from fedsim.results.folders import (
     FILES,
@@ -43,6 +44,7 @@ __all__ = [
     "TIMING_ONLY",
     "Files",
     "UnwritableError",
+    "cautions",
     "check_contents",
     "check_folder",
     "check_writable",

@@ -100,6 +100,8 @@ def _runs(runs: Sequence[_Run]) -> pd.DataFrame:
     settings = [run.origin["settings"] | _made_by(run.origin) for run in runs]
     for _, run_id, summary, _ in runs:
         row = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
+        if "cautions" in summary:
+            row["cautions"] = "; ".join(summary["cautions"])
         for activity, seconds in summary["seconds_by_activity"].items():
             row[f"seconds_{activity}"] = seconds
         rows.append({"run_id": run_id, **row})

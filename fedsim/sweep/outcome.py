@@ -34,6 +34,12 @@ class Outcome:
     complaints: dict[str, str] = field(default_factory=dict)
     """A sentence for each logger that failed at a step."""
 
+    @property
+    def cautions(self) -> list[str]:
+        """Sentences on what makes the results mean less than they seem to, beside the failure."""
+        found = results.cautions(self.summary) if self.summary else []
+        return [sentence for sentence in found if sentence.partition(": ")[2] not in self.failure]
+
 
 @dataclass
 class RunTask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,14 @@ class Sentences:
 
     first: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sentences: Iterable[str]) -> Sentences:
+        """Return these."""
+        collected = cls()
+        for sentence in sentences:
+            collected.add(sentence)
+        return collected
 
     def add(self, sentence: str) -> None:
         """Take one more."""
@@ -44,6 +52,7 @@ class Tally:
     """Stalled, diverged or broken off, now or before."""
     reasons: Sentences = field(default_factory=Sentences)
     redone: Sentences = field(default_factory=Sentences)
+    cautions: Sentences = field(default_factory=Sentences)
     places: dict[Path, None] = field(default_factory=dict)
     """Folders of results, in the order in which they came up."""
 
@@ -52,6 +61,8 @@ class Tally:
         self.places[outcome.folder.parent] = None
         if outcome.redone:
             self.redone.add(f"{outcome.folder}: {outcome.redone}; it was run again")
+        for caution in outcome.cautions:
+            self.cautions.add(caution)
         if outcome.failure:
             self.failed += 1
             self.reasons.add(outcome.failure)

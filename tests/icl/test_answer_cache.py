@@ -88,8 +88,14 @@ counts = st.integers(0, 2**40)
 
 
 @given(
-    st.builds(Answer, st.lists(numbers, min_size=1).map(tuple), counts, counts, seconds, seconds, st.text())
-    | st.builds(Writing, st.text(), counts, counts, seconds, seconds)
+    st.builds(
+        Answer,
+        st.lists(numbers, min_size=1).map(tuple),
+        *(counts, counts, seconds, seconds, st.text()),
+        st.sampled_from([(), (0,)]),
+        *(st.text(), st.text()),
+    )
+    | st.builds(Writing, st.text(), counts, counts, seconds, seconds, st.text(), st.text())
 )
 def test_what_is_written_reads_back_bit_for_bit(kept: Answer | Writing) -> None:
     back = from_table(json.loads(json.dumps(to_table(kept), allow_nan=False)))
@@ -128,6 +134,9 @@ def test_a_second_run_asks_nothing() -> None:
         "seconds": pytest.approx(0.006),
         "damaged_in_cache": 0,
         "rules": {"listed": 6},
+        "sent": {"calls": 6, "tokens_in": 12, "tokens_out": 6, "calls_without_usage": 0, "cost": None},
+        "scored": 6,
+        "without_label": 0,
     }
     second, usage = ask(again)
     assert second == first[:-1]

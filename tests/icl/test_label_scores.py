@@ -17,7 +17,7 @@ from fedsim.icl.models.endpoint.label_scores import (
     of_text,
     renormalised,
 )
-from fedsim.icl.models.endpoint.replies import Reply, read
+from fedsim.icl.models.endpoint.replies import Reply, check, read
 
 LABELS = ("Terrible", "Great")
 
@@ -200,7 +200,7 @@ def listed(*pairs: tuple[str, float]) -> str:
 )
 def test_what_cannot_be_log_probabilities_is_refused(pairs, what):
     with pytest.raises(CallError, match=what):
-        read(listed(*pairs))
+        check(read(listed(*pairs)))
 
 
 def test_impossible_ones_are_refused_in_the_other_layout_and_in_an_echo():
@@ -209,10 +209,11 @@ def test_impossible_ones_are_refused_in_the_other_layout_and_in_an_echo():
         {"tokens": ["p", "a"], "token_logprobs": [None, 0.25]},
     ):
         with pytest.raises(CallError, match="impossible: expected at most 0"):
-            read(json.dumps({"choices": [{"text": "a", "logprobs": logprobs}]}))
+            check(read(json.dumps({"choices": [{"text": "a", "logprobs": logprobs}]})))
 
 
 def test_rounding_and_never_are_possible():
     reply = read(listed(("a", 0.0005), ("b", -9999.0), ("c", -math.inf)))
+    check(reply)
     assert matched(reply.listed(), ("a", "b", "c")) == [0.0, None, None]
     assert reply.usage is None

@@ -121,6 +121,11 @@ PLANTED = {
         "tables agree with the summary",
         "down: summary 5.0 s a worker, workers 0.0 s",
     ),
+    "answers without labels": (
+        summary("ended", "no labels"),
+        "the answers of a real model name labels",
+        "too many of them name none",
+    ),
     "a gap": (added("spans", "start_s", 1e-3, slice(3, 3)), "spans tile the clock", "worker "),
     "an early end": (
         table("spans", lambda frame: frame.drop(frame.index[-1])),

@@ -16,9 +16,12 @@ from fedsim_analysis.survival import time_to_target
 from fedsim_analysis.varied import short_names
 
 TARGET = "time_to_target_s"
-MEASURES = ("simulated_time_s", TARGET, "accuracy", "loss", "llm_calls", "cost")
+MEASURES = (
+    *("simulated_time_s", TARGET, "accuracy", "loss", "llm_calls", "cost"),
+    *("real_calls", "real_tokens_in", "real_tokens_out", "real_cost"),
+)
 
-ENDED_BADLY = ("deserted", "diverged", "no update", "overdue", "stalled", "standstill")
+ENDED_BADLY = ("deserted", "diverged", "no labels", "no update", "overdue", "stalled", "standstill")
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ class Material:
                 told[text] = None
         return {name: list(texts) for name, texts in found.items()}
 
+    def cautions(self) -> dict[str, int]:
+        """Return what makes results of some runs mean less than they seem to, and of how many each."""
+        if "cautions" not in self.runs:
+            return {}
+        return dict(Counter(text for text in self.runs["cautions"].fillna("") if text))
+
     def failures(self) -> dict[str, int]:
         """Return why runs failed that have no folder, and how many did for each reason."""
         return dict(Counter(note["reason"] for note in find_failures(self.path)))

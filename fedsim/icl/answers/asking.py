@@ -10,8 +10,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import ModelError
-from fedsim.icl.answers.answer import ROUNDING, Answer, Writing
+from fedsim.icl.answers.answer import ROUNDING, Answer, Metered, Spent, Writing
 from fedsim.icl.answers.kept import Kept, Question, addresses, scoring, writing
+from fedsim.icl.answers.naming import Judgement, LabelCensus
 from fedsim.icl.answers.recording import Recording, text_of
 
 if TYPE_CHECKING:
@@ -36,18 +37,24 @@ class Asking:
         self._used: dict[str, Kept] = {}
         self._counts = Counter[str]()
         self._seconds = 0.0
+        self._spent_before: Spent | None = None
+        """By sessions that are closed and count what is sent."""
+        self._census = LabelCensus(model.warn_unnamed_share, model.max_unnamed_share)
 
     def ask(self, prompts: Sequence[str], labels: tuple[str, ...]) -> list[Answer]:
         """Return the answer to each prompt, in their order.
 
         Raises:
-            ModelError: the model, its budget or the disk gave out; answers had by then are kept.
+            ModelError: the model, its budget or the disk gave out, or its answers name no labels; answers had
+                by then are kept.
         """
 
         def put(session: Session, missing: list[str], done: Done) -> None:
             session.ask(missing, labels, lambda place, answer: done(place, _checked(answer, labels)))
 
-        return self._answers(prompts, scoring(labels), put)
+        answers = self._answers(prompts, scoring(labels), put, labels)
+        self._census.check()
+        return answers
 
     def write(self, prompts: Sequence[str], max_tokens: int) -> list[Writing]:
         """Return how the model continues each prompt, in their order; otherwise as `ask`."""
@@ -61,7 +68,8 @@ class Asking:
         """Return what was asked, doubles included, who answered, and what the model's answers cost.
 
         ``tokens_in``, ``tokens_out`` and ``seconds`` (the sum over calls) are those of answers that came from
-        the model in this run; ``rules`` counts the distinct scored answers used, by their `Answer.rule`.
+        the model in this run; ``rules`` counts the distinct scored answers used, by their `Answer.rule`:
+        ``scored`` in all, of which ``without_label`` name no label. ``sent`` is the bill: see `Spent`.
         """
         names = ("asked", "from_memory", "from_cache", "from_model", "tokens_in", "tokens_out")
         rules = Counter(kept.rule for kept in self._used.values() if isinstance(kept, Answer))
@@ -69,7 +77,13 @@ class Asking:
             "seconds": self._seconds,
             "damaged_in_cache": self._cache.damaged if "_cache" in vars(self) and self._cache else 0,
             "rules": dict(sorted(rules.items())),
+            "sent": self._spent().as_table(),
+            **self._census.counts(),
         }
+
+    def judge(self) -> Judgement:
+        """Return whether the answers of a run, which is at its end, mean something; see `LabelCensus`."""
+        return Judgement(self._census.too_many(), tuple(self._census.cautions()))
 
     def recording(self) -> str:
         """Return all answers used so far as the text of a recording; see `fedsim.icl.answers.recording`."""
@@ -78,10 +92,21 @@ class Asking:
     def close(self) -> None:
         """Free the model and close the cache; both come back when needed."""
         if self._session is not None:
+            if isinstance(self._session, Metered):
+                self._spent_before = self._spent()
             self._session.close()
             self._session = None
         if "_cache" in vars(self) and self._cache is not None:
             self._cache.close()
+
+    def _spent(self) -> Spent:
+        before = self._spent_before
+        if isinstance(self._session, Metered):
+            now = self._session.spent()
+            return now if before is None else before.plus(now)
+        if before is not None:
+            return before
+        return Spent(*(self._counts[name] for name in ("from_model", "tokens_in", "tokens_out")))
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
@@ -95,17 +120,19 @@ class Asking:
 
         return AnswerCache()
 
-    def _answers(self, prompts: Sequence[str], question: Question, put: Put) -> list[Any]:
+    def _answers(
+        self, prompts: Sequence[str], question: Question, put: Put, labels: tuple[str, ...] = ()
+    ) -> list[Any]:
         distinct = list(dict.fromkeys(prompts))
         place = dict(zip(distinct, addresses(self._identity, question, distinct), strict=True))
-        missing = {address: prompt for prompt, address in place.items() if not self._known(address)}
+        missing = {address: prompt for prompt, address in place.items() if not self._known(address, labels)}
         self._counts["asked"] += len(prompts)
         self._counts["from_memory"] += len(prompts) - len(distinct)
         if missing:
-            self._ask_model(missing, put)
+            self._ask_model(missing, put, labels)
         return [self._used[place[prompt]] for prompt in prompts]
 
-    def _known(self, address: str) -> bool:
+    def _known(self, address: str, labels: tuple[str, ...]) -> bool:
         """Whether an answer is in memory, where one that is only on disk is brought."""
         if address in self._used:
             self._counts["from_memory"] += 1
@@ -115,9 +142,15 @@ class Asking:
             return False
         self._counts["from_cache"] += 1
         self._used[address] = kept
+        self._note(kept, labels)
         return True
 
-    def _ask_model(self, missing: dict[str, str], put: Put) -> None:
+    def _note(self, kept: Kept, labels: tuple[str, ...]) -> None:
+        """Count what an answer names that the run has not used before, wherever it comes from."""
+        if isinstance(kept, Answer):
+            self._census.add(kept, labels)
+
+    def _ask_model(self, missing: dict[str, str], put: Put, labels: tuple[str, ...]) -> None:
         """Ask the model for what is missing, and keep every answer the moment it is there."""
         # In the order of their texts, prompts with the same beginning are neighbours.
         ordered = sorted(missing.items(), key=itemgetter(1))
@@ -127,7 +160,9 @@ class Asking:
             address = ordered[place][0]
             self._used[address] = unstored[address] = kept
             self._count(kept)
+            self._note(kept, labels)
             self._store(unstored)
+            self._census.check()
 
         if self._session is None:
             self._session = self._model.connect()

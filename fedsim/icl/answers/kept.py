@@ -15,6 +15,9 @@ FORMAT = 1
 
 Kept = Answer | Writing
 
+LATER = {"unlisted", "model", "fingerprint"}
+"""Fields that answers kept by earlier versions lack."""
+
 Question = tuple[str, Any]
 """What is asked of a prompt: `scoring` of label words, or `writing` of so many tokens."""
 
@@ -48,8 +51,11 @@ def addresses(identity: dict[str, Any], question: Question, prompts: Iterable[st
 
 
 def to_table(kept: Kept) -> dict[str, Any]:
-    """Return an answer as a table for JSON; the logarithm of probability zero is written as null."""
-    table = kept._asdict()
+    """Return an answer as a table for JSON; the logarithm of probability zero is written as null.
+
+    What earlier versions did not know is left out where there is nothing to say.
+    """
+    table = {name: value for name, value in kept._asdict().items() if value or name not in LATER}
     if isinstance(kept, Answer):
         table["logprobs"] = [None if value == -math.inf else value for value in kept.logprobs]
     return table
@@ -63,11 +69,16 @@ def from_table(table: dict[str, Any]) -> Kept:
     """
     kind: type[Kept] = Writing if "text" in table else Answer
     expected = set(kind._fields)
-    if wrong := sorted(expected ^ set(table)):
+    if wrong := sorted((expected ^ set(table)) - (LATER & expected)):
         raise ValueError(f"{'missing' if wrong[0] in expected else 'unknown'} field {wrong[0]!r}")
     kept = kind(**{name: _read(name, value) for name, value in table.items()})
     if isinstance(kept, Answer):
         _check(kept)
+        if "unlisted" not in table and kept.rule in ("floor", "text"):
+            # Kept by an earlier version: what was not found had the least of all scores.
+            least = min(kept.logprobs)
+            found = [number for number, logprob in enumerate(kept.logprobs) if logprob == least]
+            return kept._replace(unlisted=tuple(found))
     return kept
 
 
@@ -77,12 +88,16 @@ def _check(answer: Answer) -> None:
     n_certain = sum(logprob >= -ROUNDING for logprob in answer.logprobs)
     if max(answer.logprobs) > ROUNDING or (answer.rule == "listed" and n_certain > 1):
         raise ValueError("field 'logprobs' says that more than one label is certain, or more than certain")
+    if not set(answer.unlisted) <= set(range(len(answer.logprobs))):
+        raise ValueError("field 'unlisted' names a label that there is not")
 
 
 def _read(name: str, value: Any) -> Any:
     if name == "logprobs" and isinstance(value, list) and value:
         return tuple(-math.inf if item is None else _number(name, item) for item in value)
-    if name in ("text", "rule") and isinstance(value, str):
+    if name == "unlisted" and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    if name in ("text", "rule", "model", "fingerprint") and isinstance(value, str):
         return value
     if name in ("tokens_in", "tokens_out") and type(value) is int and value >= 0:
         return value

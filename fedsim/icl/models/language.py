@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from pydantic import Field
+
 from fedsim.icl.answers.answer import Answer, Correction, Writing
 from fedsim.icl.models.base import BlackBox, Scorer
 from fedsim.icl.tasks.base import Form
@@ -57,6 +59,12 @@ class LanguageModel(BlackBox):
     Source: Zhao et al., "Calibrate before use", ICML 2021, section 4."""
     cache: bool = True
     """Whether answers are kept on disk and looked up there; see `fedsim.icl.answers.cache`."""
+
+    warn_unnamed_share: float = Field(default=0.1, ge=0, le=1)
+    """The share of answers that name none of the labels (no listed token begins one, the text starts with
+    none) above which a run says so, wherever its results are shown."""
+    max_unnamed_share: float = Field(default=0.5, ge=0, le=1)
+    """The share above which a run ends with an error; 1 lets everything pass."""
 
     @property
     def calls_per_prompt(self) -> int:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from fedsim.catalog import StatedPath
 from fedsim.errors import InputError, ModelError
+from fedsim.icl.answers.answer import Spent
 from fedsim.icl.answers.kept import Question, addresses, scoring, writing
 from fedsim.icl.answers.recording import Recording, parse
 from fedsim.icl.models.language import Answer, LanguageModel, Session, Writing
@@ -79,6 +80,10 @@ class ReplaySession:
 
     def write(self, prompts: Sequence[str], max_tokens: int, done: Callable[[int, Writing], None]) -> None:
         self._answer(prompts, writing(max_tokens), done)
+
+    def spent(self) -> Spent:
+        """Nothing is sent."""
+        return Spent()
 
     def close(self) -> None:
         """Nothing to free."""

@@ -9,6 +9,7 @@ import torch
 from fedsim.attack import Assigned, Attack
 from fedsim.errors import InputError
 from fedsim.icl.attacks import DataAttack
+from fedsim.icl.models.language import LanguageModel
 from fedsim.icl.models.text_scorer import texts_of
 from fedsim.problems.icl import measure
 from fedsim.problems.icl.oracle import IclOracle
@@ -40,6 +41,36 @@ class PromptScenario(Protocol):
     def attacks(self) -> tuple[Attack, ...]: ...
 
 
+def answer_to(
+    scenario: PromptScenario,
+    worker: int = 0,
+    query: int = 0,
+    split: Split = "train",
+    sample: int = 0,
+    seed: int | None = None,
+) -> tuple[str, list[str]]:
+    """Return the exact text of one call, and what the model answers to it, in words, line by line.
+
+    The model is asked now, whatever answers are kept, and the answer is not kept. Arguments and errors are
+    those of `exact_prompt`.
+
+    Raises:
+        InputError: the model answers no texts, or cannot be connected.
+        ModelError: nothing came.
+    """
+    from fedsim.icl.answers.look import lines, look_at
+
+    prompt, labels = _call(scenario, worker, query, split, sample, seed)
+    model = getattr(scenario.problem, "model", None)
+    if not isinstance(model, LanguageModel):
+        raise InputError("problem.model: expected a language model, which answers texts")
+    session = model.connect()
+    try:
+        return prompt, list(lines(look_at(session, prompt, labels), labels))
+    finally:
+        session.close()
+
+
 def exact_prompt(
     scenario: PromptScenario,
     worker: int = 0,
@@ -66,6 +97,13 @@ def exact_prompt(
     Raises:
         InputError: the task has no texts, or there is no such worker, query or sample.
     """
+    return _call(scenario, worker, query, split, sample, seed)[0]
+
+
+def _call(
+    scenario: PromptScenario, worker: int, query: int, split: Split, sample: int, seed: int | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a call, and the labels that it asks about."""
     problem = scenario.problem
     if not isinstance(problem, IclProblem) or problem.task.gives != "text":
         kind = problem.task.kind if isinstance(problem, IclProblem) else problem.kind
@@ -88,7 +126,7 @@ def exact_prompt(
     _check("sample", sample, len(drawn))
     head, tails, _ = drawn[sample]
     _check("query", query, len(tails))
-    return head + tails[query]
+    return head + tails[query], oracle.data.source.template.labels
 
 
 def _of_first_job(oracle: IclOracle, worker: int, P: Tensor, Q: Tensor) -> Prompts:

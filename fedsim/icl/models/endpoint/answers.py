@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedsim.icl.models.endpoint import label_scores
 from fedsim.icl.models.endpoint.budget import Use, most
 from fedsim.icl.models.endpoint.calls import Call, Caller
-from fedsim.icl.models.endpoint.errors import CallError
+from fedsim.icl.models.endpoint.errors import CallError, FilteredError
 from fedsim.icl.models.endpoint.label_scores import Found
 from fedsim.icl.models.language import Answer, Writing
 
@@ -32,22 +33,26 @@ async def answer(call: Caller, prompt: str, labels: tuple[str, ...]) -> tuple[An
         CallError: a call failed, or its answer is not what the rule needs.
     """
     settings = call.settings
-    first = await call(prompt, _tokens_out(settings), **_listing(settings))
+    try:
+        first = await call(prompt, _tokens_out(settings), **_listing(settings))
+    except FilteredError:
+        # The same prompt will never be answered: an answer that names no label, and a call without tokens.
+        return _unanswered(labels, settings), Use(1, 0, 0)
+    if first.reply.is_refused:
+        return _together([first], _nothing(labels), _nothing_known(labels, settings), "refused")
     found = _listed(first, labels, settings)
     if None not in found:
-        return _together([first], found, "listed")
+        return _together([first], found, found, "listed")
     if settings.when_unlisted == "append":
         return await _append(call, prompt, labels, first, found)
     if settings.when_unlisted == "logit_bias":
         bias = {str(settings.label_token_ids[label]): BIAS for label in labels}
         second = await call(prompt, 1, **_listing(settings), logit_bias=bias)
-        found = [*label_scores.renormalised(_listed(second, labels, settings))]
-        return _together([first, second], found, "logit_bias")
+        scores: Found = [*label_scores.renormalised(_listed(second, labels, settings))]
+        return _together([first, second], scores, scores, "logit_bias")
     if settings.when_unlisted == "text":
-        found = [*label_scores.of_text(first.reply.text or "", labels, settings.floor)]
-    else:
-        found = [*label_scores.floored(found, settings.floor)]
-    return _together([first], found, settings.when_unlisted)
+        return _read_as_text(first, labels, settings)
+    return _together([first], found, label_scores.floored(found, settings.floor), "floor")
 
 
 async def write(call: Caller, prompt: str, max_tokens: int) -> tuple[Writing, Use]:
@@ -60,7 +65,16 @@ async def write(call: Caller, prompt: str, max_tokens: int) -> tuple[Writing, Us
     text, tokens = made.reply.text, made.tokens
     if text is None:
         raise CallError("the server sent an answer without text")
-    return Writing(text, tokens.prompt_tokens, tokens.completion_tokens, made.seconds, made.seconds), made.use
+    written = Writing(
+        text,
+        tokens.prompt_tokens,
+        tokens.completion_tokens,
+        made.seconds,
+        made.seconds,
+        made.reply.model,
+        made.reply.system_fingerprint,
+    )
+    return written, made.use
 
 
 def ending(prompt: str, label: str) -> str:
@@ -78,7 +92,32 @@ async def _append(
             asked = ending(prompt, label)
             calls.append(await call(prompt + asked, 0, logprobs=1, echo=True))
             scores[place] = label_scores.of_ending(calls[-1].reply.written(), asked)
-    return _together(calls, scores, "append")
+    return _together(calls, scores, scores, "append")
+
+
+def _read_as_text(call: Call, labels: tuple[str, ...], settings: Endpoint) -> tuple[Answer, Use]:
+    """Return the scores by the label that was written; where none was, the rule says why."""
+    text = call.reply.text or ""
+    label = label_scores.begins_with(text, labels)
+    found: Found = [0.0 if place == label else None for place in range(len(labels))]
+    rule = "text"
+    if label is None:
+        rule = "no_text" if not text.strip() else "cut_off" if call.reply.is_cut_off else "text"
+    return _together([call], found, label_scores.of_text(text, labels, settings.floor), rule)
+
+
+def _nothing(labels: tuple[str, ...]) -> Found:
+    return [None] * len(labels)
+
+
+def _nothing_known(labels: tuple[str, ...], settings: Endpoint) -> list[float]:
+    return label_scores.floored(_nothing(labels), settings.floor)
+
+
+def _unanswered(labels: tuple[str, ...], settings: Endpoint) -> Answer:
+    """Return the answer to a prompt that the server does not let pass."""
+    scores = tuple(_nothing_known(labels, settings))
+    return Answer(scores, 0, 0, 0.0, 0.0, "refused", tuple(range(len(labels))))
 
 
 def _listed(call: Call, labels: tuple[str, ...], settings: Endpoint) -> Found:
@@ -104,11 +143,27 @@ def _tokens_out(settings: Endpoint) -> int:
     return settings.text_tokens if settings.when_unlisted == "text" else 1
 
 
-def _together(calls: list[Call], found: Found, rule: str) -> tuple[Answer, Use]:
-    """Add up what a prompt's calls took."""
+def _together(
+    calls: list[Call], found: Found, scores: Sequence[float | None], rule: str
+) -> tuple[Answer, Use]:
+    """Add up what a prompt's calls took.
+
+    Args:
+        calls: what was asked.
+        found: what the answers say of each label.
+        scores: what stands for it.
+        rule: see `Answer.rule`.
+    """
     seconds = sum(call.seconds for call in calls)
-    scores = tuple(logprob for logprob in found if logprob is not None)
-    tokens_in = sum(call.tokens.prompt_tokens for call in calls)
-    tokens_out = sum(call.tokens.completion_tokens for call in calls)
-    used = Use(*map(sum, zip(*(call.use for call in calls), strict=True)))
-    return Answer(scores, tokens_in, tokens_out, seconds, seconds, rule), used
+    answer = Answer(
+        logprobs=tuple(logprob for logprob in scores if logprob is not None),
+        tokens_in=sum(call.tokens.prompt_tokens for call in calls),
+        tokens_out=sum(call.tokens.completion_tokens for call in calls),
+        ttft_s=seconds,
+        end_to_end_s=seconds,
+        rule=rule,
+        unlisted=tuple(place for place, logprob in enumerate(found) if logprob is None),
+        model=calls[0].reply.model,
+        fingerprint=calls[0].reply.system_fingerprint,
+    )
+    return answer, Use(*map(sum, zip(*(call.use for call in calls), strict=True)))

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai import AsyncOpenAI
 
+from fedsim.icl.answers.answer import Spent
 from fedsim.icl.models.endpoint.budget import Use, most
-from fedsim.icl.models.endpoint.errors import CallError, explain
-from fedsim.icl.models.endpoint.replies import Reply, Usage, read
+from fedsim.icl.models.endpoint.errors import failure
+from fedsim.icl.models.endpoint.replies import Reply, Usage, check, read
 from fedsim.secrets import without_known
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class Caller:
 
     def __init__(self, settings: Endpoint, client: AsyncOpenAI) -> None:
         self.settings = settings
+        self.spent = Spent()
+        self.first: Reply | None = None
+        """What came first, be it possible or not; may be forgotten from outside."""
         self._client = client
 
     async def __call__(self, prompt: str, max_tokens: int, **fields: Any) -> Call:
@@ -65,5 +69,15 @@ class Caller:
             else:
                 raw = await self._client.completions.with_raw_response.create(prompt=prompt, **fields)
         except Exception as error:  # not only the client's own: a header may hold what cannot be sent
-            raise CallError(explain(error, settings)) from None
-        return Call(read(without_known(raw.text)), raw.elapsed.total_seconds(), most(prompt, 1, max_tokens))
+            raise failure(error, settings) from None
+        # Counted before it is read: an answer of no use was paid for all the same.
+        self.spent = self.spent._replace(
+            calls=self.spent.calls + 1, calls_without_usage=self.spent.calls_without_usage + 1
+        )
+        call = Call(read(without_known(raw.text)), raw.elapsed.total_seconds(), most(prompt, 1, max_tokens))
+        if call.reply.usage is not None:
+            used = Spent(0, *call.use[1:], calls_without_usage=-1)
+            self.spent = self.spent.plus(used)
+        self.first = self.first or call.reply
+        check(call.reply)
+        return call

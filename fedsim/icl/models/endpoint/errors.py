@@ -29,6 +29,9 @@ REMEDIES = {
 }
 """Fields of a request that a server may dislike, and that may be named, with what helps."""
 
+FILTERED = "content_filter"
+"""The code of the error by which a server says that a filter kept a prompt back."""
+
 DEEPEST = 10
 """How deep an answer is looked into for the name of a field."""
 
@@ -37,6 +40,16 @@ ANY = "look at top_logprobs, seed, temperature, length_field and extra_body"
 
 class CallError(Exception):
     """A call that gave no usable answer, or that must not be made; its text is what happened and a remedy."""
+
+
+class FilteredError(CallError):
+    """A filter of the server did not let the prompt pass."""
+
+
+def failure(error: Exception, settings: Endpoint) -> CallError:
+    """Return what is to be raised for the error of a client."""
+    filtered = isinstance(error, APIStatusError) and error.status_code == 400 and error.code == FILTERED
+    return (FilteredError if filtered else CallError)(explain(error, settings))
 
 
 def explain(error: Exception, settings: Endpoint) -> str:
@@ -90,6 +103,8 @@ def _status(error: APIStatusError, settings: Endpoint, tried: str) -> str:
             f"a prompt is longer than the model's context ({status}): reduce n_words, or show fewer or "
             "shorter demonstrations"
         )
+    if error.code == FILTERED:
+        return f"a filter of the server does not let a prompt pass ({status})"
     return f"the server rejects the request{_because(error, settings)}"
 
 

@@ -79,11 +79,16 @@ def of_text(text: str, labels: Sequence[str], floor: float) -> list[float]:
     Of two labels that the text starts with, the longer one counts. What a model thinks aloud before it
     answers is passed over.
     """
-    answer = text.rpartition(THOUGHT)[2].lstrip(f"{QUOTES} \t\r\n")
-    started = [label for label in labels if answer.startswith(label)]
-    best = max(started, key=len, default=None)
+    best = begins_with(text, labels)
     high, low = math.log(1 - (len(labels) - 1) * floor), math.log(floor)
-    return [high if label == best else low for label in labels]
+    return [high if place == best else low for place in range(len(labels))]
+
+
+def begins_with(text: str, labels: Sequence[str]) -> int | None:
+    """Return the number of the label that a text starts with, as `of_text` reads it; None for none."""
+    answer = text.rpartition(THOUGHT)[2].lstrip(f"{QUOTES} \t\r\n")
+    started = [place for place, label in enumerate(labels) if answer.startswith(label)]
+    return max(started, key=lambda place: len(labels[place]), default=None)
 
 
 def of_ending(written: Sequence[tuple[str, float]], ending: str) -> float:

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from fedsim.icl.answers.answer import ROUNDING, ROUNDING_OF_SUM
 from fedsim.icl.models.endpoint.errors import CallError
+
+MOST_LETTERS = 200
+"""What is kept of a text that is only recorded."""
+
+
+def _as_note(value: object) -> str:
+    """Read something that is only recorded: whatever a server puts there, its answer can be used."""
+    return value[:MOST_LETTERS] if isinstance(value, str) else ""
+
+
+def _as_text(value: object) -> object:
+    """Read a text in parts, as some servers send it, as one; their thoughts are other kinds of parts."""
+    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+        return "".join(str(part.get("text", "")) for part in value if part.get("type") == "text")
+    return value
+
+
+Note = Annotated[str, BeforeValidator(_as_note)]
 
 
 class Token(BaseModel):
@@ -39,7 +58,8 @@ class Logprobs(BaseModel):
 class ChatMessage(BaseModel):
     """The message of a chat."""
 
-    content: str | None = None
+    content: Annotated[str | None, BeforeValidator(_as_text)] = None
+    refusal: Note = ""
 
 
 class Choice(BaseModel):
@@ -48,6 +68,7 @@ class Choice(BaseModel):
     text: str | None = None
     message: ChatMessage | None = None
     logprobs: Logprobs | None = None
+    finish_reason: Note = ""
 
 
 class Usage(BaseModel):
@@ -62,6 +83,8 @@ class Reply(BaseModel):
 
     choices: list[Choice] = Field(min_length=1)
     usage: Usage | None = None
+    model: Note = ""
+    system_fingerprint: Note = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,6 +100,17 @@ class Reply(BaseModel):
         """What was written."""
         first = self.choices[0]
         return first.message.content if first.message else first.text
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a filter or the model itself has kept an answer back."""
+        first = self.choices[0]
+        return first.finish_reason == "content_filter" or bool(first.message and first.message.refusal)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the answer is longer than what was asked for."""
+        return self.choices[0].finish_reason == "length"
 
     def listed(self) -> list[tuple[str, float]]:
         """Return the tokens listed for the first place with their log-probabilities; empty without any."""
@@ -99,24 +133,30 @@ class Reply(BaseModel):
 
 
 def read(body: str) -> Reply:
-    """Return the answer that a body holds.
+    """Return the answer that a body holds; whether it is possible, `check` tells.
 
     Raises:
         CallError: it holds none; the text of the body is not repeated.
     """
     try:
-        reply = Reply.model_validate_json(body)
+        return Reply.model_validate_json(body)
     except ValidationError as error:
         what = error.errors(include_input=False)[0]
-    else:
-        for listed in _lists(reply):
-            _check(listed)
-        return reply
     if not body.strip():
         raise CallError("the server sent an empty answer")
     if what["type"] == "json_invalid":
         raise CallError("the server sent an answer that is no JSON: is base_url the root of an API, as /v1?")
     raise CallError(f"the server sent an answer without usable {str((*what['loc'], 'fields')[0])!r}")
+
+
+def check(reply: Reply) -> None:
+    """Refuse an answer that lists what cannot be log-probabilities.
+
+    Raises:
+        CallError: it does.
+    """
+    for listed in _lists(reply):
+        _check(listed)
 
 
 def _lists(reply: Reply) -> Iterator[list[float]]:

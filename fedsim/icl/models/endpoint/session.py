@@ -8,15 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from fedsim.errors import InputError, ModelError
+from fedsim.icl.answers.look import ListedToken, Look
 from fedsim.icl.models.endpoint.answers import answer, most_for_labels, write
 from fedsim.icl.models.endpoint.background import BackgroundLoop
 from fedsim.icl.models.endpoint.budget import UsageBudget, most
 from fedsim.icl.models.endpoint.calls import Caller
 from fedsim.icl.models.endpoint.client import open_client
 from fedsim.icl.models.endpoint.errors import CallError
+from fedsim.icl.models.endpoint.label_scores import begun
 from fedsim.icl.models.endpoint.window import Ask, PendingPrompt, Window
 
 if TYPE_CHECKING:
+    from fedsim.icl.answers.answer import Spent
     from fedsim.icl.models.endpoint.part import Endpoint
     from fedsim.icl.models.language import Answer, Writing
 
@@ -46,12 +49,7 @@ class EndpointSession:
             InputError: the settings do not fit these labels.
             ModelError: a prompt could not be answered, or the budget is used up.
         """
-        _check(self._settings, labels)
-        jobs = [
-            PendingPrompt(place, prompt, most_for_labels(prompt, labels, self._settings))
-            for place, prompt in enumerate(prompts)
-        ]
-        self._run(jobs, partial(answer, self._call, labels=labels), done)
+        self._run(self._scoring(prompts, labels), self._scorer(labels), done)
 
     def write(self, prompts: Sequence[str], max_tokens: int, done: Callable[[int, Writing], None]) -> None:
         """Continue each prompt greedily for at most `max_tokens`; errors as for `ask`."""
@@ -60,11 +58,54 @@ class EndpointSession:
         ]
         self._run(jobs, partial(write, self._call, max_tokens=max_tokens), done)
 
+    def look(self, prompt: str, labels: tuple[str, ...]) -> Look:
+        """Ask one prompt, and return what came even where it cannot be used; see `Shows`."""
+        answers: list[Answer] = []
+        self._call.first = None
+        failure, _ = self._tried(
+            self._scoring([prompt], labels), self._scorer(labels), lambda _, answer: answers.append(answer)
+        )
+        useless = "" if failure is None else str(failure)
+        if (reply := self._call.first) is None:
+            raise ModelError(f"model {self._settings.model!r}: {useless}")
+        listed = [
+            ListedToken(token, logprob, "" if (place := begun(token, labels)) is None else labels[place])
+            for token, logprob in reply.listed()
+        ]
+        return Look(reply.text, listed, reply.choices[0].finish_reason, next(iter(answers), None), useless)
+
+    def spent(self) -> Spent:
+        """Return what was sent so far, and what it cost if both prices are known."""
+        spent, settings = self._call.spent, self._settings
+        price_in, price_out = settings.price_per_million_tokens_in, settings.price_per_million_tokens_out
+        if price_in is None or price_out is None:
+            return spent
+        return spent._replace(cost=(spent.tokens_in * price_in + spent.tokens_out * price_out) / 1e6)
+
     def close(self) -> None:
         """Close the connections; more than once does no harm."""
         self._background.close()
 
+    def _scoring(self, prompts: Sequence[str], labels: tuple[str, ...]) -> list[PendingPrompt]:
+        _check(self._settings, labels)
+        return [
+            PendingPrompt(place, prompt, most_for_labels(prompt, labels, self._settings))
+            for place, prompt in enumerate(prompts)
+        ]
+
+    def _scorer(self, labels: tuple[str, ...]) -> Ask[Answer]:
+        return partial(answer, self._call, labels=labels)
+
     def _run(self, jobs: list[PendingPrompt], ask: Ask[Result], done: Callable[[int, Result], None]) -> None:
+        failure, n_answered = self._tried(jobs, ask, done)
+        if failure is not None:
+            # Not in a handler: the errors behind it may quote a prompt or key, and must not be chained.
+            raise ModelError(self._sentence(failure, n_answered, len(jobs)))
+
+    def _tried(
+        self, jobs: list[PendingPrompt], ask: Ask[Result], done: Callable[[int, Result], None]
+    ) -> tuple[CallError | None, int]:
+        """Ask prompts; return the first failure, and how many were answered."""
         window = Window(self._background, self._budget, self._settings.concurrency, done)
         failure: CallError | None = None
         try:
@@ -78,9 +119,7 @@ class EndpointSession:
             raise
         finally:
             window.cancel()
-        if failure is not None:
-            # Not in a handler: the errors behind it may quote a prompt or key, and must not be chained.
-            raise ModelError(self._sentence(failure, window.handed_over, len(jobs)))
+        return failure, window.handed_over
 
     def _sentence(self, failure: CallError, answered: int, asked: int) -> str:
         model = self._settings.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -69,6 +70,10 @@ class Local(LanguageModel):
                 f"{str(stated)[:12]}; restore it, or leave sha256 out to use what is there now"
             )
         return settings | {"weights": str(file)} | ({"sha256": found} if found else {})
+
+    def idle(self) -> Mapping[str, str]:
+        exact = "a local model gives a probability to every label"
+        return dict.fromkeys(("warn_unnamed_share", "max_unnamed_share"), exact)
 
     @property
     def copy_format(self) -> CopyAs | Literal["none"]:
