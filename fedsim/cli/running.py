@@ -121,11 +121,19 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on 127.0.0.1.")] = 8089,
     slots: Annotated[int, typer.Option(min=1, max=256, help="Prompts answered at once, by one thread.")] = 2,
 ) -> None:
-    """Serve a local model to OpenAI clients on this machine until Ctrl-C, to try out an endpoint."""
+    """Serve a local model to OpenAI clients on this machine until Ctrl-C, to try out an endpoint.
+
+    Programs on this machine may ask it, pages in a browser may not. Where the environment variable
+    FEDSIM_SERVE_KEY holds a key, clients must send it.
+    """
     import threading
 
     from fedsim.icl.models.local import Local
-    from fedsim.icl.models.local.serving import serving
+
+    try:
+        from fedsim.icl.models.local.serving import serving
+    except ModuleNotFoundError as error:
+        raise InputError("`fedsim serve` needs the extra 'llm': pip install 'fedsim-icl[llm]'") from error
 
     with serving(Local(weights=weights) if weights else Local(), port, slots) as url:
         say(f"base_url = {url} (Ctrl-C stops it)")

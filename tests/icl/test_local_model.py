@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from gguf import GGMLQuantizationType
@@ -23,6 +21,7 @@ from fedsim.errors import InputError, ModelError
 from fedsim.icl.models.language import Answer, Session, Writing
 from fedsim.icl.models.local import part as local
 from fedsim.icl.models.local.part import SMOLLM2, Local, weights_file
+from fedsim.icl.models.local.runtime import LlamaServer, Runtime
 
 needs_weights = [
     pytest.mark.needs_weights,
@@ -163,22 +162,15 @@ def test_a_label_without_letters_is_a_sentence(session):
         ask(session, ("", "Yes"), "A: ")
 
 
-def test_other_errors_of_the_runtime_are_not_repeated(session, monkeypatch):
-    class Failing:
-        def handle_completions(self, request):
-            return {"error": {"code": 500, "message": f"cannot {request}", "type": "server_error"}}
+def test_other_errors_of_the_runtime_are_not_repeated(tiny, monkeypatch):
+    def failing(server, request):
+        return {"error": {"code": 500, "message": f"cannot {request}", "type": "server_error"}}
 
-    monkeypatch.setattr(session._runtime, "_server", Failing())
+    runtime = Runtime(tiny, 256)
+    monkeypatch.setattr(LlamaServer, "complete", failing)
     with pytest.raises(ModelError, match=r"^the local model failed \(server_error\)$"):
-        session.write(["a secret"], 1, lambda place, writing: None)
-
-
-def test_others_on_this_machine_cannot_read_prompts(session):
-    ask(session, ("No", "Yes"), "a secret:")
-    with pytest.raises(HTTPError) as refused:
-        build_opener(ProxyHandler({})).open(f"{session._runtime._server.listening_address}/slots")
-    assert refused.value.code == 501
-    assert "secret" not in refused.value.read().decode()
+        runtime.complete("a secret", 1)
+    runtime.close()
 
 
 def test_closing_twice_does_no_harm(tiny):
@@ -276,8 +268,9 @@ def test_without_the_runtime(tiny, monkeypatch):
         Local(weights=str(tiny)).connect()
 
 
-def test_a_runtime_that_is_broken(tiny, monkeypatch):
-    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+def test_a_runtime_that_is_broken(tiny, tmp_path, monkeypatch):
+    (tmp_path / "xllamacpp.py").write_text("raise ModuleNotFoundError")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match=r"needs the extra 'llm': pip install 'fedsim-icl\[llm\]'"):
         Local(weights=str(tiny)).connect()
 

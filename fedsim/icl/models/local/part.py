@@ -1,4 +1,4 @@
-"""A language model in this process, from a file of weights."""
+"""A language model on this machine, from a file of weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL_RULE = "first token where it tells the labels apart, else the whole label"
 
 
 class Local(LanguageModel):
-    """A language model in this process, through llama.cpp.
+    """A language model on this machine, through llama.cpp in a process of its own.
 
     Nothing is downloaded and nothing leaves the machine. The log-probabilities of the label words are exact,
     and the same bit for bit whatever was asked before. A label counts by its first token where these differ

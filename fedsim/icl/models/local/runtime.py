@@ -1,11 +1,18 @@
-"""llama.cpp in this process: one model, one prompt at a time."""
+"""llama.cpp in this process: one model, one prompt at a time.
+
+Its HTTP server is a part of it that cannot be left out. It listens on a socket in a folder that this user
+alone can enter, with a key that this process alone knows: no port is open, and no page of a browser near.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import secrets
+import socket
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -40,7 +47,7 @@ class Runtime:
     """
 
     def __init__(self, weights: Path, context_tokens: int) -> None:
-        self._server = start_server(weights, context_tokens)
+        self._server: LlamaServer | None = LlamaServer(weights, context_tokens)
 
     def complete(self, prompt: str | list[str | int], max_tokens: int, n_listed: int = 0) -> ModelOutput:
         """Continue a prompt greedily: a text, or a text and the tokens after it.
@@ -55,7 +62,8 @@ class Runtime:
         """
         request = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "cache_prompt": True}
         start = perf_counter()
-        reply = self._server.handle_completions(request | ({"logprobs": n_listed} if n_listed else {}))
+        assert self._server is not None
+        reply = self._server.complete(request | ({"logprobs": n_listed} if n_listed else {}))
         seconds = perf_counter() - start
         if "error" in reply:
             raise _error(reply["error"])
@@ -72,26 +80,22 @@ class Runtime:
 
     def tokens(self, text: str) -> Tokens:
         """Return the numbers of a text's tokens."""
-        return tuple(self._post("/tokenize", {"content": text})["tokens"])
+        assert self._server is not None
+        return tuple(self._server.post("/tokenize", {"content": text})["tokens"])
 
     def chat_template(self) -> tuple[str, str]:
         """Return what the model's template puts before and after the one message of a chat."""
         message = {"role": "user", "content": PLACE}
-        before, _, after = self._post("/apply-template", {"messages": [message]})["prompt"].partition(PLACE)
+        assert self._server is not None
+        rendered = self._server.post("/apply-template", {"messages": [message]})["prompt"]
+        before, _, after = rendered.partition(PLACE)
         return before, after
 
     def close(self) -> None:
         """Free the weights; more than once does no harm."""
+        if self._server is not None:
+            self._server.close()
         self._server = None
-
-    def _post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
-        # Not through urllib: that would ask a proxy for the way into this very process.
-        connection = HTTPConnection(urlsplit(self._server.listening_address).netloc)
-        try:
-            connection.request("POST", route, json.dumps(body), {"Content-Type": "application/json"})
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
 
 
 def _logarithm(value: float) -> float:
@@ -108,47 +112,93 @@ def _error(error: dict[str, Any]) -> ModelError:
     return ModelError(f"the local model failed ({error.get('type', 'unknown error')})")
 
 
-def start_server(weights: Path, context_tokens: int, slots: int = 1, port: int | None = None) -> Any:
-    """Load a model and return llama.cpp's server, which also listens on the loopback interface.
+class LlamaServer:
+    """llama.cpp's server with one model.
 
     Args:
         weights: the GGUF file.
         context_tokens: the longest prompt.
         slots: how many prompts are answered at once, by one thread.
-        port: where it listens; any free one if not given.
 
     Raises:
-        InputError: the package xllamacpp is missing, the port is taken, or the file is no model that it can
-            load.
+        InputError: the package xllamacpp is missing, or the file is no model that it can load.
     """
-    try:
-        import xllamacpp
-    except ModuleNotFoundError as error:
-        raise InputError("a local model needs the extra 'llm': pip install 'fedsim-icl[llm]'") from error
-    params = xllamacpp.CommonParams()
-    params.model.path = str(weights)
-    params.n_ctx = context_tokens * slots
-    params.n_parallel = slots
-    # More threads wait for one another at every step: beside other work on the machine that is far slower.
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    if port is not None:
-        params.port = port
-    params.n_gpu_layers = params.cache_ram_mib = params.n_ctx_checkpoints = 0
-    params.warmup = params.fit_params = False
-    # Flash attention sums in another order for many tokens than for few: an answer would depend on how much
-    # of its prompt was there already, by up to 0.4 in a log-probability.
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    # Others on this machine could read prompts there.
-    params.endpoint_slots = False
-    # No word from llama.cpp's own log.
-    params.verbosity = -1
-    try:
-        server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights {weights} cannot be loaded: damaged, incomplete, or of a model that this xllamacpp "
-            "does not know"
-        ) from error
-    # Its loop starts in another thread. Closed before that it would wait for ever, so see it answer once.
-    server.handle_completions({"prompt": "a", "max_tokens": 1})
-    return server
+
+    def __init__(self, weights: Path, context_tokens: int, slots: int = 1) -> None:
+        try:
+            import xllamacpp
+        except ModuleNotFoundError as error:
+            raise InputError("a local model needs the extra 'llm': pip install 'fedsim-icl[llm]'") from error
+        params = xllamacpp.CommonParams()
+        params.model.path = str(weights)
+        params.n_ctx = context_tokens * slots
+        params.n_parallel = slots
+        # More threads wait for one another at every step: beside other work on the machine far slower.
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+        params.n_gpu_layers = params.cache_ram_mib = params.n_ctx_checkpoints = 0
+        params.warmup = params.fit_params = False
+        # Flash attention sums in another order for many tokens than for few: an answer would depend on how
+        # much of its prompt was there already, by up to 0.4 in a log-probability.
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.endpoint_slots = params.endpoint_props = params.ui = False
+        params.cors_origins = "null"  # of all pages: none
+        # No word from llama.cpp's own log.
+        params.verbosity = -1
+        self._key = secrets.token_urlsafe(32)
+        params.api_keys = [self._key]
+        self._folder: TemporaryDirectory[str] | None = None
+        if hasattr(socket, "AF_UNIX"):  # elsewhere a free port of the loopback interface, and the key
+            self._folder = TemporaryDirectory(prefix="fedsim-")
+            params.hostnames = [str(Path(self._folder.name) / SOCKET)]
+        try:
+            self._server: Any = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise InputError(
+                f"the weights {weights} cannot be loaded: damaged, incomplete, or of a model that this "
+                "xllamacpp does not know"
+            ) from error
+        # Its loop starts in another thread. Closed before that it would wait for ever, so see it answer once.
+        self._server.handle_completions({"prompt": "a", "max_tokens": 1})
+
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request for a completion as OpenAI's API states it; what went wrong is in `error`."""
+        return self._server.handle_completions(request)
+
+    def chat(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request for a chat's next message; otherwise as `complete`."""
+        return self._server.handle_chat_completions(request)
+
+    def post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask for what only the HTTP server answers."""
+        # Not through urllib: that would ask a proxy for the way into this very process.
+        if self._folder is None:
+            connection = HTTPConnection(urlsplit(self._server.listening_address).netloc)
+        else:
+            connection = _UnixConnection(str(Path(self._folder.name) / SOCKET))
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        try:
+            connection.request("POST", route, json.dumps(body), headers)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Free the weights: the server stops when nothing refers to it."""
+        self._server = None
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+SOCKET = "llama.sock"
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP through a socket that has a path in place of a port."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)

@@ -1,13 +1,15 @@
-"""A language model in this process that is ready to answer."""
+"""A language model on this machine that is ready to answer."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from fedsim.errors import ModelError
 from fedsim.icl.models.language import Answer, Writing
+from fedsim.icl.models.local.own_process import RuntimeProcess
 from fedsim.icl.models.local.runtime import ModelOutput, Runtime, Tokens
 
 LIST_LENGTHS = (20, 1_000, 10**9)
@@ -26,7 +28,9 @@ class LocalSession:
     """
 
     def __init__(self, weights: Path, context_tokens: int, layout: Literal["completions", "chat"]) -> None:
-        self._runtime = Runtime(weights, context_tokens)
+        # Elsewhere a process cannot hand over the end of a pipe by its number.
+        own = RuntimeProcess if os.name == "posix" else Runtime
+        self._runtime: Runtime | RuntimeProcess = own(weights, context_tokens)
         self._label_tokens: dict[tuple[str, tuple[str, ...]], list[Tokens]] = {}
         self._space = "" if layout == "chat" else " "
         self._before, self._after = self._runtime.chat_template() if layout == "chat" else ("", "")
