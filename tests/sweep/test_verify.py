@@ -200,6 +200,60 @@ def test_what_is_sent_again_takes_no_bandwidth(small, tmp_path):
     assert [check.violation for check in verify(folder)] == [""] * len(INVARIANTS)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "mbps=1e4 compute=1.0",
+        "mbps=2.5e3 compute=1e3",
+        "mbps=1e7 compute=1e9",
+        "mbps=1e3 compute=8e9",
+        "mbps=1e3 compute=1e-9",
+        "mbps=1e-3 compute=1e-3",
+    ],
+)
+@pytest.mark.parametrize("kind", ["star", "hierarchy"])
+def test_good_runs_hold_at_any_pace(kind, overrides, small, tmp_path):
+    """The clock knows late instants less finely than fast links send messages."""
+    mbps, compute_s = (word.split("=")[1] for word in overrides.split())
+    link = f"link = {{ mbps = {mbps} }}"
+    link += f", edge_link = {{ mbps = {mbps} }}, edges = 2" if kind == "hierarchy" else ""
+    more = ["problem.bytes_up=12800", "problem.bytes_down=12801", "record.spans=true"]
+    for seed in range(4):
+        network = f"network={{ kind = '{kind}', {link} }}"
+        scenario = load_scenario(
+            small, overrides=[network, f"workers.0.compute.mean_s={compute_s}", f"seed={seed}", *more]
+        )
+        folder = sweep.run_one(scenario, tmp_path / "results", timing_only=True).folder
+        assert [check for check in verify(folder) if check.violation] == []
+
+
+def test_a_very_short_run_is_not_excused(small, tmp_path):
+    short = ["workers.0.compute.mean_s=1e-12", "llm.latency.value_s=1e-12", "record.spans=true"]
+    folder = sweep.run_one(load_scenario(small, overrides=short), tmp_path / "results").folder
+    assert [check for check in verify(folder) if check.violation] == []
+    table("workers", lambda frame: frame.assign(seconds_waiting=frame.seconds_waiting * 1.001))(folder)
+    seal(folder)
+    assert {check.invariant for check in verify(folder) if check.violation} >= {
+        "seconds per activity add up to the clock"
+    }
+
+
+def test_no_number_of_the_summary_is_believed(small, tmp_path):
+    asked = ["target.metric=loss", "target.value=1.8"]
+    folder = sweep.run_one(load_scenario(small, overrides=asked), tmp_path / "results").folder
+    good = (folder / "summary.json").read_text()
+    believed = set()
+    for key, value in json.loads(good).items():
+        wrong = {"x": 1.0} if isinstance(value, dict) else "other" if isinstance(value, str) else 1.763
+        summary(key, wrong)(folder)
+        seal(folder)
+        if not any(check.violation for check in verify(folder)):
+            believed.add(key)
+        (folder / "summary.json").write_text(good)
+    # What the tables do not tell: the digest of the file alone knows it.
+    assert {key for key in believed if not key.startswith("llm_")} <= {"ended", "timing_only", "waiting_for"}
+
+
 def test_every_invariant_is_planted_against():
     assert {invariant for _, invariant, _ in PLANTED.values()} == set(INVARIANTS)
 
