@@ -33,7 +33,11 @@ def check_times(scenario: Scenario) -> None:
     # Who loses patience with its workers does not wait for a service.
     if scenario.llm is not None and scenario.server.evict_after_s is None:
         try:
-            scenario.llm.check(LONGEST_S if budget.horizon_s is None else budget.horizon_s)
+            costs = [work.cost for work in scenario.schedule.work.values() if work.cost.calls]
+            call_tokens = max(
+                ((cost.tokens_in + cost.tokens_out) / cost.calls for cost in costs), default=0.0
+            )
+            scenario.llm.check(LONGEST_S if budget.horizon_s is None else budget.horizon_s, call_tokens)
         except ValueError as error:
             raise ValueError(f"llm.{error}") from error
     by_time_alone = budget.server_steps is None and budget.updates(scenario.n_machines) is None

@@ -14,7 +14,7 @@ def with_seed(scenario: Scenario, seed: int) -> Scenario:
     if not scenario.attacks:
         return scenario.with_seed(seed)
     # Checked anew: who attacks is drawn from the seed, and not everybody may attack.
-    settings = {name: getattr(scenario, name) for name in Scenario.model_fields}
+    settings = {name: getattr(scenario, name) for name in scenario.model_fields_set}
     return parse(settings | {"seed": seed}, f"{scenario.label}, seed {seed}")
 
 

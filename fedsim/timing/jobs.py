@@ -50,6 +50,10 @@ def jobs_of_each(
     return [jobs(group.own_model) for group in groups]
 
 
+MOST_A_JOB = 10**12
+"""Calls, tokens or bytes: sums over a million jobs are still whole numbers of 64 bits."""
+
+
 def check_jobs(schedule: Schedule, groups: Sequence[WorkerGroup], answered: bool) -> None:
     """Check that workers and service can do what a schedule asks of them.
 
@@ -70,6 +74,12 @@ def check_jobs(schedule: Schedule, groups: Sequence[WorkerGroup], answered: bool
             )
     for kind, work in schedule.work.items():
         cost = work.cost
+        for count, number in cost._asdict().items():
+            if number > MOST_A_JOB:
+                raise ValueError(
+                    f"schedule.work.{kind}: found {number:,} {count} in a job, expected at most "
+                    f"{MOST_A_JOB:,}: their sum over a run would fit no table"
+                )
         if cost.calls and not answered:
             raise ValueError(
                 f"schedule.work.{kind}: found {cost.calls} LLM calls in a job, expected none: "

@@ -146,6 +146,7 @@ APART = "expected them apart and in order of time"
 STATUS = "expected an HTTP status from 100 to 599, or nothing"
 
 TOOK, A_TIME = "expected how many seconds it took", "as if it were a time counted from 1970"
+UP_TO = "0 or more and at most 1,000,000,000,000"
 SINCE_BEGAN = "expected seconds since the trace began"
 SINCE_1970 = "as if counted from 1970; take the time at which the trace began from all times"
 BAD = [
@@ -202,6 +203,10 @@ BAD = [
     (
         ARRIVALS + "9,1.5,2\n",
         "t.csv, line 5, column 'tokens_in': expected a whole number, 0 or more, got '1.5'",
+    ),
+    (
+        ARRIVALS + "9,1e30,2\n",
+        f"t.csv, line 5, column 'tokens_in': expected a whole number, {UP_TO}, got '1e30'",
     ),
     (
         ARRIVALS + "1.25,1,2\n",

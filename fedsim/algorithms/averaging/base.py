@@ -33,7 +33,7 @@ class Averaging(Optimized, Algorithm):
     counters: ClassVar[tuple[str, ...]] = COUNTERS
     participants: int | None = Field(default=None, ge=1)
     """K*, workers drawn for a round; none: all."""
-    local_steps: int = Field(default=1, ge=1)
+    local_steps: int = Field(default=1, ge=1, le=1_000_000)
     """E, steps of a worker in a round, each with the calls of a whole estimate."""
     aggregation: AveragingRules | None = None
     """Another rule than the mean."""

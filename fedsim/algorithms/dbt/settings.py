@@ -19,7 +19,7 @@ class Cuts(Strict):
 
     every: int = Field(50, ge=1)
     """A barrier after step t (from 0) whenever t is a multiple of this."""
-    rounds: int = Field(5, ge=1)
+    rounds: int = Field(5, ge=1, le=1_000_000)
     """K, inner rounds in each update."""
     stop_after: int | None = Field(None, ge=0)
     """T_1: no update from this step on; none: never stops."""

@@ -26,7 +26,7 @@ class CentredClipping(Aggregator):
     kind: Literal["centred_clipping"] = "centred_clipping"
     radius: float = Field(gt=0)
     """The length that differences are cut to, tau."""
-    iterations: int = Field(default=1, ge=1)
+    iterations: int = Field(default=1, ge=1, le=1_000_000)
 
     @property
     def least_rows(self) -> int:

@@ -35,7 +35,7 @@ class GeometricMedian(Tolerant):
     median, count as that."""
     tolerance: float = Field(default=1e-6, gt=0)
     """The mean force, between 0 and 1, at which the point is good enough."""
-    most_iterations: int = Field(default=1000, ge=1)
+    most_iterations: int = Field(default=1000, ge=1, le=1_000_000)
     """After so many the last point is returned; only where a row is nearly the median does it take many."""
 
     def _combined(self, rows: Tensor, previous: Tensor) -> Tensor:

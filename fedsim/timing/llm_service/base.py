@@ -110,8 +110,8 @@ class LlmProvider(Part):
         """Whether it is certain that all calls are answered at once."""
         return False
 
-    def check(self, lasts_s: float) -> None:
-        """Check what depends on how long a run may last (s).
+    def check(self, lasts_s: float, call_tokens: float) -> None:
+        """Check what depends on how long a run may last (s), and on the tokens of the longest call.
 
         Raises:
             ValueError: one sentence with the place, what was found and what was expected.

@@ -162,15 +162,15 @@ class Shared(LlmProvider):
         drawn_s = self.ttft.mean_value_s + self.per_output_token.mean_value_s
         return not (timed or self.has_limits or drawn_s or self.server_error_probability)
 
-    def check(self, lasts_s: float) -> None:
+    def check(self, lasts_s: float, call_tokens: float) -> None:
         waits = [
             (f"outages.{number}", min(outage.stop_s, lasts_s) - outage.start_s)
             for number, outage in enumerate(self.outages)
         ]
         if self.over_limit == "reject":
-            limits = ("requests_per_minute", "tokens_per_minute")
-            rates = {name: getattr(self, name) for name in limits if getattr(self, name) is not None}
-            waits += [(name, min(60.0 / rate, lasts_s)) for name, rate in rates.items()]
+            needs = {"requests_per_minute": 1.0, "tokens_per_minute": call_tokens}
+            rates = {name: getattr(self, name) for name in needs if getattr(self, name) is not None}
+            waits += [(name, min(60.0 * needs[name] / rate, lasts_s)) for name, rate in rates.items()]
         if self.background is not None:
             self.background.check(lasts_s)
         for place, seconds in waits:

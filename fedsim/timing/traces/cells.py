@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARQUET = ".parquet"
+MOST_WHOLE = 10**12
+"""Tokens or a code in one row: sums of more of them would fit no table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +82,23 @@ def values(cells: Cells, column: Column) -> Array:
     if column.holds != "text":
         sign = found <= 0 if column.above_zero else found < 0
         part = found != np.floor(found) if column.holds == "whole" else np.zeros(len(found), dtype=bool)
+        if column.holds == "whole":
+            part |= found > MOST_WHOLE
         wrong = wrong | (~empty & (~np.isfinite(found) | sign | part))
     for row in np.flatnonzero(wrong)[:1]:
         got = "nothing" if empty[row] else repr(_plain(raw.iloc[row]))
-        raise InputError(f"{cells.place(row, column.name)}: expected {_expected(column)}, got {got}")
+        many = not empty[row] and column.holds != "text" and bool(found[row] > MOST_WHOLE)
+        raise InputError(f"{cells.place(row, column.name)}: expected {_expected(column, many)}, got {got}")
     found.flags.writeable = False
     return found
 
 
-def _expected(column: Column) -> str:
+def _expected(column: Column, too_many: bool) -> str:
     if column.holds == "text":
         return "a name"
     number = "a whole number" if column.holds == "whole" else "a number"
-    return f"{number} above 0" if column.above_zero else f"{number}, 0 or more"
+    most = f" and at most {MOST_WHOLE:,}" if column.holds == "whole" and too_many else ""
+    return f"{number} above 0{most}" if column.above_zero else f"{number}, 0 or more{most}"
 
 
 def _csv(file: Path, text: str | None = None) -> Cells:
