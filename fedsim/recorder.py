@@ -39,11 +39,17 @@ class Recorder:
         self.tickets: list[tuple[Any, ...]] = []
         """Where the run keeps spans: what `tables.tickets` says of each ticket taken."""
         self.reached_s = math.nan
+        """When a measurement first found the target reached."""
+        self.resolution_s = math.nan
+        """How long before that it was last measured: the target was reached somewhere in between."""
         self.stop_reason = ""
         self._scenario = scenario
         self._learner = learner
         self._schedule = scenario.schedule
         self._progress = progress
+        self._distance = scenario.evaluation.distance(scenario.n_machines)
+        self._place = 0
+        self._measured_s = 0.0
         self._best = math.inf
         self._since_best = 0
         self._malicious = scenario.malicious_machines
@@ -68,7 +74,10 @@ class Recorder:
         content = self._learner and self._learner.take_step(tickets)
         self._malicious_updates += sum(ticket.worker in self._malicious for ticket in tickets)
         self._keep(tickets, "active", report.step, report.step - 1)
-        self._record(report, measure=report.step % self._scenario.evaluation.every_steps == 0)
+        counter, size = self._distance
+        place = int(getattr(report, counter) // size)
+        due, self._place = place > self._place, place
+        self._record(report, measure=due)
         return content
 
     def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[Any, list[Ticket], Any]:
@@ -140,9 +149,10 @@ class Recorder:
             self._stop("diverged")
         target = scenario.target
         if target is not None and math.isnan(self.reached_s) and target.reached(metrics):
-            self.reached_s = row["time_s"]
+            self.reached_s, self.resolution_s = row["time_s"], row["time_s"] - self._measured_s
             if target.stop:
                 self._stop("target")
+        self._measured_s = row["time_s"]
         if scenario.evaluation.patience is not None:
             self._watch(metrics.get("validation_loss", metrics["loss"]), scenario.evaluation.patience)
 

@@ -157,6 +157,7 @@ def summary(
         "staleness_mean": _mean_staleness(taken),
         "staleness_max": int(taken.staleness_max.max()) if len(taken) else 0,
         "time_to_target_s": recorder.reached_s,
+        "time_to_target_resolution_s": recorder.resolution_s,
         "seconds_by_activity": {
             label: float(workers[f"seconds_{label}"].mean()) for label in _of_workers(clock)
         },

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.errors import InputError
-from fedsim.terminal import say
+from fedsim.terminal import give, say
 
 if TYPE_CHECKING:
     from fedsim.catalog import Family
@@ -46,7 +46,7 @@ def schema() -> None:
     """Print the JSON Schema of scenario files."""
     from fedsim.scenario.schema import FAMILIES, json_schema
 
-    say(json.dumps(json_schema(), indent=2))
+    give(json.dumps(json_schema(), indent=2) + "\n")
     _tell_broken(FAMILIES.values())
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HEADLINES = (
-    *("ended", "simulated_time_s", "time_to_target_s", "llm_calls"),
+    *("ended", "simulated_time_s", "time_to_target_s", "time_to_target_resolution_s", "llm_calls"),
     *("real_calls", "real_cost", "accuracy", "loss"),
 )
 
@@ -140,7 +140,7 @@ def _telling(rows: pd.DataFrame) -> list[str]:
     settings = [
         name for name in columns[last + 1 :] if name not in ALWAYS or rows[name].astype(str).nunique() > 1
     ]
-    headlines = [name for name in HEADLINES if rows[name].notna().any()]
+    headlines = [name for name in HEADLINES if name in rows and rows[name].notna().any()]
     kind = ["timing_only"] if rows["timing_only"].any() else []
     return list(dict.fromkeys([*KEYS, *kind, *_untold(rows[settings]), *headlines]))
 

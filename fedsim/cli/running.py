@@ -70,7 +70,7 @@ def run(
     outcomes.sort(key=lambda outcome: places[outcome.scenario])
     if as_json:
         summaries = [outcome.summary for outcome in outcomes]
-        say(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+        give(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2) + "\n")
     else:
         console.show_outcomes(outcomes)
     warn(caution for outcome in outcomes for caution in outcome.cautions)

@@ -106,7 +106,7 @@ def _runs(runs: Sequence[_Run]) -> pd.DataFrame:
             row[f"seconds_{activity}"] = seconds
         rows.append({"run_id": run_id, **row})
     table = pd.DataFrame(rows)
-    for column in ("accuracy", "loss", "time_to_target_s"):
+    for column in ("accuracy", "loss", "time_to_target_s", "time_to_target_resolution_s"):
         table[column] = table[column].astype(float) if column in table else float("nan")
     varied = _varied(settings)
     columns = {key: [_shown(key, one.get(key)) for one in settings] for key in varied}

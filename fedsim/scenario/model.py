@@ -74,15 +74,49 @@ class Target(Strict):
         return found <= self.value if self.metric == "loss" else found >= self.value
 
 
-class Evaluation(Strict):
-    """When the state is measured, from outside: it costs no simulated time and no counted call."""
+DISTANCES = {"every_steps": "step", "every_updates": "worker_updates", "every_s": "time_s"}
+"""Settings that say how often the state is measured, each with what it counts of a server step."""
+UPDATES_EACH = 10
+"""Worker updates for each machine between two measurements, where a scenario does not say."""
 
-    every_steps: int = Field(10, ge=1)
-    """Besides the start and the end."""
+
+class Evaluation(Strict):
+    """When the state is measured, from outside: it costs no simulated time and no counted call.
+
+    It is measured at the start, at the end, and at server steps in between: as one of the three settings
+    ``every_...`` says or, where none is stated, after ten worker updates for each machine. Server steps of
+    two methods hold different amounts of work, so that `every_steps` looks at one of them more often than at
+    the other; `every_updates` and `every_s` look at all alike. A time to a target is known up to the time
+    between two looks (`time_to_target_resolution_s`).
+    """
+
+    every_steps: int | None = Field(None, ge=1)
+    """After so many server steps."""
+    every_updates: int | None = Field(None, ge=1)
+    """At the first server step by which so many more worker updates have been taken."""
+    every_s: float | None = Field(None, gt=0)
+    """At the first server step after so many more simulated seconds."""
     max_workers: int = Field(100, ge=1)
     """Measure the first so many workers only."""
     patience: int | None = Field(None, ge=1)
     """Early stopping: end after so many measurements without a better `validation_loss`; none: never."""
+
+    @model_validator(mode="after")
+    def _one_distance(self) -> Evaluation:
+        given = [name for name in DISTANCES if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"found {' and '.join(given)}, expected one of them; evaluation.unset takes an inherited one "
+                "away"
+            )
+        return self
+
+    def distance(self, n_machines: int) -> tuple[str, float]:
+        """Return how far apart measurements are: the counter of a server step, and by how much it grows."""
+        for name, counter in DISTANCES.items():
+            if (size := getattr(self, name)) is not None:
+                return counter, size
+        return "worker_updates", UPDATES_EACH * n_machines
 
 
 class Record(Strict):

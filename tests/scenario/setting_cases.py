@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple, get_args, get_origin
@@ -242,8 +243,12 @@ class Base(NamedTuple):
 
     table: Table
     shows: tuple[str, ...]
-    """How the keys of these settings begin."""
+    """How the keys of these settings begin, as a regular expression says it."""
     timing_only: bool = True
+
+    def has(self, key: str) -> bool:
+        """Whether the effect of a setting is shown here."""
+        return any(re.match(name, key) for name in self.shows)
 
 
 def constant(value_s: float) -> Table:
@@ -256,6 +261,8 @@ def exponential(mean_s: float) -> Table:
     return {"kind": "exponential", "mean_s": mean_s}
 
 
+EVALUATION = tuple(f"Evaluation.{name}" for name in ("every_steps", "max_workers", "patience"))
+"""Without those that another one takes the place of."""
 SGD = {"kind": "sgd", "learning_rate": 0.1}
 QUADRATIC = {"kind": "quadratic", "dimension": 4, "noise_std": 0.1, "bytes_up": 4000, "bytes_down": 4000}
 SHARED_POOL = {"sharing": "shared", "offered_per_class": 1}
@@ -569,9 +576,13 @@ def _clocks() -> dict[str, Base]:
         ),
         "whole": Base(
             scenario(ICL, ASYNDBT | {"cuts": False}, workers=groups, **whole),
-            ("scenario.", "Budget.", "Target.", "Evaluation.", "Record."),
+            ("scenario.", "Budget.", "Target.", *EVALUATION, "Record."),
             False,
         ),
+        **{
+            f"measured {name}": Base(scenario(evaluation={name: 4}), (f"Evaluation.{name}$",), False)
+            for name in ("every_updates", "every_s")
+        },
     }
 
 

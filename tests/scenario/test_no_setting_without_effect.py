@@ -102,7 +102,7 @@ def shown(base: Base) -> list[Setting]:
     return [
         setting
         for setting in settings(scenario)
-        if setting.key.startswith(base.shows) and not f"{setting.place}.".startswith(idle)
+        if base.has(setting.key) and not f"{setting.place}.".startswith(idle)
         if not exempt(setting.key)
     ]
 
