@@ -62,6 +62,10 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+STRAY = (Exception, SystemExit, GeneratorExit)
+"""What somebody else's code may raise: all but Ctrl-C. More than `Exception`, or it could end the command."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or the empty string.
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from pydantic import BaseModel
 
 from fedsim.catalog import Part, what_raised
-from fedsim.errors import FedsimError, PartError
+from fedsim.errors import STRAY, FedsimError, PartError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +28,7 @@ def names_parts(function: F) -> F:
     def named(scenario: Any, *arguments: Any, **options: Any) -> Any:
         try:
             return function(scenario, *arguments, **options)
-        except Exception as error:
+        except STRAY as error:
             if not (sentence := blame(error, scenario)):
                 raise
             raise PartError(f"{scenario.label}: {sentence}") from error
@@ -36,7 +36,7 @@ def names_parts(function: F) -> F:
     return cast(F, named)
 
 
-def blame(error: Exception, scenario: BaseModel | Mapping[str, Any]) -> str:
+def blame(error: BaseException, scenario: BaseModel | Mapping[str, Any]) -> str:
     """Return which part raised this and why, in one line; nothing where it was none, or was on purpose.
 
     Args:

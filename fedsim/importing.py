@@ -19,7 +19,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from fedsim.errors import InputError, first_line
+from fedsim.errors import STRAY, InputError, first_line
 from fedsim.safety import check_class
 
 _own_folder: str | None = None
@@ -52,8 +52,13 @@ def imported(place: str, installed: bool = False) -> Any:
     try:
         with nullcontext() if installed else _findable(place.partition(":")[0]):
             return resolve_name(place)
-    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way
-        raise InputError(f"cannot import {place!r}: {first_line(error)}{_not_searched(error)}") from error
+    except STRAY as error:  # a stranger's module may fail in any way
+        raise InputError(f"cannot import {place!r}: {_told(error)}{_not_searched(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Return what an error says; what is no `Exception` says too little without its name."""
+    return first_line(error) if isinstance(error, Exception) else f"it raised {error!r}"
 
 
 def unpickled(content: bytes) -> Any:

@@ -177,6 +177,10 @@ def _called(arguments: list[str]) -> int:
     except USAGE_ERROR as error:
         message = error.format_message().rstrip(".").replace(". Did you", "; did you")
         raise InputError(f"{message[0].lower()}{message[1:]} (`fedsim --help` tells more)") from error
+    except SystemExit as error:
+        raise InputError(
+            f"somebody else's code that this command has called ended Python: {error!r}"
+        ) from error
     if code == STOPPED:
         say("fedsim: stopped; finished runs are kept and will not be run again", err=True)
     return code or 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsim.errors import InputError
+from fedsim.errors import STRAY, InputError
 from fedsim.terminal import say
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LogBook:
             logger.check()
             try:
                 packed({text: logger})
-            except Exception as error:  # a stranger's part may fail in any way
+            except STRAY as error:  # a stranger's part may fail in any way
                 raise InputError(f"--log {text!r}: it cannot be sent to a run: {error}") from error
 
     def add(self, outcome: Outcome) -> None:
@@ -61,7 +61,7 @@ class LogBook:
             try:
                 if not (outcome.reused and logger.has(run)):
                     logger.log(run)
-            except Exception as error:  # a stranger's part may fail in any way
+            except STRAY as error:  # a stranger's part may fail in any way
                 self._leave_aside(text, complaint(text, error))
 
     def _leave_aside(self, text: str, sentence: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fedsim.errors import InputError
+from fedsim.errors import STRAY, InputError
 from fedsim.importing import unpickled
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Live:
         for words, pickled in loggers.items():
             try:
                 self._loggers[words] = unpickled(pickled)
-            except Exception as error:  # a stranger's part may fail in any way
+            except STRAY as error:  # a stranger's part may fail in any way
                 self.complaints[words] = complaint(words, error)
 
     def step(self, row: Mapping[str, Any]) -> None:
@@ -50,12 +50,12 @@ class Live:
         for words, logger in list(self._loggers.items()):
             try:
                 logger.step(self._scenario, MappingProxyType({"run_id": self._run_id, **row}))
-            except Exception as error:  # a stranger's part may fail in any way
+            except STRAY as error:  # a stranger's part may fail in any way
                 del self._loggers[words]
                 self.complaints[words] = complaint(words, error)
 
 
-def complaint(words: str, error: Exception) -> str:
+def complaint(words: str, error: BaseException) -> str:
     """Return what is said of a logger that has failed."""
     if isinstance(error, InputError):
         return f"{error}; nothing more was logged there"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fedsim.catalog import Strict
-from fedsim.errors import InputError, nearest
+from fedsim.errors import STRAY, InputError, nearest
 from fedsim.faults import blame
 from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.safety import check_inside
@@ -230,7 +230,7 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
         return Scenario.model_validate(table)
     except ValidationError as error:
         raise InputError(explain(error, place, table)) from error
-    except Exception as error:  # a stranger's part may fail in any way
+    except STRAY as error:  # a stranger's part may fail in any way
         if not (sentence := blame(error, table)):
             raise
         raise InputError(f"{place}: {sentence}") from error

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from fedsim import results
+from fedsim.errors import STRAY
 from fedsim.loggers import Logger
 from fedsim.loggers.live import packed
 from fedsim.recorder import Progress
@@ -113,7 +114,7 @@ def _run_here(task: RunTask, ledger: RunLedger, command: str, loggers: Mapping[s
         return run_one(task.scenario, ledger.out, ledger.timing_only, ledger.again, loggers=loggers)
     except results.UnwritableError:
         raise
-    except Exception as error:
+    except STRAY as error:
         if not ledger.keep_going:
             raise
         return ledger.taken(task, broken_by(error), command)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
+from fedsim.errors import STRAY
 from fedsim.sweep.engines import KILLED, Engine, FutureRun, is_lost
 from fedsim.sweep.outcome import Outcome, RunTask
 from fedsim.sweep.work import Broken, Done, WorkOrder, broken_by
@@ -75,7 +76,7 @@ class Crew:
     def _submit(self, task: RunTask) -> FutureRun:
         try:
             order = self._order(task)
-        except Exception as error:  # a stranger's part that cannot travel
+        except STRAY as error:  # a stranger's part that cannot travel
             failed: FutureRun = Future()
             failed.set_exception(error)
             return failed

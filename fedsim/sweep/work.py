@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedsim.errors import FedsimError, PartError
+from fedsim.errors import STRAY, FedsimError, PartError
 from fedsim.faults import names_parts
 from fedsim.importing import unpickled
 from fedsim.loggers.live import Live, Packed
@@ -69,7 +69,7 @@ def work(order: WorkOrder) -> Done | Broken:
         if wrong := disagreement(order.code):
             raise UnfitWorkerError(f"{whereabouts()} {wrong}; finished runs are kept")
         return done(unpickled(order.scenario), order.timing_only, order.command, order.loggers)
-    except Exception as error:  # a stranger's part may fail in any way
+    except STRAY as error:  # a stranger's part may fail in any way
         return broken_by(error)
 
 
@@ -93,7 +93,7 @@ def done(
     return Done(files, finished.summary, live.complaints)
 
 
-def broken_by(error: Exception) -> Broken:
+def broken_by(error: BaseException) -> Broken:
     """Return what is said of an exception: a sentence, and the stack unless it was raised on purpose."""
     trace = trace_of(error)
     if isinstance(error, FedsimError):

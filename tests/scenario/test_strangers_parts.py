@@ -125,7 +125,7 @@ BROKEN = {
     ),
     "theirs = strangers_who_leave:Part": (
         "package 'their-parts' offers 'theirs' (fedsim.delays), but cannot import "
-        "'strangers_who_leave:Part': SystemExit"
+        "'strangers_who_leave:Part': it raised SystemExit()"
     ),
     "constant = {module}:Named": (
         "package 'their-parts' offers 'constant' (fedsim.delays), but it is built in; name the part by its "

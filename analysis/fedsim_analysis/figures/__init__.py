@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.catalog import what_raised
-from fedsim.errors import FedsimError, InputError, PartError, first_line, nearest
+from fedsim.errors import STRAY, FedsimError, InputError, PartError, first_line, nearest
 from fedsim.importing import imported
 from fedsim.whole_files import check_file, is_folder, is_special, whole
 from fedsim_analysis.drawing import ready
@@ -172,7 +172,7 @@ def _offered(name: str | None = None) -> dict[str, Any]:
             if point.name in FIGURES or point.name in found:
                 raise InputError(f"the name {point.name!r} is taken")
             found[point.name] = _checked(point.load(), point.value)
-        except Exception as error:  # a stranger's module may fail in any way
+        except STRAY as error:  # a stranger's module may fail in any way
             package = point.dist.name if point.dist else point.module
             why = f"offers a broken part (fedsim.figures): {first_line(error)}"
             raise InputError(f"the installed package {package!r} {why}") from error
@@ -226,7 +226,7 @@ def _blames(name: str) -> Iterator[None]:
         yield
     except FedsimError:
         raise
-    except Exception as error:
+    except STRAY as error:
         if name in FIGURES:
             raise
         raise PartError(f"figure {name!r} {what_raised(error)}") from error
