@@ -46,7 +46,8 @@ _VARIABLE = re.compile(r"(.*_)?(API)?(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRAS
 _USER = re.compile(r"(?P<scheme>\b[A-Za-z][\w+.-]*://)(?P<user>[^\s/?#'\"]*|[^\s/?#@:'\"]*:[^\s@'\"]*)@")
 _FIELD = re.compile(
     rf"(?P<name>(?<![\w-])(?:(?:[\w-]*[_-])?{_NAMES}|token))"
-    r"(?P<is>\s*=\s*|[\"']\s*:\s*|[\"']\s*,\s*(?=b?[\"']))"
+    # In a list the value follows; in an object of JSON the next key does, which is none.
+    r"(?P<is>\s*=\s*|[\"']\s*:\s*|[\"']\s*,\s*(?=b?[\"'])(?![\"'][^\"'\n]*[\"']\s*:))"
     r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'|[^\s,;&'\"\\\])}{\[]+)",
     re.IGNORECASE,
 )
