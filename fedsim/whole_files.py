@@ -51,11 +51,13 @@ def whole(file: Path) -> Iterator[BinaryIO]:
 def write_whole(file: Path, content: str | bytes) -> None:
     """Write a content under its name only when all of it is on the disk; a text in UTF-8.
 
+    Halves of characters, as in names of files that are not UTF-8, are written by their codes.
+
     Raises:
         InputError: it cannot be written; a file that was there before stays as it was.
     """
     with whole(file) as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
+        stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def check_file(file: Path) -> None:

@@ -11,6 +11,8 @@ import typer
 from fedsim.terminal import say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fedsim.scenario import Scenario
     from fedsim.scenario.files import ScenarioFile
 
@@ -37,6 +39,19 @@ def warn(cautions: Iterable[str]) -> None:
 
     for caution in Sentences.of(cautions):
         say(f"fedsim: warning: {caution}", err=True)
+
+
+def csv_text(rows: pd.DataFrame) -> str:
+    """Return a table as CSV, as it is, and tell of texts that spreadsheets take for formulas."""
+    cells = (cell for column in rows.select_dtypes(["object", "string"]) for cell in rows[column])
+    formulas = ("=", "+", "-", "@", "\t", "\r")
+    if n_formulas := sum(isinstance(cell, str) and cell.startswith(formulas) for cell in cells):
+        say(
+            f"fedsim: {n_formulas:,} texts begin with =, +, -, @ or a tab, and spreadsheets take such for "
+            "formulas: let them read those columns as text",
+            err=True,
+        )
+    return rows.to_csv(index=False)
 
 
 def remark(results: list[Path]) -> None:

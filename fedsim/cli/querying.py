@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedsim.cli.options import announce, remark, warn
+from fedsim.cli.options import announce, csv_text, remark, warn
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say, show
 
@@ -127,6 +127,8 @@ def _named(columns: str, known: list[str]) -> list[str]:
         if name not in known:
             hint = nearest(name, known) or f" (columns: {', '.join(known)})"
             raise InputError(f"--columns: no column {name!r}{hint}")
+        if names.count(name) > 1:
+            raise InputError(f"--columns: {name!r} is named twice, expected each column once")
     return names
 
 
@@ -163,7 +165,7 @@ def _untold(settings: pd.DataFrame) -> list[str]:
 
 def _print(rows: pd.DataFrame, output_format: str) -> None:
     if output_format == "csv":
-        give(rows.to_csv(index=False))
+        give(csv_text(rows))
     elif output_format == "latex":
         give(_latex(rows))
     else:
@@ -177,7 +179,7 @@ def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
     if output_format == "parquet":
         write_whole(file, _same_types(rows).to_parquet(index=False))
     elif output_format == "csv":
-        write_whole(file, rows.to_csv(index=False))
+        write_whole(file, csv_text(rows))
     else:
         write_whole(file, _latex(rows) if output_format == "latex" else rows.to_string(index=False) + "\n")
 
@@ -189,13 +191,35 @@ def _latex(rows: pd.DataFrame) -> str:
 
 
 def _same_types(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return columns that Parquet can hold: a setting may be a switch here and a list there."""
-    mixed = {
-        name: rows[name].map(str, na_action="ignore").astype("str")
+    """Return columns that Parquet can hold, as text where need be.
+
+    A setting may be a switch here and a list there, and a seed longer than 64 bits.
+    """
+    texts = {
+        name: rows[name].map(_text, na_action="ignore").astype("str")
         for name in rows.columns
-        if rows[name].dtype == object and rows[name].dropna().map(type).nunique() > 1
+        if _needs_text(rows[name])
     }
-    return rows.assign(**mixed)
+    return rows.assign(**texts)
+
+
+def _needs_text(column: pd.Series[Any]) -> bool:
+    """Whether Parquet cannot hold the values of a column as they are."""
+    import pyarrow
+
+    if column.dtype != object:
+        return False
+    if column.dropna().map(type).nunique() > 1:
+        return True
+    try:
+        pyarrow.array(column, from_pandas=True)
+    except (OverflowError, UnicodeError, pyarrow.ArrowException):
+        return True
+    return False
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _rich(rows: pd.DataFrame) -> object:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedsim.cli.options import announce, remark
+from fedsim.cli.options import announce, csv_text, remark
 from fedsim.errors import InputError, ResultsError
 from fedsim.terminal import say, show
 
@@ -55,7 +55,7 @@ def table(
     remark(results)
     if output is not None:
         latex = output.suffix == ".tex"
-        write_whole(output, tables.latex(name, rows) if latex else rows.to_csv(index=False))
+        write_whole(output, tables.latex(name, rows) if latex else csv_text(rows))
         announce(output, str(output))
 
 

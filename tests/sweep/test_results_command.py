@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import fedsim
 from fedsim import sweep
 from fedsim.scenario import load_scenario
+from fedsim_analysis.tables.booktabs import of_frame
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +119,95 @@ def test_latex_and_other_tables(command, swept):
     pd.testing.assert_frame_equal(
         steps, pd.read_csv(io.StringIO(fedsim.load_results(swept, "steps").to_csv(index=False)))
     )
+
+
+SEEDS = 122807528840384100672342137672332424406, 2**64 - 1, 3
+"""One of 128 bits, as numpy draws them; the largest of 64; a common one."""
+
+
+def test_a_seed_of_128_bits_works_in_every_format(command, small, tmp_path):
+    for seed in SEEDS:
+        assert command("run", small, "--set", "record.spans=true", "--seed", seed).code == 0
+    assert set(fedsim.load_results("results").seed) == set(SEEDS)
+    assert command("verify", "results").code == 0
+    for table in ("runs", "steps", "workers", "spans"):
+        for form in ("parquet", "csv", "latex", "table"):
+            answer = command(
+                "results", "results", "--table", table, "--format", form, "-o", f"{table}.{form}"
+            )
+            assert (answer.code, answer.err) == (0, "")
+        assert {int(seed) for seed in pd.read_parquet(f"{table}.parquet").seed} == set(SEEDS)
+        for form in ("csv", "latex", "table"):
+            assert all(str(seed) in (tmp_path / f"{table}.{form}").read_text() for seed in SEEDS)
+    assert command("results", "results", "--query", f"seed == {SEEDS[0]}").out.endswith("1 rows\n")
+
+
+def rows_of_latex(text: str) -> list[list[str]]:
+    """Read a table as LaTeX does: cells up to an & or the end of a row that nothing guards.
+
+    What LaTeX would take for something else ends it.
+    """
+    body = text.split("\\toprule\n")[1].split("\\bottomrule")[0].replace("\\midrule\n", "")
+    assert all(letter.isprintable() for letter in body if letter != "\n")
+    found = []
+    for line in body.splitlines():
+        cells, cell, depth, rest = [], "", 0, line
+        assert not re.match(r"\s*(\[|\*|$)", line), line
+        while rest:
+            token = re.match(r"\\[a-zA-Z]+ ?|\\.|.", rest, re.DOTALL)[0]
+            rest = rest[len(token) :]
+            if token == "\\\\":
+                assert rest == ""
+            elif token == "&" and not depth:
+                cells, cell = [*cells, cell.strip()], ""
+            else:
+                assert token not in ("%", "#", "$", "~", "^", "_") or (token == "$" and r"\pm" in line), line
+                depth += {"{": 1, "}": -1}.get(token, 0)
+                assert depth >= 0
+                cell += token
+        assert depth == 0
+        found.append([*cells, cell.strip()])
+    return found
+
+
+HOSTILE = [
+    "[2pt]",
+    "*[x]",
+    "a\nb\n\nc",
+    "",
+    "50 % & more \\\\ {x}",
+    "#1 $x^2$ ~ a_b",
+    "\t\x1b[31m\u202ered",
+    "\u8868 \u00e9 -- <a|b>",
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "left"), [(["a", "b", "x", "[y"], "llrr"), (["[y", "a", "x", "b"], "rlrl")]
+)
+def test_latex_reads_every_cell_as_it_is(columns, left):
+    frame = pd.DataFrame({"a": HOSTILE, "b": HOSTILE[::-1], "x": range(8), "[y": [None, 1.5] * 4})
+    text = of_frame(frame[columns])
+    header, *rows = rows_of_latex(text)
+    assert {len(row) for row in (header, *rows)} == {4}
+    assert f"{{tabular}}{{{left}}}" in text
+    assert text.startswith(
+        "% needs lualatex or xelatex, and a font with all its letters\n% needs \\usepackage"
+    )
+    told = [row[columns.index("a")] for row in rows]
+    assert told[:2] == ["{[}2pt{]}", "{*}{[}x{]}" if left == "llrr" else "*{[}x{]}"]
+    assert told[2:4] == [r"a\textbackslash{}nb\textbackslash{}n\textbackslash{}nc", ""]
+    assert r"-{}- \textless{}a\textbar{}b\textgreater{}" in told[7]
+
+
+def test_what_a_spreadsheet_takes_for_a_formula_is_told_and_kept(command, small):
+    command("run", small, "--timing-only", "--set", 'workers.0.name="=1+1"')
+    answer = command("results", "results", "--table", "workers", "--format", "csv")
+    assert answer.out.count("=1+1") == 3
+    assert answer.err.startswith("fedsim: 3 texts begin with =, +, -, @ or a tab, and spreadsheets take")
+    assert command("results", "results", "--format", "csv").err == ""
+
+
+def test_a_column_named_twice_is_a_sentence(command, swept):
+    answer = command("results", swept, "--columns", "seed,loss,seed")
+    assert answer == (2, "", "fedsim: --columns: 'seed' is named twice, expected each column once\n")
