@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,13 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError
 from fedsim_analysis.statistics import CONFIDENCE
+from fedsim_analysis.style import methods
 
 Floats = NDArray[np.float64]
+
+RESOLUTION = "time_to_target_resolution_s"
+_LETTERS = 15
+"""Of an inch."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,33 @@ class TimeToTarget:
     def columns(self) -> dict[str, float]:
         """Return the cells of a table: the names of all fields."""
         return dict(vars(self))
+
+
+def resolution_s(runs: pd.DataFrame) -> float:
+    """Return within how many seconds the times to the target of runs are known; NaN where none reached it.
+
+    The target was reached between the measurement that found it and the one before: the largest such gap.
+    """
+    return float(runs[RESOLUTION].max()) if RESOLUTION in runs else math.nan
+
+
+def resolutions(runs: pd.DataFrame, width_in: float) -> str:
+    """Return how well the times to the target of each method are known, in words; empty where none is.
+
+    Args:
+        runs: with `method`.
+        width_in: of the figure under which it stands.
+    """
+    looks = methods(runs["method"])
+    found = {look.label: resolution_s(runs[runs["method"] == name]) for name, look in looks.items()}
+    told = [
+        f"{label} {within:,.0f} s" if within >= 100 else f"{label} {within:.3g} s"
+        for label, within in found.items()
+        if not math.isnan(within)
+    ]
+    if not told:
+        return ""
+    return fill(f"time to the target is known to within: {', '.join(told)}", round(_LETTERS * width_in))
 
 
 def survival(reached_s: pd.Series[float], ended_s: pd.Series[float]) -> Survival:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +52,15 @@ def csv_text(rows: pd.DataFrame) -> str:
             err=True,
         )
     return rows.to_csv(index=False)
+
+
+def cautions_in(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what makes the results of some runs mean less than they seem to."""
+    if "cautions" in rows:
+        told = rows[rows["cautions"].fillna("") != ""]
+        for run in told.to_dict("records"):
+            label = " ".join(part for part in (run["scenario"], run["variant"]) if part)
+            yield f"{label}, seed {run['seed']}: {run['cautions']}"
 
 
 def remark(results: list[Path]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedsim.cli.options import announce, csv_text, remark, warn
+from fedsim.cli.options import announce, cautions_in, csv_text, remark, warn
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say, show
 
@@ -67,7 +66,7 @@ def results(
     everything = list(rows.columns)
     if query is not None:
         rows = _asked(rows, query)
-    warned = list(_cautions(rows))
+    warned = list(cautions_in(rows))
     if columns is not None:
         rows = rows[_named(columns, everything)]
     elif output_format == "table" and table == "runs":
@@ -79,15 +78,6 @@ def results(
         announce(output, str(output))
     remark([folder])
     warn(warned)
-
-
-def _cautions(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what makes the results of some runs mean less than they seem to."""
-    if "cautions" in rows:
-        told = rows[rows["cautions"].fillna("") != ""]
-        for run in told.to_dict("records"):
-            label = " ".join(part for part in (run["scenario"], run["variant"]) if part)
-            yield f"{label}, seed {run['seed']}: {run['cautions']}"
 
 
 def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedsim.cli.options import announce, csv_text, remark
+from fedsim.cli.options import announce, cautions_in, csv_text, remark, warn
 from fedsim.errors import InputError, ResultsError
 from fedsim.terminal import say, show
 
@@ -33,6 +33,7 @@ def figure(
     for file in written:
         say(file)
     remark([results])
+    warn(cautions_in(load_results(results)))
 
 
 def table(
@@ -50,9 +51,11 @@ def table(
     if output is not None:
         check_file(output)
     # In one go: a setting that varies among the folders alone must not be averaged over.
-    rows, rendered = tables.make(name, load_results(results))
+    runs = load_results(results)
+    rows, rendered = tables.make(name, runs)
     show(rendered)
     remark(results)
+    warn(cautions_in(runs))
     if output is not None:
         latex = output.suffix == ".tex"
         write_whole(output, tables.latex(name, rows) if latex else csv_text(rows))

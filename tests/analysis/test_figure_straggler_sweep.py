@@ -1,5 +1,6 @@
 """Savings against stragglers: by hand, paired by seed, and what is refused."""
 
+import io
 import math
 
 import pandas as pd
@@ -121,3 +122,17 @@ def test_what_is_refused():
         straggler_sweep.table(twice)
     with pytest.raises(InputError, match="no column 'worker_updates'"):
         straggler_sweep.table(runs().drop(columns="worker_updates"))
+
+
+def test_how_well_times_to_the_target_are_known_stands_below():
+    within = runs()["variant"].map({"sdbt": 1050.0, "asyndbt_s2": 250.0, "asyndbt_s5": 500.0})
+    known = runs().assign(time_to_target_resolution_s=within)
+    found = straggler_sweep.table(known)
+    assert set(found.loc[found["measure"] == "time_to_target_s", "resolution_s"]) == {1050.0}
+    assert found.loc[found["measure"] == "time_per_update_s", "resolution_s"].isna().all()
+    picture = straggler_sweep.figure(known)
+    words = " ".join(picture.get_supxlabel().split())
+    assert "known to within: SDBT 1,050 s, AsynDBT, s2 250 s, AsynDBT, s5 500 s" in words
+    picture.savefig(io.BytesIO(), format="png")
+    box = picture._supxlabel.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= picture.bbox.x1

@@ -182,6 +182,15 @@ def test_where_nobody_reached_the_target_the_table_says_so():
     assert "Time to target (s)" not in [heading.text for heading in headline.headings(without)]
 
 
+def test_how_well_a_time_to_the_target_is_known_stands_below_it():
+    names = ("time_to_target_s", "time_to_target_resolution_s")
+    some = runs(*(dict(zip(names, cells, strict=True)) for cells in ((100.0, 25.0), (270.1, 50.0))))
+    assert headline.rows(some)[0][3].notes[-1] == "known to within 50 s"
+    few = runs(dict(zip(names, (270.1, 50.0), strict=True)), *[dict.fromkeys(names, np.nan)] * 2)
+    cell = headline.rows(few)[0][3]
+    assert (cell.text, cell.notes) == ("not reached by half", ("1 of 3 runs", "known to within 50 s"))
+
+
 def test_runs_that_ended_badly_are_counted_and_lost_numbers_left_out():
     table = runs({"loss": 1.0}, {"loss": 3.0}, {"loss": None, "ended": "diverged"})
     (row,) = headline.rows(table)

@@ -92,6 +92,15 @@ def test_a_method_without_a_published_accuracy():
     assert math.isnan(row["difference_percent"])
 
 
+def test_how_well_times_to_the_target_are_known_stands_below_the_table():
+    runs = with_accuracies()
+    within = runs["variant"].map({"cendbt": 1080.0, "sdbt": 3600.0, "asyndbt": 720.0})
+    rows = figure1.table(runs.assign(time_to_target_resolution_s=within))
+    assert set(rows["time_to_target_resolution_h"]) == {0.3, 1.0, 0.2}
+    words = " ".join(printed(figure1.render(rows)).split())
+    assert "time to target is known to within: cenDBT 0.30 h, SDBT 1.00 h, AsynDBT 0.20 h" in words
+
+
 def test_figure1_in_the_terminal():
     text = printed(figure1.render(figure1.table(with_accuracies())))
     lines = [line.split() for line in text.splitlines()]

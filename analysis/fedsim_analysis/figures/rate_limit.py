@@ -28,6 +28,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import named, require
+from fedsim_analysis.survival import resolutions
 from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def figure(runs: pd.DataFrame) -> Figure:
             panel.set_xlabel("Workers ($R$)")
         panels[-1, 0].set_ylabel("Worker updates per minute")
         _legend(panels[-1, -1], "requests\na minute", bounded=True)
+        if "time_to_target_s" in times:
+            picture.supxlabel(resolutions(named(runs), size[0]), fontsize=6.5)
         for panel, method in zip(panels[0], methods, strict=True):
             panel.set_title(looks[method].label, loc="left", fontweight="bold")
     return picture

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from fedsim_analysis import style, sweeps, trials
-from fedsim_analysis.frames import require
-from fedsim_analysis.survival import time_to_target
+from fedsim_analysis.frames import named, require
+from fedsim_analysis.survival import resolution_s, resolutions, time_to_target
 from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: one row per run; `n_workers` varies, and the scenario has a target.
 
     Returns:
-        `method, line, n_workers`, the fields of `survival.TimeToTarget`, and `censored`. Infinite: not
+        `method, line, n_workers`, the fields of `survival.TimeToTarget`, `censored`, and `resolution_s`:
+        within how many seconds the times are known. Infinite: not
         reached by half of the runs, or no upper bound.
 
     Raises:
@@ -68,7 +69,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place, group in groups:
         found = time_to_target(group["time_to_target_s"], group["simulated_time_s"], horizon_s)
-        rows.append(place | found.columns() | {"censored": found.censored})
+        told = {"censored": found.censored, "resolution_s": resolution_s(group)}
+        rows.append(place | found.columns() | told)
     order = list(dict.fromkeys(runs["line"]))
     return pd.DataFrame(rows).sort_values(
         ["line", "n_workers"],
@@ -91,7 +93,9 @@ def figure(runs: pd.DataFrame) -> Figure:
         panels[0].set_ylabel(_DRAWN["median"].format(symbol))
         label = _DRAWN["mean"].format(horizon, symbol, symbol)
         panels[1].set_ylabel(label if math.isfinite(horizon) else f"Mean time\nto the target ({symbol})")
-        panels[1].set_xlabel("Workers ($R$)")
+        panels[1].set_xlabel(
+            "\n".join(filter(None, ("Workers ($R$)", resolutions(named(runs), style.COLUMN_IN))))
+        )
         columns = trials.columns(len(looks), most=3)
         picture.legend(handles=trials.handles(looks.values()), loc="outside upper center", ncols=columns)
     return picture

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from fedsim_analysis import style
 from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.survival import resolutions
 from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def figure(runs: pd.DataFrame) -> Figure:
         panels[0, 0].annotate("AsynDBT is slower", (0.04, 0.04), xycoords="axes fraction", fontsize=6)
         for panel, study in zip(panels[-1], studies, strict=True):
             panel.set_xlabel(_STUDIES.get(study, study.replace("_", " ")))
+        picture.supxlabel(resolutions(named(runs), style.PAGE_IN), fontsize=6.5)
         picture.legend(handles=_handles(), loc="outside upper center", ncols=len(_BASELINES))
     return picture
 

@@ -33,6 +33,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.survival import resolutions
 from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def figure(timed: pd.DataFrame, tuned: pd.DataFrame) -> Figure:
             below.set_xlabel(_STUDIES.get(study, study.replace("_", " ")))
         panels[0, 0].set_ylabel(f"Saving in time over {style.method_name(_BASELINE)},\nfor equal work (%)")
         panels[1, 0].set_ylabel(f"Time to the target ({symbol})")
+        picture.supxlabel(resolutions(named(tuned), style.PAGE_IN), fontsize=6.5)
         entries = _entries(rows)
         picture.legend(handles=entries, loc="outside upper center", ncols=len(entries))
     return picture

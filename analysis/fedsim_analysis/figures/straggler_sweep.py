@@ -11,6 +11,7 @@ Source: ours; the paper reports one straggler setting only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ from matplotlib.lines import Line2D
 from fedsim.errors import InputError
 from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.bootstrap import probability_of_improvement
-from fedsim_analysis.frames import require
+from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.survival import resolution_s, resolutions
 from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
@@ -48,8 +50,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `measure, method, line, stragglers` (missing where their number does not vary, so that results do not
         tell it), `straggler_factor, saving_percent, saving_percent_low, saving_percent_high, pairs,
-        left_out`, and how likely a run is faster than SDBT's with the same seed:
-        `probability_faster, probability_faster_low, probability_faster_high`.
+        left_out`, `resolution_s` (within how many seconds times to the target are known), and how likely a
+        run is faster than SDBT's with the same seed: `probability_faster, probability_faster_low,
+        probability_faster_high`.
 
     Raises:
         InputError: the factor does not vary, or that of several groups does; there is no run of SDBT; two
@@ -93,7 +96,8 @@ def figure(runs: pd.DataFrame) -> Figure:
         for panel, count in zip(panels[0], counts, strict=True):
             if count != _UNTOLD:
                 panel.set_title(f"{count:g} straggler{'s' if count > 1 else ''}")
-        picture.supxlabel("Straggler factor (times slower)", fontsize=7)
+        known = resolutions(named(runs), width) if "time_to_target_s" in measures else ""
+        picture.supxlabel("\n".join(filter(None, ("Straggler factor (times slower)", known))), fontsize=7)
         _legend(picture, looks, hollow=bool((rows["left_out"] > 0).any()))
     return picture
 
@@ -114,7 +118,9 @@ def _placed(runs: pd.DataFrame) -> pd.DataFrame:
 def _rows(ours: pd.DataFrame, theirs: pd.DataFrame, measure: str) -> Iterator[dict[str, Any]]:
     for (method, line, stragglers, factor), group in ours.groupby(["method", "line", *_PLACE], sort=False):
         place = {"stragglers": stragglers, "straggler_factor": factor}
-        partners = theirs[(theirs[_PLACE] == pd.Series(place)).all(axis=1)].set_index("seed")[measure]
+        both = theirs[(theirs[_PLACE] == pd.Series(place)).all(axis=1)]
+        partners = both.set_index("seed")[measure]
+        timed = measure == "time_to_target_s"
         mine = group.set_index("seed")[measure]
         found = _saving(mine, partners)
         sooner = probability_of_improvement(partners.dropna(), mine.dropna(), pair=True)
@@ -122,6 +128,7 @@ def _rows(ours: pd.DataFrame, theirs: pd.DataFrame, measure: str) -> Iterator[di
             {"measure": measure, "method": method, "line": line}
             | place
             | found
+            | {"resolution_s": resolution_s(pd.concat([group, both])) if timed else math.nan}
             | sooner.columns("probability_faster")
         )
 

@@ -12,7 +12,7 @@ from fedsim_analysis.report.looks import method_looks
 from fedsim_analysis.report.places import telling
 from fedsim_analysis.report.words import UNKNOWN, label, number, plain, setting
 from fedsim_analysis.statistics import estimate
-from fedsim_analysis.survival import time_to_target
+from fedsim_analysis.survival import resolution_s, time_to_target
 from fedsim_analysis.varied import short_names
 
 TARGET = "time_to_target_s"
@@ -119,6 +119,8 @@ def _mean(group: pd.DataFrame, name: str) -> Cell:
         notes = ["all equal"]
     if found.count < len(group) or name == TARGET:
         notes.append(count)
+    if name == TARGET:
+        notes += _resolution(group)
     return Cell(number(found.mean), tuple(notes), found.mean, is_number=True)
 
 
@@ -129,8 +131,14 @@ def _median(group: pd.DataFrame) -> Cell:
     found = time_to_target(group[TARGET], group["simulated_time_s"])
     count = f"{found.reached} of {found.runs} runs"
     if not math.isfinite(found.median_s):
-        return Cell("not reached by half", (count,), is_number=True)
+        return Cell("not reached by half", (count, *_resolution(group)), is_number=True)
     bounds = f"{number(found.median_low_s)} to {number(found.median_high_s)}"
     if not math.isfinite(found.median_high_s):
         bounds = f"at least {number(found.median_low_s)}"
-    return Cell(number(found.median_s), (bounds, count), found.median_s, is_number=True)
+    return Cell(number(found.median_s), (bounds, count, *_resolution(group)), found.median_s, is_number=True)
+
+
+def _resolution(group: pd.DataFrame) -> list[str]:
+    """Return how well times to the target are known: the longest time between two looks at a state."""
+    within = resolution_s(group)
+    return [] if math.isnan(within) else [f"known to within {number(within)} s"]

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from fedsim_analysis import style
 from fedsim_analysis.frames import BASELINE, by_task_and_method, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.survival import resolution_s
 from fedsim_analysis.tables import published
 
 
@@ -32,8 +33,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         Means over seeds with the bounds `_low` and `_high` of their 95 % interval: `time_h`, `saving_percent`
         (over cenDBT, of runs paired by seed), `server_steps`, `worker_updates`, `s_per_server_step`,
         `s_per_worker_update`, `time_to_target_h` (over the `target_reached` of `seeds` runs that reached the
-        target) and `accuracy_percent`; `accuracy_deviation_percent` over seeds; the paper's `paper_percent`
-        and `paper_deviation_percent`; `difference_percent`, ours minus the paper's; and `status`, whether the
+        target, known to within `time_to_target_resolution_h`) and `accuracy_percent`;
+        `accuracy_deviation_percent` over seeds; the paper's `paper_percent` and `paper_deviation_percent`;
+        `difference_percent`, ours minus the paper's; and `status`, whether the
         accuracy was "fitted" or is "predicted". NaN where there is no such number.
 
     Raises:
@@ -54,10 +56,12 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def render(rows: pd.DataFrame) -> Group:
     """Return `table` for the terminal: times, work and accuracies, each narrow enough for 80 columns."""
+    looks = style.methods(rows["method"])
     times = _empty(
         "Training time: mean and 95 % interval over seeds",
         ("time (h)", "saving (%)", "h to target (seeds)"),
-        f"saving: over cenDBT; the paper states about {published.SAVING_PERCENT:.0f} % on every task",
+        f"saving: over cenDBT; the paper states about {published.SAVING_PERCENT:.0f} % on every task"
+        + _known(rows, looks),
     )
     work = _empty("Work", ("server steps", "worker updates", "s per step", "s per update"))
     accuracy = _empty(
@@ -65,7 +69,6 @@ def render(rows: pd.DataFrame) -> Group:
         ("simulated", "paper", "difference", "status"),
         "predicted: nothing was fitted to these accuracies of the paper",
     )
-    looks = style.methods(rows["method"])
     last_task = None
     for row in rows.to_dict("records"):
         names = (style.task_name(row["task"]), looks[row["method"]].label)
@@ -76,6 +79,15 @@ def render(rows: pd.DataFrame) -> Group:
             shown.add_row(*names, *line)
         last_task = row["task"]
     return Group(times, work, accuracy)
+
+
+def _known(rows: pd.DataFrame, looks: Mapping[str, style.Method]) -> str:
+    """Say how well times to the target are known: methods are looked at more or less often."""
+    within = rows.groupby("method")["time_to_target_resolution_h"].max()
+    told = [
+        f"{look.label} {within[name]:.2f} h" for name, look in looks.items() if not math.isnan(within[name])
+    ]
+    return f"\ntime to target is known to within: {', '.join(told)}" if told else ""
 
 
 def _empty(title: str, numbers: Sequence[str], caption: str | None = None) -> Table:
@@ -94,7 +106,7 @@ def _measured(group: pd.DataFrame, baseline_s: pd.Series[float]) -> dict[str, fl
         | estimate(time_s / group["server_steps"]).columns("s_per_server_step")
         | estimate(time_s / group["worker_updates"]).columns("s_per_worker_update")
         | estimate(to_target_s / 3600).columns("time_to_target_h")
-        | {"target_reached": len(to_target_s)}
+        | {"target_reached": len(to_target_s), "time_to_target_resolution_h": resolution_s(group) / 3600}
         | accuracy.columns("accuracy_percent")
         | {"accuracy_deviation_percent": accuracy.deviation}
     )
