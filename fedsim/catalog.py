@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticUndefined, core_schema
 
+from fedsim.answering import AnswerError, guard
 from fedsim.errors import InputError, nearest
 from fedsim.importing import imported
 
@@ -50,6 +51,8 @@ Beside a setting `sha256` that tells the content, the path is no part of a run's
 def what_raised(error: BaseException) -> str:
     """Return what somebody has raised, as it follows the name of who did: ``raised KeyError: 'x'``."""
     why = str(error).strip().partition("\n")[0]
+    if isinstance(error, AnswerError):
+        return why
     return f"raised {type(error).__name__}" + (f": {why}" if why else "")
 
 
@@ -119,6 +122,11 @@ class Part(Strict):
     """A component of a scenario, named by its kind."""
 
     kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+        super().__pydantic_init_subclass__(**keywords)
+        guard(cls)
 
     @classmethod
     def summary(cls) -> str:

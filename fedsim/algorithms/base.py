@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from fedsim.answering import answers, measured, of_type, opens, refuse
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Part
 from fedsim.learning.attacks.base import MessageAttack
-from fedsim.messages import Ticket
+from fedsim.messages import JobCost, Ticket
 from fedsim.problems.base import Oracle, Problem, Questions
-from fedsim.schedule import Schedule
+from fedsim.schedule import Interlude, Rounds, Schedule, Steps, Work
 from fedsim.streams import Streams
 
 if TYPE_CHECKING:
@@ -162,6 +163,50 @@ def _trusted_gradient(oracle: Oracle, worker: int) -> Callable[[Tensor, int], Te
     return gradient
 
 
+def _wrong_schedule(schedule: Schedule) -> str:
+    """Return what is wrong with the types of a schedule; what does not fit together it says itself."""
+    rule = schedule.rule
+    if not isinstance(rule, Steps | Rounds):
+        return f"rule is {rule!r}, expected Steps or Rounds"
+    numbers = [(f"rule.{name}", value, 1) for name, value in rule._asdict().items()]
+    if not isinstance(schedule.work, Mapping) or not schedule.work:
+        return f"work is {schedule.work!r}, expected its kinds of jobs by name"
+    for kind, work in schedule.work.items():
+        if not isinstance(work, Work) or not isinstance(work.cost, JobCost):
+            return f"work.{kind} is {work!r}, expected a Work with a JobCost"
+        numbers += [(f"work.{kind}.{name}", value, 0) for name, value in work.cost._asdict().items()]
+    if (between := schedule.interlude) is not None:
+        if not isinstance(between, Interlude):
+            return f"interlude is {between!r}, expected an Interlude or none"
+        numbers += [("interlude.every", between.every, 1), ("interlude.rounds", between.rounds, 0)]
+        numbers += [("interlude.leaves_bytes", between.leaves_bytes, 0)]
+    for name, value, least in numbers:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            return f"{name} is {value!r}, expected a whole number from {least}"
+    return ""
+
+
+def _counted(part: Algorithm, name: str, given: list[Any], answer: Any) -> Mapping[str, int]:
+    whole = isinstance(answer, Mapping) and all(
+        isinstance(value, int) and not isinstance(value, bool) for value in answer.values()
+    )
+    if not whole or set(answer) != set(part.counters):
+        refuse(name, answer, f"a whole number for each of {list(part.counters)}")
+    return answer
+
+
+def _anything(part: Algorithm, name: str, given: list[Any], answer: Any) -> Any:
+    return answer
+
+
+LEARNS = {
+    **dict.fromkeys(("first", "hand_out", "take_step", "evict", "admit", "forget"), _anything),
+    "evaluate": measured,
+    "counts": _counted,
+}
+"""The checks of what a learner returns; contents of snapshots are its own business."""
+
+
 class Algorithm(Part):
     """A federated method: everything of its paper.
 
@@ -172,10 +217,12 @@ class Algorithm(Part):
     """The cumulative columns that its learner counts."""
 
     @abstractmethod
+    @answers(of_type(Schedule, _wrong_schedule), copies=False)
     def schedule(self, setting: Setting) -> Schedule:
         """Return all that the clock must know."""
 
     @abstractmethod
+    @answers(opens(LEARNS, copies=False), copies=False)
     def open(self, bench: Bench) -> Learner:
         """Return the learner of one run. Torch runs without gradients, on one thread."""
 

@@ -7,10 +7,12 @@ copy of p.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from fedsim.answering import answers, is_finite, measured, of_type, opens, refuse, tensor
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Part
 from fedsim.icl.attacks.base import DataAttack
@@ -97,6 +99,47 @@ class Oracle(Protocol):
         ...
 
 
+def _wrong_cost(cost: JobCost) -> str:
+    for name, value in cost._asdict().items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            return f"{name} is {value!r}, expected a whole number from 0"
+    return ""
+
+
+def _gradient(name: str, answer: Any, like: Tensor) -> Tensor:
+    found: Tensor = tensor(name, answer, tuple(like.shape), finite=False)
+    if found.isnan().any() and is_finite(like):
+        refuse(name, math.nan, "numbers")
+    return found
+
+
+def _upper(part: Part, name: str, given: list[Any], answer: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        refuse(name, answer, "two gradients, by p and by q")
+    return _gradient(name, answer[0], given[2]), _gradient(name, answer[1], given[3])
+
+
+def _lower(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    return _gradient(name, answer, given[2])
+
+
+def _realised(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    shape = (len(given[0]), *[None] * (getattr(answer, "ndim", 2) - 1))
+    found: Tensor = tensor(name, answer, shape, finite=False)
+    return found
+
+
+def _prepared(part: Part, name: str, given: list[Any], answer: Any) -> Oracle:
+    checks = {"upper": _upper, "lower": _lower, "realise": _realised, "evaluate": measured}
+    oracle: Oracle = opens(checks)(part, name, given, answer)
+    for start in ("start_p", "start_q"):
+        tensor(f"{name}, {start}", getattr(answer, start, None), (None, None))
+    for attribute in ("on_simplex", "questions"):
+        if not hasattr(answer, attribute):
+            refuse(name, answer, f"an oracle with {attribute!r}")
+    return oracle
+
+
 class Problem(Part):
     """The settings of a problem."""
 
@@ -137,6 +180,7 @@ class Problem(Part):
             raise ValueError(f"{attack.kind!r} attacks texts, but problem {self.kind!r} has none")
 
     @abstractmethod
+    @answers(of_type(JobCost, _wrong_cost))
     def cost(self, pooled: int = 1) -> JobCost:
         """Return what one job, outer or inner, costs a worker that holds the data of `pooled` workers."""
 
@@ -150,6 +194,7 @@ class Problem(Part):
         return {}
 
     @abstractmethod
+    @answers(_prepared)
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
     ) -> Oracle:

@@ -24,13 +24,14 @@ from fedsim.scenario.schema import FAMILIES
 
 ROOT = Path(fedsim.__file__).parent
 BASE = {"errors", "importing", "streams", "messages", "schedule", "catalog", "attack", "plain_text"}
-BASE |= {"safety", "secrets", "whole_files"}
+BASE |= {"answering", "safety", "secrets", "whole_files"}
 COMPUTES = {"algorithms", "learning", "problems", "icl"}
 HALVES = {"timing", *COMPUTES}
 
 # Which parts of fedsim each part may import, itself apart.
 ALLOWED = {
     "errors": set(),
+    "answering": set(),
     "streams": set(),
     "stopping": set(),
     "messages": set(),
@@ -41,7 +42,7 @@ ALLOWED = {
     "schedule": {"errors", "messages"},
     "safety": {"errors"},
     "importing": {"errors", "safety"},
-    "catalog": {"errors", "importing"},
+    "catalog": {"answering", "errors", "importing"},
     "attack": {"catalog", "errors", "streams"},
     "faults": {"catalog", "errors"},
     "part_code": {"catalog"},

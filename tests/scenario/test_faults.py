@@ -196,8 +196,8 @@ FAILING = {
         "workers.0.availability: 'faulty:Gone' raised ValueError: no {luck}"
     ),
     "algorithm.aggregation={ outer = { kind = 'faulty:Unruly' } }": (
-        "algorithm.aggregation.outer: 'faulty:Unruly' raised ValueError: expected a consensus of shape (3,), "
-        "found (3, 3)"
+        "algorithm.aggregation.outer: 'faulty:Unruly' returned Tensor of torch.float64 of shape (3, 3) from "
+        "_combined, expected a tensor of real numbers of shape (3)"
     ),
     "attacks=[{ kind = 'zero', workers = [0] }, { kind = 'faulty:Cruel', workers = [1] }]": (
         "attacks.1: 'faulty:Cruel' raised ValueError: no {luck}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fedsim.answering import answers, refuse
 from fedsim.attack import Attack
 from fedsim.icl.tasks.base import Form, Longs, Task, TaskData
 from fedsim.streams import Stream, Streams
@@ -49,6 +50,20 @@ class PoisonPlan(NamedTuple):
         worker, place = divmod(client, self.pooled)
         # Candidate k of a pooled worker belongs to its client number k mod pooled.
         return worker, slice(place, None, self.pooled)
+
+
+def _attacked(part: Attack, name: str, given: list[Any], answer: Any) -> TaskData[Any]:
+    before = given[0]
+    if not isinstance(answer, TaskData):
+        refuse(name, answer, "a TaskData")
+    for table in ("train", "validation", "test", "demonstrations"):
+        for column, (was, now) in enumerate(zip(getattr(before, table), getattr(answer, table), strict=True)):
+            if was is None and now is None:
+                continue
+            alike = isinstance(now, np.ndarray) and was is not None and now.dtype.kind == was.dtype.kind
+            if not alike or now.shape != was.shape or not np.isfinite(now).all():
+                refuse(f"{name}, {table}[{column}]", now, "finite numbers of the shape and type of before")
+    return answer
 
 
 class DataAttack(Attack):
@@ -94,6 +109,7 @@ class DataAttack(Attack):
         return {}
 
     @abstractmethod
+    @answers(_attacked)
     def apply(
         self,
         data: TaskData[Any],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fedsim.answering import answers, tensor
 from fedsim.catalog import Part
 from fedsim.icl.models.label_probabilities import content_free, probabilities
 from fedsim.icl.tasks.base import Text
@@ -35,6 +36,12 @@ class PreparationCalls(NamedTuple):
     """How many different prompts they belong to: each costs the model's `calls_per_prompt` on top."""
 
 
+def _probabilities(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    desk: Desk = given[0]
+    found: Tensor = tensor(name, answer, (len(desk.test), desk.n_classes))
+    return found
+
+
 class Baseline(Part):
     """The settings of a method of the paper's Table 3 that tunes no prompt by gradients."""
 
@@ -51,6 +58,7 @@ class Baseline(Part):
         """Do a worker's work that comes before any test query; what is returned, `answer` gets."""
 
     @abstractmethod
+    @answers(_probabilities)
     def answer(self, worker: Desk, prepared: Any) -> Tensor:
         """Return the probabilities of the labels for each test query, (n, U)."""
 

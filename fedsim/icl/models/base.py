@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
+from fedsim.answering import answers, count, opens, refuse, tensor
 from fedsim.catalog import Part
 from fedsim.icl.tasks.base import Form
 
@@ -49,20 +50,38 @@ class Scorer(Protocol):
         ...
 
 
+ROUNDING = 1e-3
+"""How far from one the probabilities of a stranger's black box may sum up."""
+
+
+def _scores(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    prompts: Prompts = given[0]
+    chosen = next((table for table in (prompts.words, prompts.demonstrations) if table is not None), None)
+    n_prompts = chosen.shape[2] if chosen is not None else None
+    n_queries = prompts.queries.shape[1] if prompts.queries is not None else None
+    found: Tensor = tensor(name, answer, (len(prompts.workers), n_prompts, None, n_queries))
+    if found.numel() and (float(found.min()) < 0 or float((found.sum(2) - 1).abs().max()) > ROUNDING):
+        refuse(name, found.flatten()[:2].tolist(), "probabilities from 0 that sum up to one over the labels")
+    return found
+
+
 class BlackBox(Part):
     """The settings of a black box."""
 
     reads: ClassVar[Form] = "features"
 
     @property
+    @answers(count())
     def calls_per_prompt(self) -> int:
         """Calls that a prompt costs besides one for each of its queries."""
         return 0
 
     @abstractmethod
+    @answers(opens({"scores": _scores}))
     def attach(self, data: TaskData[Any]) -> Scorer:
         """Return the black box with `data` in place."""
 
+    @answers(opens({"scores": _scores}))
     def reattach(self, scorer: Scorer, data: TaskData[Any]) -> Scorer:
         """Return the black box with other data of the same run in place, the books of `scorer` going on."""
         return self.attach(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fedsim.answering import answers, refuse
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
@@ -96,6 +98,29 @@ class TaskData(NamedTuple, Generic[Source]):
     """None without a backdoor."""
 
 
+def _drawn(part: Task, name: str, given: list[Any], answer: Any) -> TaskData[Any]:
+    if not isinstance(answer, TaskData):
+        refuse(name, answer, "a TaskData")
+    n_workers, n_classes = given[1], part.n_classes
+    pools = answer.demonstrations
+    tables = [("train", n_workers, answer.train.x, answer.train.y)]
+    tables += [("validation", n_workers, answer.validation.x, answer.validation.y)]
+    tables += [("test", 1, answer.test.x, answer.test.y), ("demonstrations", n_workers, pools.x, pools.y)]
+    for table, n_rows, x, y in tables:
+        for what, values in ((f"{table}.x", x), (f"{table}.y", y)):
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+                refuse(f"{name}, {what}", values, "an array of numbers")
+            if len(values.shape) < 2 or values.shape[0] != n_rows or x.shape[: y.ndim] != y.shape:
+                refuse(f"{name}, {what}", values, f"a row for each of {n_rows}, x and y alike")
+            if not np.isfinite(values).all():
+                refuse(f"{name}, {what}", math.nan, "finite numbers")
+        if y.dtype.kind not in "iu" or (y.size and not 0 <= y.min() <= y.max() < n_classes):
+            refuse(f"{name}, {table}.y", y, f"whole numbers from 0 to {n_classes - 1}")
+    if pools.y.ndim != 3 or pools.y.shape[1] != n_classes:
+        refuse(f"{name}, demonstrations.y", pools.y, f"a table (W, U = {n_classes}, V)")
+    return answer
+
+
 class Task(Part):
     """A classification task: its sizes, and how its data are drawn."""
 
@@ -158,6 +183,7 @@ class Task(Part):
         return self.n_classes * self.train_per_class
 
     @abstractmethod
+    @answers(_drawn)
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Any]:

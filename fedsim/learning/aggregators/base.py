@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from pydantic import Field
 
+from fedsim.answering import answers, count, of_type, tensor
 from fedsim.catalog import Part
 from fedsim.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+
+def _consensus(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    found: Tensor = tensor(name, answer, tuple(given[1].shape))
+    return found
+
+
+def _encoded(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    found: Tensor = tensor(name, answer, tuple(given[0].shape))
+    return found
 
 
 class Aggregator(Part):
@@ -27,6 +38,7 @@ class Aggregator(Part):
 
     @property
     @abstractmethod
+    @answers(count(least=1))
     def least_rows(self) -> int:
         """The smallest m for which the rule is defined and its guarantee holds."""
 
@@ -57,20 +69,19 @@ class Aggregator(Part):
             raise InputError(refusal)
         wide = torch.promote_types(rows.dtype, torch.float32)
         found = self._combined(rows.to(wide), previous.to(wide))
-        if found.shape != previous.shape:  # a stranger's rule; whose, the traceback tells
-            raise ValueError(
-                f"expected a consensus of shape {tuple(previous.shape)}, found {tuple(found.shape)}"
-            )
         return found.to(rows.dtype)
 
+    @answers(of_type(str))
     def refusal(self, m: int) -> str:
         """Return why so many rows would take too long; empty: they would not."""
         return ""
 
     @abstractmethod
+    @answers(_consensus)
     def _combined(self, rows: Tensor, previous: Tensor) -> Tensor:
         """Return the consensus of enough rows; both are of one type, float32 or float64."""
 
+    @answers(_encoded)
     def encode(self, messages: Tensor, read: Tensor, draws: list[np.random.Generator]) -> Tensor:
         """Return what workers send where the rule `sends_signs`: (n, d) to (n, d).
 

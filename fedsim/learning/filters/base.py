@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from fedsim.answering import answers, count, opens, tensor
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Filtering(Protocol):
         ...
 
 
+def _passed(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    found: Tensor = tensor(name, answer, (None, len(given[1])))
+    return found
+
+
 class Filter(Part):
     """The settings of a filter.
 
@@ -70,11 +76,13 @@ class Filter(Part):
             ValueError: it is.
         """
 
+    @answers(count(or_none=True))
     def rows_made(self, m: int) -> int | None:
         """Return how many rows m messages become whenever there are rows at all; none: nobody can know."""
         return None
 
     @abstractmethod
+    @answers(opens({"passed": _passed}))
     def open(
         self,
         n_workers: int,

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from fedsim.answering import answers, count, refuse, tensor
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def _step(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
+    found: Tensor = tensor(name, answer, tuple(given[0].shape), finite=False)
+    if found.isnan().any() and not given[0].isnan().any():
+        refuse(name, math.nan, "numbers")
+    return found
 
 
 class Optimizer(Part):
@@ -26,13 +35,16 @@ class Optimizer(Part):
 
     @property
     @abstractmethod
+    @answers(count())
     def n_moments(self) -> int:
         """How many moment tables a job needs."""
 
     @abstractmethod
+    @answers(_step, copies=False)
     def step(self, gradient: Tensor, moments: tuple[Tensor, ...], count: Tensor) -> Tensor:
         """Return the step for a gradient that is clipped already; otherwise as `update`."""
 
+    @answers(_step, copies=False)
     def update(self, gradient: Tensor, moments: tuple[Tensor, ...], count: Tensor) -> Tensor:
         """Return what to subtract from the variables, (J, ...).
 

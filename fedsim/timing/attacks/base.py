@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from fedsim.answering import answers, number, refuse
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Family
 
@@ -58,6 +59,27 @@ def _after(first: SendsAt | None, second: SendsAt | None) -> SendsAt | None:
 HONEST = Conduct()
 
 
+def _conduct(part: Attack, name: str, given: list[Any], answer: Any) -> Conduct:
+    if not isinstance(answer, Conduct):
+        refuse(name, answer, "a Conduct")
+    margin, sends_s = answer.margin_steps, answer.sends_s
+    if margin is not None and (isinstance(margin, bool) or not isinstance(margin, int) or margin < 0):
+        refuse(name, margin, "margin_steps that is a whole number from 0, or none")
+    if sends_s is None:
+        return answer
+    if not callable(sends_s):
+        refuse(name, sends_s, "sends_s that is a function of time, or none")
+
+    def sent_s(ready_s: float) -> float:
+        return _when(part, sends_s, ready_s)
+
+    return answer._replace(sends_s=sent_s)
+
+
+def _when(part: Attack, sends_s: SendsAt, ready_s: float) -> float:
+    return number(least=ready_s)(part, "sends_s", [ready_s], sends_s(ready_s))
+
+
 class TimingAttack(Attack):
     """A malicious worker that reports at other moments than an honest one would.
 
@@ -79,6 +101,7 @@ class TimingAttack(Attack):
         """
 
     @abstractmethod
+    @answers(_conduct)
     def conduct(self, start_s: float) -> Conduct:
         """Return how a job is done that starts at this instant (s), when the attack is on."""
 

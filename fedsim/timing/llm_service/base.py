@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from pydantic import Field
 
+from fedsim.answering import answers, count, number, of_type, opens, processes, refuse
 from fedsim.catalog import Family, Part
 from fedsim.messages import JobCost
 from fedsim.streams import Streams
@@ -80,6 +81,20 @@ class LlmService(Protocol):
         ...
 
 
+def _wrong_count(served: Served) -> str:
+    for name, value in served._asdict().items():
+        if name != "levels" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            return f"{name} is {value!r}, expected a whole number from 0"
+    return ""
+
+
+def _cached(part: Part, name: str, given: list[Any], answer: Any) -> int:
+    found = count()(part, name, given, answer)
+    if found > given[0].tokens_in:
+        refuse(name, answer, f"at most tokens_in = {given[0].tokens_in}")
+    return int(found)
+
+
 class LlmProvider(Part):
     """An LLM service as settings: who answers, how fast, and at what price."""
 
@@ -87,6 +102,7 @@ class LlmProvider(Part):
     price_per_million_tokens_out: float = Field(0.0, ge=0)
 
     @abstractmethod
+    @answers(opens({"serve": processes, "served": of_type(Served, _wrong_count)}, copies=False))
     def open(
         self,
         env: simpy.Environment,
@@ -117,10 +133,12 @@ class LlmProvider(Part):
             ValueError: one sentence with the place, what was found and what was expected.
         """
 
+    @answers(_cached)
     def cached_tokens(self, cost: JobCost) -> int:
         """Return how many of a job's prompt tokens the service has in its cache; none unless it has one."""
         return 0
 
+    @answers(number())
     def price(self, tokens_in: int, tokens_out: int, tokens_cached: int = 0) -> float:
         """Return what these tokens cost, in the currency of the prices; `tokens_in` includes those cached."""
         millions_in, millions_out = tokens_in / 1e6, tokens_out / 1e6

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
+from fedsim.answering import answers, is_number, opens, processes, refuse
 from fedsim.catalog import Family, Part
 from fedsim.streams import Streams
 
@@ -58,10 +59,20 @@ class Carrier(Protocol):
         ...
 
 
+def _uses(part: Part, name: str, given: list[Any], answer: Any) -> list[LinkUse]:
+    if not isinstance(answer, list) or not all(isinstance(use, LinkUse) for use in answer):
+        refuse(name, answer, "a list of LinkUse")
+    for use in answer:
+        if not all(is_number(value) and value >= 0 for value in use[2:]):
+            refuse(name, use, "numbers from 0")
+    return answer
+
+
 class Network(Part):
     """What is between the workers' own access lines and the server."""
 
     @abstractmethod
+    @answers(opens({"carry": processes, "links": _uses}, copies=False, or_none=True))
     def open(self, env: simpy.Environment, streams: Streams, groups: Sequence[int]) -> Carrier | None:
         """Return the running network; none where messages do not disturb each other.
 
