@@ -101,8 +101,10 @@ def _of_different_names(
 
 def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
     """Check scenario files, with all runs of those that state a sweep, without running them."""
+    from fedsim.faults import names_parts
     from fedsim.scenario.files import read_file
     from fedsim.scenario.sizes import check_memory
+    from fedsim.scenario.times import off_at_the_start, silent_zeros
     from fedsim.sweep.plan import read_plan
 
     for file in map(read_file, files):
@@ -114,6 +116,11 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
         for scenario in scenarios_of([file], overrides, only):
             check_memory(scenario)
             say(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
+            if zeros := names_parts(silent_zeros)(scenario):
+                note = f"0 s, as nothing is said of it: {', '.join(zeros)}"
+                say(f"fedsim: note: {scenario.label}: {note}", err=True)
+            if off := names_parts(off_at_the_start)(scenario):
+                say(f"fedsim: note: {scenario.label}: {off}", err=True)
 
 
 def serve(

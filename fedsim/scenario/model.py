@@ -29,7 +29,7 @@ from fedsim.timing.llm_service import AnyLlmService
 from fedsim.timing.network import AnyNetwork
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.pace import LONGEST_S
-from fedsim.timing.settings import ServerSettings
+from fedsim.timing.settings import ClockSettings, ServerSettings
 
 ATTACKS = Family("attacks", Attack, including=(DATA_ATTACKS, MESSAGE_ATTACKS, TIMING_ATTACKS))
 AnyAttack = Annotated[Attack, ATTACKS]
@@ -150,6 +150,7 @@ class Scenario(Strict):
     """The service that answers calls; none where no job makes a call."""
     network: AnyNetwork = Simple()
     """What is between the workers' own access lines and the server."""
+    clock: ClockSettings = ClockSettings()
     server: ServerSettings = ServerSettings()
     budget: Budget
     target: Target | None = None

@@ -19,6 +19,9 @@ def unread(scenario: Scenario) -> dict[str, str]:
     for number, attack in enumerate(scenario.attacks):
         for name, reason in scenario.problem.unread(attack).items():
             found[f"attacks.{number}.{name}"] = reason
+    daily = (group.availability is not None and group.availability.reads_clock for group in scenario.machines)
+    if not any(daily):
+        found["clock"] = "no worker is on at some hours of the day (availability 'diurnal')"
     target = scenario.target
     if target is not None and target.metric == "accuracy" and not scenario.problem.has_accuracy:
         found["target.metric"] = f"problem {scenario.problem.kind!r} has no accuracy"

@@ -115,6 +115,12 @@ class WorkerGroup(Strict):
             return self.availability.stretches(streams, worker, place)
         return None if self.stops_at_s is None else iter([(0.0, self.stops_at_s)])
 
+    def starting_at(self, time_s: float) -> WorkerGroup:
+        """Return the same for a run that begins so many seconds after midnight."""
+        if self.availability is None or (moved := self.availability.starting_at(time_s)) is self.availability:
+            return self
+        return self.model_copy(update={"availability": moved})
+
     def joins_s(self, streams: Streams, worker: int) -> float:
         """Return when a worker becomes a member (s)."""
         return 0.0 if self.availability is None else self.availability.joins_s(streams, worker)

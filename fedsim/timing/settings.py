@@ -5,6 +5,15 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from fedsim.catalog import Strict
+from fedsim.timing.time_of_day import DAY_S, TimeOfDay
+
+
+class ClockSettings(Strict):
+    """The clock's settings."""
+
+    starts_at: TimeOfDay = Field(0.0, ge=0, lt=DAY_S)
+    """The time of day at which a run begins, as in "20:00", or the seconds since midnight: what time it is at
+    simulated time 0 for workers that are on at some hours of the day."""
 
 
 class ServerSettings(Strict):

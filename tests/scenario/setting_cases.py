@@ -338,7 +338,8 @@ def coming_and_going(kind: str, **settings: Any) -> Base:
     group = {"count": 3, "compute": exponential(1.0), "availability": {"kind": kind, **settings}}
     # Who starts anew asks for other work, and whoever never comes back is given up.
     table = scenario(workers=[group], server={"evict_after_s": 30.0}, budget={"horizon_s": 60.0})
-    return Base(table, (f"availabilities/{kind}.", "AvailabilityTrace."))
+    table |= {"clock": {"starts_at": 5.0}} if kind == "diurnal" else {}
+    return Base(table, (f"availabilities/{kind}.", "AvailabilityTrace.", "ClockSettings."))
 
 
 def linked(kind: str, **settings: Any) -> Base:

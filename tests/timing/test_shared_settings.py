@@ -15,6 +15,7 @@ from fedsim.timing.llm_service.shared import Backoff, PrefixCache, Shared
 
 PROFILES = Path(__file__).parents[2] / "scenarios" / "profiles"
 REQUESTS, ARRIVALS = str(PROFILES / "requests.csv"), str(PROFILES / "arrivals.csv")
+TIMED = {"ttft": {"kind": "constant", "value_s": 0.5}}
 HEADER = "ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n"
 
 
@@ -115,7 +116,9 @@ def test_bad_settings(llm: dict[str, Any], sentence: str) -> None:
 
 def test_the_command_line_says_it_and_exits_with_2(command: Any, tmp_path: Path) -> None:
     file = tmp_path / "limited.toml"
-    file.write_text(dump(parse(scenario({"concurrency": 3}))).replace("concurrency = 3", "concurrency = 0"))
+    file.write_text(
+        dump(parse(scenario({"concurrency": 3} | TIMED))).replace("concurrency = 3", "concurrency = 0")
+    )
     answer = command("check", file)
     assert answer.code == 2
     assert "llm.concurrency: found 0, expected at least 1" in " ".join(answer.err.split())
@@ -124,15 +127,15 @@ def test_the_command_line_says_it_and_exits_with_2(command: Any, tmp_path: Path)
 def test_what_is_unusual_and_fine() -> None:
     """Outages that touch, a bucket smaller than a request, no place to wait in."""
     touching = [{"start_s": 1.0, "stop_s": 2.0}, {"start_s": 2.0, "stop_s": 3.0}]
-    parse(scenario({"concurrency": 1, "queue_limit": 0}))
-    parse(scenario({"outages": touching, "tokens_per_minute": 1.0, "burst_s": 0.001}))
+    parse(scenario({"concurrency": 1, "queue_limit": 0} | TIMED))
+    parse(scenario({"outages": touching, "tokens_per_minute": 1.0, "burst_s": 0.001} | TIMED))
 
 
 @pytest.mark.parametrize(
     "llm",
     [
         {"requests": {"file": REQUESTS}, "background": {"arrivals": {"file": ARRIVALS}}, "concurrency": 9},
-        {"outages": [{"start_s": 1.0, "stop_s": 2.0}], "prefix_cache": {"share": 0.5}, "concurrency": 2},
+        {"outages": [{"start_s": 1.0, "stop_s": 2.0}], "prefix_cache": {"share": 0.5}, **TIMED},
     ],
 )
 def test_a_resolved_scenario_is_the_same_and_needs_no_trace(llm: dict[str, Any], tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_what_is_a_limit(llm: dict[str, Any], limited: bool) -> None:
 @pytest.mark.parametrize(("first_s", "late"), [(99.0, False), (100.0, True), (4e6, True)])
 def test_requests_of_others_that_come_after_the_run(first_s: float, late: bool) -> None:
     csv = f"time_s,tokens_in,tokens_out\n{first_s},1,1\n5e6,1,1\n"
-    table = scenario({"background": {"arrivals": {"csv": csv}}, "concurrency": 1})
+    table = scenario({"background": {"arrivals": {"csv": csv}}, "concurrency": 1} | TIMED)
     table["budget"] = {"horizon_s": 100.0}
     if not late:
         parse(table, "file.toml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from fedsim.timing.availability.base import Availability, Stretch
 from fedsim.timing.delays import AnyDelay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.pace import RESOLUTION_S
+from fedsim.timing.time_of_day import TimeOfDay
 
 EARLIEST_DAY = -2
 """No earlier day's stretch reaches time 0: it begins within its day or the next, and lasts less than one."""
@@ -21,8 +22,9 @@ EARLIEST_DAY = -2
 class Diurnal(Availability):
     """On from `from_s` to `to_s` of each period, a day unless told, as phones are that charge at night.
 
-    Where `to_s` is before `from_s`, the stretch passes midnight. Time 0 is midnight of a clock that each
-    worker's is behind by a draw of `phase`: its time zone. Each beginning and each end is moved by a uniform
+    Where `to_s` is before `from_s`, the stretch passes midnight. A run begins at the time of day that
+    ``clock.starts_at`` says, of a clock that each worker's is behind by a draw of `phase`: its time zone.
+    Days are all alike: there is no daylight saving time. Each beginning and each end is moved by a uniform
     draw of at most `jitter_s` either way.
 
     Source: ours, after what servers see of phones: Bonawitz et al., "Towards federated learning at scale:
@@ -31,8 +33,10 @@ class Diurnal(Availability):
 
     kind: Literal["diurnal"] = "diurnal"
     period_s: float = Field(86_400.0, ge=RESOLUTION_S)
-    from_s: float = Field(ge=0)
-    to_s: float = Field(ge=0)
+    reads_clock: ClassVar[bool] = True
+    from_s: TimeOfDay = Field(ge=0)
+    """Since the period began: seconds, or a time of day, "22:00"."""
+    to_s: TimeOfDay = Field(ge=0)
     phase: AnyDelay = Constant(value_s=0.0)
     """How much later than `from_s` and `to_s` say a worker is; drawn once for each."""
     jitter_s: float = Field(0.0, ge=0)
@@ -58,6 +62,12 @@ class Diurnal(Availability):
     @property
     def _on_s(self) -> float:
         return (self.to_s - self.from_s) % self.period_s
+
+    def starting_at(self, time_s: float) -> Self:
+        if time_s % self.period_s == 0:
+            return self
+        moved = {name: (getattr(self, name) - time_s) % self.period_s for name in ("from_s", "to_s")}
+        return self.model_copy(update=moved)
 
     def stretches(self, streams: Streams, worker: int, place: int) -> Iterator[Stretch]:
         """Yield the stretches; day k, counted from 0, is drawn at job k + 3, the phase at job 0."""

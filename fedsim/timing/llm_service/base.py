@@ -126,8 +126,13 @@ class LlmProvider(Part):
         """Whether it is certain that all calls are answered at once."""
         return False
 
-    def check(self, lasts_s: float, call_tokens: float) -> None:
-        """Check what depends on how long a run may last (s), and on the tokens of the longest call.
+    def check(self, lasts_s: float, call_tokens: float, patient: bool = True) -> None:
+        """Check what depends on the run.
+
+        Args:
+            lasts_s: how long it may last (s).
+            call_tokens: of the longest call.
+            patient: whether the server waits for its workers, however long that takes.
 
         Raises:
             ValueError: one sentence with the place, what was found and what was expected.

@@ -162,7 +162,13 @@ class Shared(LlmProvider):
         drawn_s = self.ttft.mean_value_s + self.per_output_token.mean_value_s
         return not (timed or self.has_limits or drawn_s or self.server_error_probability)
 
-    def check(self, lasts_s: float, call_tokens: float) -> None:
+    def check(self, lasts_s: float, call_tokens: float, patient: bool = True) -> None:
+        timed = {"ttft", "per_output_token", "prefill_tokens_per_s"} & self.model_fields_set
+        if self.requests is None and not timed:
+            raise ValueError(
+                "ttft: missing: nothing says how long an answer takes; expected ttft, per_output_token, "
+                "prefill_tokens_per_s or requests (for none, ttft = { kind = 'constant', value_s = 0.0 })"
+            )
         waits = [
             (f"outages.{number}", min(outage.stop_s, lasts_s) - outage.start_s)
             for number, outage in enumerate(self.outages)
@@ -173,7 +179,7 @@ class Shared(LlmProvider):
             waits += [(name, min(60.0 * needs[name] / rate, lasts_s)) for name, rate in rates.items()]
         if self.background is not None:
             self.background.check(lasts_s)
-        for place, seconds in waits:
+        for place, seconds in waits if patient else ():
             if seconds / self.backoff.longest_s > MOST_REFUSALS:
                 raise ValueError(
                     f"{place}: found a wait of {seconds:g} s, in which each call would be sent again "
