@@ -135,6 +135,7 @@ def test_a_second_run_asks_nothing() -> None:
         "damaged_in_cache": 0,
         "rules": {"listed": 6},
         "sent": {"calls": 6, "tokens_in": 12, "tokens_out": 6, "calls_without_usage": 0, "cost": None},
+        "answered_by": [{"model": "", "fingerprint": "", "answers": 6}],
         "scored": 6,
         "without_label": 0,
     }

@@ -175,7 +175,12 @@ def test_a_server_repeats_the_key_that_it_is_sent(command, places, planted, monk
     monkeypatch.chdir(work)
     monkeypatch.setenv(variable, planted)
     with Loopback(echoing(planted, fail_at)) as server:
-        settings = (f"base_url={server.base_url}", f"api_key_env={variable}", "when_unlisted=text")
+        settings = (
+            f"base_url={server.base_url}",
+            f"api_key_env={variable}",
+            "when_unlisted=text",
+            "max_unnamed_share=1",
+        )
         model = [word for setting in settings for word in ("--set", f"problem.model.{setting}")]
         first = command("run", "icl.toml", *model)
         assert first.code == (1 if fail_at else 0), first.err

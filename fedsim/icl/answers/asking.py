@@ -9,11 +9,12 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from fedsim.errors import ModelError
+from fedsim.errors import InputError, ModelError
 from fedsim.icl.answers.answer import ROUNDING, Answer, Metered, Spent, Writing
 from fedsim.icl.answers.kept import Kept, Question, addresses, scoring, writing
 from fedsim.icl.answers.naming import Judgement, LabelCensus
 from fedsim.icl.answers.recording import Recording, text_of
+from fedsim.icl.answers.served import Control, ServerCensus
 
 if TYPE_CHECKING:
     from fedsim.icl.answers.cache import AnswerCache
@@ -39,6 +40,9 @@ class Asking:
         self._seconds = 0.0
         self._spent_before: Spent | None = None
         """By sessions that are closed and count what is sent."""
+        self._served = ServerCensus()
+        self._control = Control()
+        self._compare_later: Callable[[], None] | None = None
         self._census = LabelCensus(model.warn_unnamed_share, model.max_unnamed_share)
 
     def ask(self, prompts: Sequence[str], labels: tuple[str, ...]) -> list[Answer]:
@@ -78,12 +82,15 @@ class Asking:
             "damaged_in_cache": self._cache.damaged if "_cache" in vars(self) and self._cache else 0,
             "rules": dict(sorted(rules.items())),
             "sent": self._spent().as_table(),
+            "answered_by": self._served.counts(),
             **self._census.counts(),
         }
 
     def judge(self) -> Judgement:
         """Return whether the answers of a run, which is at its end, mean something; see `LabelCensus`."""
-        return Judgement(self._census.too_many(), tuple(self._census.cautions()))
+        control = [self._control.caution] if self._control.caution else []
+        cautions = (*self._census.cautions(), *self._served.cautions(), *control)
+        return Judgement(self._census.too_many(), cautions)
 
     def recording(self) -> str:
         """Return all answers used so far as the text of a recording; see `fedsim.icl.answers.recording`."""
@@ -125,28 +132,68 @@ class Asking:
     ) -> list[Any]:
         distinct = list(dict.fromkeys(prompts))
         place = dict(zip(distinct, addresses(self._identity, question, distinct), strict=True))
-        missing = {address: prompt for prompt, address in place.items() if not self._known(address, labels)}
+        from_disk: dict[str, Kept] = {}
+        missing: dict[str, str] = {}
+        for prompt, address in place.items():
+            if address in self._used:
+                self._counts["from_memory"] += 1
+            elif (kept := self._looked_up(address)) is not None:
+                from_disk[prompt] = kept
+            else:
+                missing[address] = prompt
+        if from_disk and self._model.may_change:
+            self._compare(from_disk, put, labels)
+        for prompt, kept in from_disk.items():
+            self._used[place[prompt]] = kept
+            self._note(kept, labels)
+        self._counts["from_cache"] += len(from_disk)
         self._counts["asked"] += len(prompts)
         self._counts["from_memory"] += len(prompts) - len(distinct)
         if missing:
             self._ask_model(missing, put, labels)
         return [self._used[place[prompt]] for prompt in prompts]
 
-    def _known(self, address: str, labels: tuple[str, ...]) -> bool:
-        """Whether an answer is in memory, where one that is only on disk is brought."""
-        if address in self._used:
-            self._counts["from_memory"] += 1
-            return True
-        kept = self._cache.get(address) if self._cache is not None else None
-        if kept is None:
-            return False
-        self._counts["from_cache"] += 1
-        self._used[address] = kept
-        self._note(kept, labels)
-        return True
+    def _looked_up(self, address: str) -> Kept | None:
+        """Return an answer that is on disk."""
+        return self._cache.get(address) if self._cache is not None else None
+
+    def _compare(self, from_disk: dict[str, Kept], put: Put, labels: tuple[str, ...]) -> None:
+        """Find out once whether kept answers are of the model that answers now; look at each one's name.
+
+        Where nobody can be asked, what is kept is used, and said to be unchecked: the answers of a run that
+        asks nothing are all of one time. Once something is missing, it must be found out.
+        """
+        if self._control.model is None and self._compare_later is None:
+
+            def compare() -> None:
+                self._control.compare(from_disk, lambda prompt: self._asked_anew(prompt, put), labels)
+
+            try:
+                compare()
+            except _UnreachedError as error:
+                why = str(error).partition(". ")[0]
+                self._control.caution = f"kept answers could not be compared with the model of now: {why}"
+                self._compare_later = compare
+        for kept in from_disk.values():
+            self._control.check(kept)
+
+    def _asked_anew(self, prompt: str, put: Put) -> Kept:
+        """Return the model's answer to one prompt, whatever is kept; it is not kept itself."""
+        fresh: list[Kept] = []
+        try:
+            put(self._opened(), [prompt], lambda _, kept: fresh.append(kept))
+        except (ModelError, InputError) as error:
+            raise _UnreachedError(str(error)) from None
+        return fresh[0]
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            self._session = self._model.connect()
+        return self._session
 
     def _note(self, kept: Kept, labels: tuple[str, ...]) -> None:
         """Count what an answer names that the run has not used before, wherever it comes from."""
+        self._served.add(kept)
         if isinstance(kept, Answer):
             self._census.add(kept, labels)
 
@@ -164,10 +211,12 @@ class Asking:
             self._store(unstored)
             self._census.check()
 
-        if self._session is None:
-            self._session = self._model.connect()
+        session = self._opened()
+        if self._compare_later is not None:
+            self._compare_later()
+            self._compare_later = None
         try:
-            put(self._session, [prompt for _, prompt in ordered], done)
+            put(session, [prompt for _, prompt in ordered], done)
         except BaseException:
             # An interruption may have come between an answer and the disk; what stopped us is what counts.
             with suppress(ModelError):
@@ -188,6 +237,10 @@ class Asking:
     def _count(self, kept: Kept) -> None:
         self._counts.update(from_model=1, tokens_in=kept.tokens_in, tokens_out=kept.tokens_out)
         self._seconds += kept.end_to_end_s
+
+
+class _UnreachedError(ModelError):
+    """A kept answer could not be compared with one of the model that answers now."""
 
 
 def _checked(answer: Answer, labels: tuple[str, ...]) -> Answer:

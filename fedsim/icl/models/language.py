@@ -71,6 +71,11 @@ class LanguageModel(BlackBox):
         return int(self.correction == "content_free")
 
     @property
+    def may_change(self) -> bool:
+        """Whether answers that are kept are to be compared with one of the model that answers now."""
+        return False
+
+    @property
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What an answer depends on besides the prompt and the labels: model and decoding settings.

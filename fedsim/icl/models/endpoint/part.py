@@ -82,6 +82,9 @@ class Endpoint(LanguageModel):
     tokens. A model that thinks before it answers needs some hundreds."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of a request, whatever the server takes."""
+    control_prompt: bool = True
+    """Whether a run that finds kept answers asks one of their prompts anew, to find out whether they are of
+    the model that answers now: where its name or its answer is another one, the run is an error."""
     concurrency: int = Field(default=8, ge=1, le=1000)
     """Calls open at a time."""
     timeout_s: float = Field(default=60.0, gt=0)
@@ -164,7 +167,13 @@ class Endpoint(LanguageModel):
         found: dict[str, str] = {}
         if self.when_unlisted != "text":
             found["text_tokens"] = f'no answer is read as text (when_unlisted = "{self.when_unlisted}")'
+        if not self.cache:
+            found["control_prompt"] = "no answer is kept (cache = false)"
         return found
+
+    @property
+    def may_change(self) -> bool:
+        return self.control_prompt
 
     @property
     def identity(self) -> dict[str, Any]:
