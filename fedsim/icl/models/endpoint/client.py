@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, DefaultAsyncHttpxClient
 
 from fedsim.errors import InputError
+from fedsim.icl.models.endpoint import bounded
 
 if TYPE_CHECKING:
     from fedsim.icl.models.endpoint.part import Endpoint
@@ -45,12 +46,15 @@ def open_client(settings: Endpoint, api_key: str) -> AsyncOpenAI:
     _check_headers()
     proxy = proxy_of(settings.base_url)
     try:
-        http = DefaultAsyncHttpxClient(
-            proxy=None if proxy is None else proxy.url,
+        # Everything that the environment says has been read here, where it can be named.
+        plain = bounded.http.AsyncHTTPTransport(
+            proxy=None if proxy is None else bounded.http.Proxy(proxy.url),
             verify=_certificates(settings.base_url),
-            # Everything that the environment says has been read here, where it can be named.
             trust_env=False,
+            limits=DEFAULT_CONNECTION_LIMITS,
         )
+        transport = bounded.BoundedTransport(plain, settings.timeout_s, settings.follow_redirects)
+        http = DefaultAsyncHttpxClient(transport=transport, trust_env=False)
         return AsyncOpenAI(
             api_key=api_key,
             base_url=settings.base_url,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 
+from fedsim.icl.models.endpoint.bounded import refusal
 from fedsim.icl.models.endpoint.client import proxy_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def explain(error: Exception, settings: Endpoint) -> str:
         running = "are both running?" if proxy else "is it running?"
         return f"the server at base_url could not be reached{through}, or hung up, {tried} ({running})"
     if isinstance(error, APIStatusError):
+        if refused := refusal(error.response):
+            return refused
         if proxy and error.status_code == 407:
             return f"the proxy that {proxy.named_by} names wants a name and a password (407)"
         return _status(error, settings, tried)

@@ -88,7 +88,9 @@ class Endpoint(LanguageModel):
     concurrency: int = Field(default=8, ge=1, le=1000)
     """Calls open at a time."""
     timeout_s: float = Field(default=60.0, gt=0)
-    """How long the server may stay silent in one try."""
+    """How long one try may take, from the request to the end of its answer."""
+    follow_redirects: bool = False
+    """Whether a server may send requests, and so the prompts, on to another one."""
     retries: int = Field(default=5, ge=0)
     """Further tries after a refusal for the rate, an error of the server, a time-out or a lost connection:
     after the wait that the server asks for, up to two minutes, else after 0.5 s, doubled each time up to 8 s,
