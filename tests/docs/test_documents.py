@@ -21,7 +21,7 @@ from fedsim.scenario import load_scenario
 from fedsim.verify import verify
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(
     r"(?P<excuse><!-- not run: [^>]+ -->\s*)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.M | re.S
