@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from report_cases import HOSTILE, results
+from waiting import LIMIT_S
 
 from fedsim_analysis import report
 from fedsim_analysis.report import material
@@ -39,7 +40,9 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is installed, nor playwright's own")
         # Chromium has no sandbox for the user root, as whom containers run.
         unsafe = ["--no-sandbox"] if os.geteuid() == 0 else []
-        opened = driver.chromium.launch(executable_path=there, args=[*ARGUMENTS, *unsafe])
+        opened = driver.chromium.launch(
+            executable_path=there, args=[*ARGUMENTS, *unsafe], timeout=1000 * LIMIT_S
+        )
         yield opened
         opened.close()
 
@@ -60,6 +63,7 @@ class Sight:
     def __init__(self, browser, file: Path, **settings) -> None:
         settings = {"viewport": DESKTOP, "color_scheme": "light", **settings}
         self.context = browser.new_context(offline=True, **settings)
+        self.context.set_default_timeout(1000 * LIMIT_S)  # in milliseconds
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []

@@ -29,7 +29,7 @@ def nothing_set(monkeypatch):
 
 
 def ask(base_url: str) -> None:
-    model = Endpoint(model="m", base_url=base_url, api_key_env="", retries=0, timeout_s=60)
+    model = Endpoint(model="m", base_url=base_url, api_key_env="", retries=0, timeout_s=600)
     session = model.connect()
     try:
         session.ask(["p"], LABELS, lambda *_: None)
