@@ -65,6 +65,8 @@ def whereabouts() -> str:
 
 
 def _wrong_with(place: str, needed: PartCode) -> str:
+    if place.startswith(f"{MAIN}:"):
+        return f"cannot have {place!r}, which was typed in; put it into a file of its own, or use one process"
     try:
         kind = _class_at(place)
     except InputError as error:

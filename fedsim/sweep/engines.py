@@ -20,6 +20,13 @@ from fedsim.sweep.work import Broken, Done, WorkOrder, work
 
 FutureRun = Future[Done | Broken]
 
+UNSTARTED = (
+    "no process could be started, for want of memory (try fewer --jobs), or because of the script that asks "
+    "for it: it must be a file, and its work must stand below `if __name__ == '__main__':`"
+)
+MOST_DEAD_POOLS = 2
+"""One may have been killed by chance before it came to work."""
+
 KILLED = "a process was killed, perhaps for want of memory; try fewer --jobs"
 
 
@@ -58,15 +65,24 @@ class LocalPool(Engine):
 
     def __init__(self, jobs: int) -> None:
         self._others = set(active_children())
+        self._sign: Future[int] | None = None
+        """Whether a process of the pool has ever come to work: the first thing that it is asked for."""
+        self._dead_pools = 0
         super().__init__(self._pool(jobs), jobs)
 
     def submit(self, order: WorkOrder) -> FutureRun:
         with _nothing_from_here(), signals_later():  # it may start a process
+            if self._sign is None:
+                self._sign = self.executor.submit(int)
             return super().submit(order)
 
     def mend(self) -> None:
         self.stop()
-        self.executor = self._pool(self.workers)
+        alive = self._sign is None or (not self._sign.cancelled() and self._sign.exception() is None)
+        self._dead_pools = 0 if alive else self._dead_pools + 1
+        if self._dead_pools == MOST_DEAD_POOLS:
+            raise RunError(UNSTARTED)
+        self.executor, self._sign = self._pool(self.workers), None
 
     def stop(self) -> None:
         # A run may take long: its process is not asked.

@@ -98,4 +98,6 @@ def broken_by(error: BaseException) -> Broken:
     trace = trace_of(error)
     if isinstance(error, FedsimError):
         return Broken(redacted(str(error)), trace if isinstance(error, PartError) else "", error)
+    if isinstance(error, MemoryError):
+        return Broken("there was not enough memory; try fewer --jobs", trace)
     return Broken(redacted(traceback.format_exception_only(error)[-1].strip().splitlines()[0]), trace)

@@ -239,6 +239,29 @@ def test_a_part_of_the_script_that_was_started(small, tmp_path):
     assert answers == [["False", "True"] * 2, ["True", "True"] * 2, ["False", "True"] * 2]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["-c", SCRIPT],
+            "cannot have '__main__:Mine', which was typed in; put it into a file of its own, or use",
+        ),
+        (
+            ["study.py"],
+            "no process could be started, for want of memory (try fewer --jobs), or because of the",
+        ),
+    ],
+    ids=["typed", "without the guard"],
+)
+def test_what_no_other_process_can_have(small, tmp_path, words, said):
+    (tmp_path / "study.py").write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    words = [sys.executable, *words]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert list(tmp_path.rglob("*.parquet")) == []
+
+
 def test_a_link_that_leads_back_and_a_packed_module(small, site, monkeypatch):
     kind, part, _ = written(site, "package")
     (part.parent / "again").symlink_to(site / "lab")

@@ -21,6 +21,7 @@ from fedsim.icl.models.local import Local
 from fedsim.scenario import load_scenario, parse
 from fedsim.sweep import forecast
 from fedsim.sweep.tally import Sentences
+from fedsim.sweep.work import broken_by
 
 GRID = '[sweep]\nreplicates = 2\n[sweep.grid]\n"algorithm.cuts.every" = [3, 4]\n'
 
@@ -296,6 +297,10 @@ def test_what_is_finished_is_passed_on_as_it_is_found(small, tmp_path):
     assert next(running).reused
     assert len(asked) == 1
     running.close()
+
+
+def test_want_of_memory_is_a_sentence():
+    assert broken_by(MemoryError()).reason == "there was not enough memory; try fewer --jobs"
 
 
 def test_an_executor_that_is_broken_is_a_sentence(small, tmp_path):
