@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from fedsim.catalog import Part
 from fedsim.errors import InputError, nearest
+from fedsim.whole_files import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +23,7 @@ ADDRESS = re.compile(r"(?P<scheme>[^/\\:]{2,}):(?P<rest>.*)", re.DOTALL)
 
 
 def check_place(kind: str, place: str, schemes: Collection[str] = ()) -> None:
-    """Refuse a place that is neither a folder nor an address.
+    """Refuse a place that is neither an address nor a folder that can be written to.
 
     Args:
         kind: of the logger.
@@ -33,6 +35,10 @@ def check_place(kind: str, place: str, schemes: Collection[str] = ()) -> None:
     """
     found = ADDRESS.match(place)
     if found is None:
+        try:
+            check_folder(Path(place))
+        except OSError as error:
+            raise InputError(f"--log {f'{kind}:{place}'!r}: cannot write there: {error.strerror}") from error
         return
     scheme, rest = found["scheme"], found["rest"]
     if re.match(r"\d+(/|$)", rest) and "http" in schemes:

@@ -92,13 +92,25 @@ def test_a_sweep_logs_each_run_once_also_those_found_finished(command, small, tm
 
 
 def test_a_logger_that_fails_is_left_aside_and_told(command, small, tmp_path):
-    (tmp_path / "board").write_text("mine")
+    (tmp_path / "board").mkdir()
+    (tmp_path / "board" / "small").write_text("mine")
     answer = command("sweep", small, "--set", "sweep.replicates=2", "--jobs", 1, *BOTH[:2])
     assert answer.code == 1
     assert answer.out.startswith("2 runs: 2 done\n")
     assert answer.err.startswith("fedsim: cannot write to board/small/small-seed-0-")
     assert answer.err.endswith("; nothing more was logged there\n")
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+@pytest.mark.parametrize("place", ["mine", "mine/board", "x" * 300, "ring"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(command, small, tmp_path, kind, place):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "ring").symlink_to("ring")
+    answer = command("run", small, "--log", f"{kind}:{place}")
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert answer.err.startswith(f"fedsim: --log '{kind}:{place}': cannot write there: ")
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
@@ -131,7 +143,7 @@ def test_what_is_not_installed_is_a_sentence_before_anything_runs(
         ("mlflow:https://host:five", "no host that can be reached"),
         (
             "tensorboard:s3://bucket/runs",
-            "unknown 's3:' (expected a folder; ./NAME",
+            "unknown 's3:' (expected a folder; a folder with a colon is ./NAME",
         ),
     ],
 )
