@@ -9,6 +9,7 @@ Figures are no parts, and join in the same two ways.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     GetJsonSchemaHandler,
@@ -46,6 +48,25 @@ StatedPath = Annotated[str, PathMark()]
 
 Beside a setting `sha256` that tells the content, the path is no part of a run's address.
 """
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table of somebody else's settings as TOML and JSON can hold it."""
+    return {key: _plain_value(value, key) for key, value in table.items()}
+
+
+def _plain_value(value: Any, place: str) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain_value(part, f"{place}.{number}") for number, part in enumerate(value)]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain_value(part, f"{place}.{key}") for key, part in value.items()}
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"{place}: found {value!r}, expected what TOML and JSON can hold")
+
+
+FreeTable = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""The type of a setting that holds a table of somebody else's settings: any that TOML and JSON can hold."""
 
 
 def what_raised(error: BaseException) -> str:

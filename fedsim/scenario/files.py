@@ -17,7 +17,7 @@ from fedsim.safety import check_inside
 from fedsim.scenario.explain import explain, shown
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.names import possible_name, wrong_with_name
-from fedsim.scenario.overrides import UNSET, Table, merged, overridden, with_setting
+from fedsim.scenario.overrides import UNSET, Table, merged, overridden, read_override, with_setting
 from fedsim.scenario.settled import settled, with_folder
 from fedsim.scenario.spots import Spot
 from fedsim.scenario.toml_text import read_toml
@@ -110,10 +110,21 @@ class ScenarioFile(NamedTuple):
         Raises:
             InputError: it says something impossible.
         """
-        table = self.settings(variant)
+        table, overrides = self.settings(variant), list(overrides)
         for override in overrides:
             table = overridden(table, override)
-        return self.parsed(table)
+        try:
+            return self.parsed(table)
+        except InputError as error:
+            raise InputError(f"{error}{_hint_of_merging(str(error), overrides)}") from error
+
+
+def _hint_of_merging(sentence: str, overrides: list[str]) -> str:
+    """Say that a table is laid over another one, where this may be what is wrong with it."""
+    for key, value in map(read_override, overrides):
+        if isinstance(value, dict) and not {UNSET, "kind"} & value.keys() and f": {key}: " in sentence:
+            return f"; {key} of --set is laid over that of the file: unset = true in it makes it anew"
+    return ""
 
 
 def load_scenario(path: str | Path, variant: str = "", overrides: Iterable[str] = ()) -> Scenario:

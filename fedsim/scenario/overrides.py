@@ -167,8 +167,8 @@ def with_setting(table: Table, key: str, value: Any, place: str, root: type[Base
         raise InputError(f"{place}: found a key of {len(steps)} names, expected at most {DEEPEST}")
     if root is Scenario and steps[0] in ELSEWHERE:
         raise InputError(f"{place}: {steps[0]}: {ELSEWHERE[steps[0]]}")
-    result: Table = _with(table, steps, value, place, "", Spot(root=root))
-    return result
+    result = _with(table, steps, value, place, "", Spot(root=root))
+    return {} if isinstance(result, Gone) else result
 
 
 def read_override(override: str) -> tuple[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,11 @@ def _is_riddle(spot: Spot, value: Table) -> bool:
 
 def _whole(text: str, spot: Spot, place: str) -> str:
     """Return where a path leads; from the root on where it is kept, so that a run is the same everywhere."""
-    if not text or (spot.path is not None and text in spot.path.names):
+    if spot.path is not None and text in spot.path.names:
         return str(text)
-    if "\0" in text:
-        raise InputError(f"{place}: found {text[:40]!r}, expected a path without a null character")
+    if not text or "\0" in text:
+        none = f"; for none write {place.rpartition('.')[2]} = {{ unset = true }}" if spot.may_be_none else ""
+        raise InputError(f"{place}: found {text[:40]!r}, expected a path{none}")
     folder = text.folder if isinstance(text, FileText) else Path()
     try:
         path = (folder.resolve() if spot.is_kept else folder) / Path(text).expanduser()
@@ -101,8 +103,10 @@ def _whole(text: str, spot: Spot, place: str) -> str:
         mode = path.stat().st_mode
     except RuntimeError as error:  # nobody knows a home
         raise InputError(f"{place}: found {text[:40]!r}, but there is no such home") from error
-    except OSError:  # its reader has better words
-        return str(path)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise InputError(f"{place}: found {text[:40]!r}: {error.strerror}") from error
+        return str(path)  # its reader has better words
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise InputError(f"{place}: {path} is a pipe or a device, expected a file: it is read more than once")
     return str(path)

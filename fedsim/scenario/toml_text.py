@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
+from uuid import uuid4
 
 from fedsim.errors import InputError
 
 DEEPEST = 64
 """Tables and lists within each other, and names in a dotted key. A scenario needs a dozen."""
+
+LONG = 100_000
+"""Letters of a text on one line that is put aside while the rest is read."""
+MOST_LETTERS = 32_000_000
+"""Of the rest."""
+LETTERS = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+_TEXT = re.compile(r'^([ \t]*[\w.-]+[ \t]*=[ \t]*)"((?:[^"\\\n]++|\\[^\n])*+)"(?=[ \t]*$)', re.MULTILINE)
+_ESCAPE = re.compile(r'\\[btnfr"\\]')
+_NOT_PLAIN = re.compile(r'[\x00-\x08\x0a-\x1f\x7f]|\\(?![btnfr"\\])')
+"""What Python's reader should see itself: letters that TOML forbids, and rarer escapes."""
 
 MOST_BITS = 4096
 """Of an integer. TOML wants 64; seeds may have more; Python writes no number of more than 4,300 digits."""
@@ -27,7 +39,7 @@ def read_toml(text: str, place: str, what: str = "not valid TOML") -> dict[str, 
         InputError: it is no TOML, or nested too deeply.
     """
     try:
-        table = tomllib.loads(text)
+        table = _loads(text, place)
     except RecursionError:
         raise InputError(f"{place}: {_too_deep()}") from None
     except ValueError as error:  # also an integer of thousands of digits, which Python refuses to read
@@ -35,6 +47,49 @@ def read_toml(text: str, place: str, what: str = "not valid TOML") -> dict[str, 
         raise InputError(f"{place}: {TOO_LONG if is_long else f'{what}: {error}'}") from error
     _check(table, place)
     return table
+
+
+def _loads(text: str, place: str) -> Any:
+    """Read TOML; long texts on one line, such as a trace that a scenario holds, in no time.
+
+    Python's reader takes a second for a megabyte of them, letter by letter.
+    """
+    held: dict[str, str] = {}
+    mark = uuid4().hex
+
+    def hold(found: re.Match[str]) -> str:
+        if len(found[2]) < LONG or _NOT_PLAIN.search(found[2]):
+            return found[0]
+        held[name := f"{mark}{len(held)}"] = found[2]
+        return f'{found[1]}"{name}"'
+
+    rest = _TEXT.sub(hold, text) if len(text) > LONG else text
+    if len(rest) > MOST_LETTERS:
+        raise InputError(
+            f"{place}: {len(text) / 1e6:,.0f} million letters, expected at most {MOST_LETTERS / 1e6:,.0f}: "
+            "data belong into files of their own"
+        )
+    table = tomllib.loads(rest)
+    if held and _restored(table, mark, held) < len(held):  # what looked like a text was within a longer one
+        return tomllib.loads(text)
+    return table
+
+
+def _restored(value: Any, mark: str, held: dict[str, str]) -> int:
+    """Put the texts back that were held; return how many."""
+    count = 0
+    for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        if isinstance(inner, dict | list):
+            count += _restored(inner, mark, held)
+        elif isinstance(inner, str) and inner in held:
+            value[key] = _ESCAPE.sub(_letter, held[inner])
+            count += 1
+    return count
+
+
+def _letter(escape: re.Match[str]) -> str:
+    """Return the letter that an escape sequence stands for."""
+    return LETTERS[escape[0][1]]
 
 
 def _check(table: Any, place: str) -> None:

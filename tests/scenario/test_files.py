@@ -6,14 +6,16 @@ import io
 import os
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from fedsim.errors import InputError
-from fedsim.scenario import load_scenario, load_variants
+from fedsim.scenario import load_scenario, load_variants, toml_text
 from fedsim.scenario.files import MOST_FILES, read_file
 from fedsim.scenario.names import LONGEST, TIMING_ONLY, wrong_with_name
+from fedsim.scenario.toml_text import LONG, read_toml
 
 VARIANTS = "\n[variants.mild]\nseed = 1\n[variants.strong]\nseed = 2\n"
 
@@ -259,6 +261,41 @@ def test_overrides_that_are_meant_to_do_harm(command, small, override, sentence)
     assert sentence in answer.err
     with pytest.raises(InputError):
         load_scenario(small).replace(override.partition("=")[0], {"x": 1})
+
+
+BIG = "y" * (LONG + 1)
+LONG_TEXTS = [
+    f'a = "{BIG}\\n\\\\ \\" z"\n[b]\nc = "{BIG}"',
+    f'a = """\nk = "{BIG}"\n"""',
+    f"a = '''\nk = \"{BIG}\"\n'''\nz = \"{BIG}\"",
+    f'a = "{BIG}\\u0041"',
+    f'a = ["{BIG}", "x"]',
+    f'a = "{BIG}" # c',
+    f'# a = "{BIG}"\nb = 1',
+    f'[[w]]\n  d.e = "{BIG}"\n[[w]]\nd = {{f = "{BIG}"}}',
+]
+
+
+@pytest.mark.parametrize("number", range(len(LONG_TEXTS)))
+def test_long_texts_are_read_as_by_python(number):
+    assert read_toml(LONG_TEXTS[number], "x") == tomllib.loads(LONG_TEXTS[number])
+
+
+def test_a_file_without_end(command, small, monkeypatch):
+    text = small.read_text()
+    read: list[int] = []
+    loads = tomllib.loads
+    monkeypatch.setattr(tomllib, "loads", lambda text: read.append(len(text)) or loads(text))
+    small.write_text(f'description = "{"x" * 1_000_000}"\n{text}')
+    assert command("check", small).code == 0
+    assert max(read) < len(text) + 1000  # the reader that takes a second for a megabyte has not seen it
+    monkeypatch.setattr(toml_text, "MOST_LETTERS", 100_000)
+    small.write_text(f'description = """{"x" * 200_000}"""\n{text}')
+    assert command("check", small) == (
+        2,
+        "",
+        f"fedsim: {small}: 0 million letters, expected at most 0: data belong into files of their own\n",
+    )
 
 
 def test_files_that_extend_each_other(command, small, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedsim import results
+from fedsim.errors import InputError
 from fedsim.scenario import Scenario, dump, load_scenario, parse
 from fedsim.sweep.plan import read_plan
 
@@ -127,7 +128,7 @@ def test_what_is_inherited_is_taken_away(tmp_path):
     # What cannot be none is at its default again.
     assert (
         load_scenario(
-            DIRICHLET, "mild", ["evaluation.every_steps=7", "evaluation={unset=true}"]
+            DIRICHLET, "mild", ["evaluation.max_workers=7", "evaluation={unset=true}"]
         ).evaluation.every_steps
         == 10
     )
@@ -136,7 +137,7 @@ def test_what_is_inherited_is_taken_away(tmp_path):
         f'extends = "{DIRICHLET}"\n[problem]\nuse_fragment = true\n[evaluation]\nunset = true\npatience = 9\n'
     )
     found = load_scenario(child, "mild").evaluation
-    assert (found.every_steps, found.patience) == (10, 9)
+    assert (found.max_workers, found.patience) == (100, 9)
 
 
 @pytest.mark.parametrize("word", ["none", "null", '""', "false", "None"])
@@ -203,3 +204,30 @@ def test_free_tables_have_no_kinds(endpoint):
     assert scenario.problem.model.extra_body == {"a": {"kind": "constant", "x": 1}, "b": "none"}
     overrides.append("problem.model.extra_body.a={unset=true}")
     assert load_scenario(endpoint, overrides=overrides).problem.model.extra_body == {"b": "none"}
+
+
+@pytest.mark.parametrize(
+    "value", [None, [None], {"b": None}, float("nan"), [float("inf")], {"b": {1: 2}}, b"bytes"], ids=repr
+)
+def test_what_toml_cannot_hold_is_in_no_free_table(endpoint, value):
+    scenario = load_scenario(endpoint)
+    with pytest.raises(InputError, match=r"extra_body: a.*: found .*, expected what TOML and JSON can hold"):
+        scenario.problem.model.model_copy(update={"extra_body": {"a": value}})
+
+
+def test_a_free_table_comes_back(endpoint, tmp_path):
+    body = {"a": (1, 2.5, "x"), "b": {"c": [{"unset_": True}]}}
+    scenario = load_scenario(endpoint).replace("problem.model.extra_body", body)
+    assert scenario.problem.model.extra_body == {"a": [1, 2.5, "x"], "b": {"c": [{"unset_": True}]}}
+    assert again(scenario, tmp_path) == scenario
+
+
+def test_who_lays_a_table_over_another_is_told_how_to_replace_it(command):
+    override = "llm.background={requests_per_minute=240.0}"
+    answer = command("check", BACKGROUND, "--only", "trace", "--set", override)
+    assert answer.code == 2
+    assert answer.err.endswith(
+        "expected either arrivals, a trace, or requests_per_minute; llm.background of --set is laid over "
+        "that of the file: unset = true in it makes it anew\n"
+    )
+    assert command("check", BACKGROUND, "--set", "unset=true").code == 2

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from fedsim.catalog import FreeTable
 from fedsim.errors import InputError
 from fedsim.icl.models.language import LanguageModel
 from fedsim.safety import KEYS, elsewhere, is_safe
@@ -80,7 +81,7 @@ class Endpoint(LanguageModel):
     text_tokens: int = Field(default=8, ge=1)
     """The most tokens of an answer that is read as text: room for a quotation mark and a label of several
     tokens. A model that thinks before it answers needs some hundreds."""
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: FreeTable = Field(default_factory=dict)
     """Further fields of a request, whatever the server takes."""
     control_prompt: bool = True
     """Whether a run that finds kept answers asks one of their prompts anew, to find out whether they are of
