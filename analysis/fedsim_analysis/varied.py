@@ -57,7 +57,8 @@ def with_settings(runs: pd.DataFrame, line: str = "method") -> pd.DataFrame:
         if names:
             of_one = of_one.sort_values(names, key=_sortable, kind="stable")
         short = of_one[names].set_axis(list(short_names(names)), axis=1)
-        told = [_told(row) for row in short.to_dict("records")]
+        # of no columns pandas makes no records before its version 3.1
+        told = [_told(row) for row in short.to_dict("records")] if names else [""] * len(short)
         parts.append(of_one.assign(setting=pd.Series(told, of_one.index, dtype=object)))
     runs = pd.concat(parts, ignore_index=True)
     alike = runs.duplicated(["scenario", "setting", line, "seed"], keep=False)
