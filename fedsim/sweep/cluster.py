@@ -56,9 +56,9 @@ def dask_executor(address: str, code: CodeBase) -> Iterator[Executor]:
             asyncio.run(_ask(address))
             client = Client(address, timeout=PATIENCE_S, set_as_default=False)
         except Exception as error:  # whoever is there may have said anything
+            wrong = _why(error) or f"no Dask scheduler answers there within {PATIENCE_S:g} s"
             raise InputError(
-                f"--scheduler {address!r}: no Dask scheduler answers there within {PATIENCE_S:g} s"
-                f"{_why(error)}; expected an address as in tcp://192.168.1.5:8786"
+                f"--scheduler {address!r}: {wrong}; expected an address as in tcp://192.168.1.5:8786"
             ) from error
         try:
             check_workers(client, code)
@@ -134,11 +134,11 @@ def _check_address(address: str) -> None:
 
 
 def _why(error: Exception) -> str:
-    """Return what the operating system or the settings of Dask have against an address, in brackets."""
+    """Return what the operating system or the settings of Dask have against an address; or nothing."""
     if isinstance(error, TypeError):  # Dask's answer where it knows no certificates
-        return " (tls:// needs the certificates of distributed.comm.tls in Dask's settings)"
+        return "tls:// needs the certificates of distributed.comm.tls in Dask's settings"
     said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-    return f" ({said})" if said and not isinstance(error, TimeoutError) else ""
+    return "" if isinstance(error, TimeoutError) or not said else f"no Dask scheduler answers there ({said})"
 
 
 @contextmanager

@@ -115,9 +115,7 @@ def test_who_is_no_scheduler(command, swept, tmp_path, listening, monkeypatch, g
     address = f"tcp://127.0.0.1:{listening(greeting)}"
     answer = command("sweep", swept, "--scheduler", address)
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith(
-        f"fedsim: --scheduler {address!r}: no Dask scheduler answers there within 0.5 s"
-    )
+    assert answer.err.startswith(f"fedsim: --scheduler {address!r}: no Dask scheduler answers there")
     assert answer.err.endswith("; expected an address as in tcp://192.168.1.5:8786\n")
     assert answer.err.count("\n") == 1
     assert not (tmp_path / "results").exists()
@@ -131,8 +129,10 @@ def test_where_nobody_is(command, swept, monkeypatch, address):
     monkeypatch.setattr(cluster, "PATIENCE_S", 0.5)
     answer = command("sweep", swept, "--scheduler", address)
     assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
-    assert f"fedsim: --scheduler {address!r}: no Dask scheduler answers there" in answer.err
-    assert ("needs the certificates" in answer.err) == address.startswith("tls")
+    wrong = (
+        "tls:// needs the certificates" if address.startswith("tls") else "no Dask scheduler answers there"
+    )
+    assert answer.err.startswith(f"fedsim: --scheduler {address!r}: {wrong}")
 
 
 def test_without_dask(command, swept, monkeypatch):

@@ -121,8 +121,9 @@ def test_a_run_that_kills_its_process_is_noted_and_harms_no_other(small, tmp_pat
     assert len(results.find_runs(tmp_path)) == 8
 
 
-def test_kill_9_of_a_dask_worker(slow, tmp_path, command):
+def test_kill_9_of_a_dask_worker(slow, tmp_path, command, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    monkeypatch.setattr("fedsim.sweep.cluster.PATIENCE_S", LIMIT_S)
     with distributed.LocalCluster(
         n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
     ) as cluster:
