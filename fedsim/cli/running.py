@@ -74,6 +74,8 @@ def run(
     else:
         console.show_outcomes(outcomes)
     warn(caution for outcome in outcomes for caution in outcome.cautions)
+    for note in (note for outcome in outcomes for note in sweep.never_attacked(outcome)):
+        say(f"fedsim: note: {note}", err=True)
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
         say(f"fedsim: {failure}", err=True)

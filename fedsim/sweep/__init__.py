@@ -15,11 +15,20 @@ from fedsim.scenario import Scenario
 from fedsim.stopping import undisturbed
 from fedsim.sweep.engines import Engine, LocalPool, workers_of
 from fedsim.sweep.many import Crew
-from fedsim.sweep.outcome import Outcome, RunLedger, RunTask, failure, folder_of
+from fedsim.sweep.outcome import Outcome, RunLedger, RunTask, failure, folder_of, never_attacked
 from fedsim.sweep.seeds import with_seed
 from fedsim.sweep.work import broken_by, done, order_of
 
-__all__ = ["Outcome", "failure", "folder_of", "replicates", "run_all", "run_one", "with_seed"]
+__all__ = [
+    "Outcome",
+    "failure",
+    "folder_of",
+    "never_attacked",
+    "replicates",
+    "run_all",
+    "run_one",
+    "with_seed",
+]
 
 
 def replicates(scenarios: Iterable[Scenario], count: int) -> list[Scenario]:

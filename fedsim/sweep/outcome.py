@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,17 @@ class RunLedger:
 def folder_of(scenario: Scenario, out: Path, timing_only: bool = False) -> Path:
     """Return where the results of a run go."""
     return results.folder_of(scenario, out, timing_only)
+
+
+def never_attacked(outcome: Outcome) -> list[str]:
+    """Return a sentence for each attack of a run that had yet to begin when the run ended."""
+    scenario, ended_s = outcome.scenario, outcome.summary.get("simulated_time_s", math.inf)
+    return [
+        f"{scenario.label}: attacks.{number}: {attack.kind!r} begins at {attack.begins_s():g} s, but the run "
+        f"ended at {ended_s:g} s: nobody was attacked so"
+        for number, (attack, workers) in enumerate(scenario.assigned)
+        if workers and attack.begins_s() >= ended_s
+    ]
 
 
 def failure(summary: dict[str, Any]) -> str:

@@ -77,3 +77,12 @@ def test_an_attack_on_somebody_or_on_purpose_on_nobody_is_fine(command, small, a
 def test_a_share_of_none_may_be_written(command, small):
     attack = "attacks=[{ kind = 'flipped_labels', workers = [1], share = 0.0 }]"
     assert command("check", small, "--set", ICL, "--set", attack).code == 0
+
+
+def test_an_attack_that_had_yet_to_begin_when_the_run_ended_is_said(command, small):
+    late = "attacks=[{ kind = 'rushing', workers = [1], start_s = 900.0 }]"
+    soon = late.replace("900.0", "1.0")
+    answer = command("run", small, "--timing-only", "--set", late)
+    assert answer.code == 0
+    assert "small: attacks.0: 'rushing' begins at 900 s, but the run ended at" in answer.err
+    assert "begins" not in command("run", small, "--timing-only", "--set", soon).err
