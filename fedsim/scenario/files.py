@@ -110,21 +110,29 @@ class ScenarioFile(NamedTuple):
         Raises:
             InputError: it says something impossible.
         """
-        table, overrides = self.settings(variant), list(overrides)
+        table, laid = self.settings(variant), []
         for override in overrides:
+            key, value = read_override(override)
+            if isinstance(value, dict) and not {UNSET, "kind"} & value.keys() and _is_table(table, key):
+                laid.append(key)
             table = overridden(table, override)
         try:
             return self.parsed(table)
         except InputError as error:
-            raise InputError(f"{error}{_hint_of_merging(str(error), overrides)}") from error
+            # Perhaps the table was meant to take the place of the one that it was laid over.
+            hint = next((key for key in laid if f": {key}: " in str(error)), "")
+            if not hint:
+                raise
+            raise InputError(
+                f"{error}; {hint} of --set is laid over that of the file: unset = true in it makes it anew"
+            ) from error
 
 
-def _hint_of_merging(sentence: str, overrides: list[str]) -> str:
-    """Say that a table is laid over another one, where this may be what is wrong with it."""
-    for key, value in map(read_override, overrides):
-        if isinstance(value, dict) and not {UNSET, "kind"} & value.keys() and f": {key}: " in sentence:
-            return f"; {key} of --set is laid over that of the file: unset = true in it makes it anew"
-    return ""
+def _is_table(table: Any, key: str) -> bool:
+    """Whether a table stands at a dotted key."""
+    for step in key.split("."):
+        table = table.get(step) if isinstance(table, dict) else None
+    return isinstance(table, dict)
 
 
 def load_scenario(path: str | Path, variant: str = "", overrides: Iterable[str] = ()) -> Scenario:
