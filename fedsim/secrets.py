@@ -51,6 +51,9 @@ _FIELD = re.compile(
     r"(?P<value>b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'|[^\s,;&'\"\\\])}{\[]+)",
     re.IGNORECASE,
 )
+_ADDRESS_NAME = re.compile("(url|uri|address|host|server|endpoint)$", re.IGNORECASE)
+_BARE_USER = re.compile(r"[^\s/@]+:[^\s@]+@|[^\s/@]+@[\w.-]+:\d")
+"""A user and a password before a host, where the scheme of the address was forgotten."""
 _STEMS = re.compile("key|token|secret|pass|auth|cred|cookie", re.IGNORECASE)
 _FORMS = re.compile(
     r"\b(?:Bearer|Basic)\s+[A-Za-z0-9+/._~-]{8,}=*"
@@ -125,6 +128,15 @@ def found_in(table: Any) -> list[str]:
     ]
 
 
+def is_bare_address(text: str) -> bool:
+    """Whether a text is an address with a user or a password in it whose scheme was forgotten.
+
+    >>> [is_bare_address(text) for text in ("bob:secret@host:5000", "runs/a@b", "http://bob:secret@host")]
+    [True, False, False]
+    """
+    return "://" not in text and _BARE_USER.match(text) is not None
+
+
 def trace_of(error: BaseException) -> str:
     """Return the stack trace of an error, as Python prints it, without secrets."""
     return redacted("".join(traceback.format_exception(error)))
@@ -145,6 +157,9 @@ def _found(value: Any, place: str, known: tuple[str, ...]) -> Iterator[tuple[str
                 yield place, f"a key looks like a secret and is not shown; {REMEDY}"
                 continue
             inside = f"{place}.{key}" if place else str(key)
+            if _ADDRESS_NAME.search(str(key)) and any(map(is_bare_address, _texts(part))):
+                yield inside, f"an address must hold no user, password or key; {REMEDY}"
+                continue
             if _is_hidden(key, part):
                 yield inside, f"must not hold a secret; {REMEDY}"
             elif str(key).endswith("_env") and names_secret(str(key).removesuffix("_env")):
@@ -162,6 +177,11 @@ def _found(value: Any, place: str, known: tuple[str, ...]) -> Iterator[tuple[str
         yield place, f"an address must hold no user, password or key; {REMEDY}"
     elif isinstance(value, str) and _looks(value, known):
         yield place, f"looks like a secret and is not shown; {REMEDY}"
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a text, or those of a list: of the values that a sweep gives to one setting."""
+    return [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str)]
 
 
 def _names_variable(value: object) -> bool:
@@ -187,6 +207,9 @@ def _known(
     for name, value in environment:
         if name in variables or _VARIABLE.fullmatch(name.upper()):
             values.add(value.strip())
+        elif name == "OPENAI_CUSTOM_HEADERS":  # a line each, perhaps with a scheme before the key
+            heads = [line.partition(":")[2].split() for line in value.splitlines()]
+            values |= {words[-1] for words in heads if words}
         else:
             others.append(value)
     for text in others:

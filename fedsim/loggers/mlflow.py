@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from fedsim.errors import InputError
 from fedsim.loggers.base import ADDRESS, Logged, Logger, check_place
 from fedsim.safety import elsewhere
+from fedsim.secrets import is_bare_address
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,8 @@ class Mlflow(Logger):
     kind: Literal["mlflow"] = "mlflow"
 
     def check(self) -> None:
+        if is_bare_address(self.place):  # not shown: it would be a folder of this name
+            raise InputError("--log mlflow: expected http:// before an address with a user or a password")
         offered = [point.name for point in entry_points(group="mlflow.tracking_store")]
         check_place("mlflow", self.place, dict.fromkeys([*SCHEMES, *offered]))
         if find_spec("mlflow") is None:

@@ -57,7 +57,7 @@ ALLOWED = {
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
     "results": {"errors", "part_code", "scenario", "secrets", "whole_files"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
-    "loggers": {"catalog", "errors", "importing", "safety", "whole_files"},
+    "loggers": {"catalog", "errors", "importing", "safety", "secrets", "whole_files"},
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
     | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "stopping", "timing"}
     | {"whole_files"},

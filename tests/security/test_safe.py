@@ -146,6 +146,13 @@ def test_a_folder_with_a_link_that_leads_out(here, folder):
     assert "train.tsv is outside" in answer.err
 
 
+def test_no_data_are_fetched_and_no_folder_s_script_is_run(here, folder):
+    problem = 'kind = "icl"\ntask = { kind = "text", glue = "sst2", test_counts = [1, 1], n_words = 2 }'
+    (folder / "glue.toml").write_text(f'extends = "small.toml"\n[problem]\n{problem}\n')
+    answer = here("--safe", "check", "glue.toml")
+    assert (answer.code, "with --safe no task of glue is read" in answer.err) == (2, True), answer
+
+
 ADDRESSES = [
     "http://192.0.2.1/v1",
     "https://api.openai.com/v1",

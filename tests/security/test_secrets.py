@@ -101,6 +101,7 @@ def called(work: Path, *words: object, code: int | None = 0) -> str:
 IN_A_SCENARIO = {
     "a password in an address": 'problem.model.base_url="http://bob:{}@127.0.0.1:9/v1"',
     "a user in an address": 'problem.model.base_url="http://{}@127.0.0.1:9/v1"',
+    "a password in an address without its scheme": 'problem.model.base_url="bob:{}@127.0.0.1:9/v1"',
     "a key in an address": 'problem.model.base_url="http://127.0.0.1:9/v1?api_key={}"',
     "a token in an address": 'problem.model.base_url="http://127.0.0.1:9/v1?x=1&access_token={}"',
     "a field of a request": 'problem.model.extra_body={{ api_key = "{}" }}',
@@ -144,6 +145,13 @@ def test_nor_does_a_stack_trace_show_it(places, planted):
     said = called(work, "--debug", "check", "icl.toml", "--set", setting, code=1)
     assert "Traceback" in said
     assert planted not in said
+
+
+def test_a_password_in_an_address_without_its_scheme_makes_no_folder(command, places, planted, small):
+    work, cache = places
+    answer = command("run", small, "--log", f"mlflow:bob:{planted}@127.0.0.1:9")
+    assert (answer.code, planted in answer.out + answer.err) == (2, False)
+    assert found(planted, work, cache, small.parent) == []
 
 
 def test_the_sentence_names_the_place_and_what_to_do(command, places, planted, monkeypatch):

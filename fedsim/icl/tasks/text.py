@@ -18,6 +18,7 @@ from fedsim.icl.tasks.glue import GlueName, read_glue
 from fedsim.icl.tasks.split import TEST, Share, counts_by_class, draw_classes, merged, share_out
 from fedsim.icl.tasks.text_files import Corpus
 from fedsim.icl.vocabulary import VocabularySettings, agree, offer
+from fedsim.safety import is_safe
 from fedsim.streams import Stream, Streams
 
 
@@ -101,6 +102,11 @@ class TextTask(Task):
 
     @model_validator(mode="after")
     def _check(self) -> TextTask:
+        if is_safe() and self.glue is not None:
+            raise ValueError(
+                "with --safe no task of glue is read: the package `datasets` fetches it from elsewhere, "
+                "and may run what it finds in a folder"
+            )
         n_labels = len(self.prompt.labels)
         if n_labels != self.n_classes:
             raise ValueError(
