@@ -34,7 +34,7 @@ def varied(runs: pd.DataFrame, line: str = "method") -> list[str]:
         runs: with `method`.
         line: the column by which a figure tells runs apart already.
     """
-    return [name for name in settings_of(runs) if _varies(runs, name, line) or _unlike(runs, name)]
+    return [name for name in settings_of(runs) if _varies(runs, name, line) or unlike(runs, name)]
 
 
 def with_settings(runs: pd.DataFrame, line: str = "method") -> pd.DataFrame:
@@ -107,11 +107,11 @@ def check_compared(runs: pd.DataFrame, keys: Sequence[str] = ("scenario",)) -> N
         InputError: their surroundings differ.
     """
     for place, of_one in runs.groupby(list(keys), dropna=False, sort=False):
-        if unlike := [name for name in settings_of(of_one) if _unlike(of_one, name)]:
+        if differing := [name for name in settings_of(of_one) if unlike(of_one, name)]:
             where = ", ".join(f"{key} {word}" for key, word in zip(keys, place, strict=True))
             raise InputError(
-                f"{where}: the methods differ in more than themselves, in {', '.join(unlike)}; a comparison "
-                "needs equal surroundings, so give the folder of a single study"
+                f"{where}: the methods differ in more than themselves, in {', '.join(differing)}; a "
+                "comparison needs equal surroundings, so give the folder of a single study"
             )
 
 
@@ -124,8 +124,13 @@ def _varies(runs: pd.DataFrame, setting: str, line: str) -> bool:
     return bool((runs[setting].map(_written).groupby(runs[line]).nunique() > 1).any())
 
 
-def _unlike(runs: pd.DataFrame, setting: str) -> bool:
-    """Whether methods that have a setting of the surroundings have different values of it."""
+def unlike(runs: pd.DataFrame, setting: str) -> bool:
+    """Whether methods that have a setting of the surroundings have different values of it.
+
+    Args:
+        runs: of one scenario, or of one place of a figure; with `method`.
+        setting: its dotted name.
+    """
     if not setting.startswith(SURROUNDINGS):
         return False
     methods = runs["method"].map(lambda name: name in METHODS or bool(origin_of(name)))
@@ -167,13 +172,14 @@ def _cut(text: str, apart: int, longest: int) -> str:
     """Leave out parts of a text, but neither its beginning nor what stands around `apart`."""
     if len(text) <= longest:
         return text
+    gap, most_after = " ... ", longest // 3
+    if apart + most_after <= longest:
+        return text[: longest - len(gap)].rstrip() + gap.rstrip()
     head = longest // 4
-    room = longest - head - 2 * len(" ... ")
-    start = max(head, min(apart - room // 2, len(text) - room - len(" ... ")))
-    end = start + room
-    if len(text) - end <= len(" ... "):
-        end = len(text)
-    return text[:head].rstrip() + " ... " + text[start:end].strip() + (" ..." if end < len(text) else "")
+    room = longest - head - 2 * len(gap)
+    start = min(apart - room // 2, len(text) - room - len(gap))
+    end = start + room if len(text) - start - room > len(gap) else len(text)
+    return text[:head].rstrip() + gap + text[start:end].strip() + (gap.rstrip() if end < len(text) else "")
 
 
 def short_names(names: list[str]) -> dict[str, str]:

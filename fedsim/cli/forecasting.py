@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fedsim.sweep.plan import Plan, Planned
 
+LONGEST_SETTING = 400
 MOST_LISTED = 1000
 """Runs in the list; the numbers below it are about all of them."""
 
@@ -89,13 +90,22 @@ def _table(plan: Plan) -> Table:
 
 
 def _cells(plan: Plan, planned: Planned, work: Effort, state: str) -> list[str]:
-    from fedsim.scenario.explain import shown
-
     settings = planned.point.settings
-    varied = [shown(settings[key]).strip("'") if key in settings else "" for key in plan.keys]
+    varied = [_setting(settings[key]) if key in settings else "" for key in plan.keys]
     variant = [planned.point.variant] if plan.varies_variant else []
     calls = "?" if work.llm_calls is None else f"{work.llm_calls:,}"
     return [*variant, *varied, str(planned.scenario.seed), calls, state]
+
+
+def _setting(value: object) -> str:
+    """Return a value of a sweep: whole, as what differs may stand anywhere in it, unless it is very long."""
+    from fedsim.scenario.explain import shown
+
+    if not isinstance(value, str):
+        return shown(value)
+    if len(value) <= LONGEST_SETTING:
+        return value
+    return f"{value[: LONGEST_SETTING // 2]} ... {value[-LONGEST_SETTING // 2 :]} ({len(value):,} characters)"
 
 
 def _calls(forecast: Forecast) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.progress import Progress
@@ -37,6 +38,33 @@ def test_a_swept_text_is_told_as_it_is_before_and_after(command, small, text):
     assert (told.code, told.err) == (0, "")
     assert seen in told.out
     assert not UNSEEN.search(planned.out + told.out)
+
+
+def test_what_tells_the_runs_of_a_plan_apart_is_not_cut_off(command, small):
+    same = "p" * 60
+    small.write_text(
+        f'{small.read_text()}[sweep.grid]\n"workers.0.name" = ["{same}1{same}", "{same}2{same}"]\n'
+    )
+    out = "".join(command("sweep", small, "--dry-run", "--timing-only").out.split())
+    assert f"{same}1{same}" in out
+    assert f"{same}2{same}" in out
+
+
+def test_a_report_and_its_figures_hold_texts_letter_by_letter(command, small):
+    text = f"$a$ _b_ <script>alert(1)</script> [/x] {ESCAPE}"
+    settings = (
+        small.read_text()
+        + f'[record]\nspans = true\n[sweep.grid]\n"workers.0.name" = [{toml(text)}, "$b$"]\n'
+    )
+    small.write_text(f"description = {toml(text)}\n{settings}")
+    assert command("sweep", small, "--jobs", 1).code == 0
+    for name in ("timeline", "idle"):
+        assert command("figure", name, "results", "-o", name).code == 0
+    assert command("report", "results", "-o", "r.html").code == 0
+    page = Path("r.html").read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert not UNSEEN.search(page.partition('<script type="application/json"')[0].replace("\t", ""))
 
 
 @pytest.mark.parametrize("text", ["o[/x]", "o[red]", "o\x1b[31m", "o\u202ex"])

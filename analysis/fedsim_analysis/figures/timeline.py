@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.frames import named, require
-from fedsim_analysis.varied import with_settings
+from fedsim_analysis.varied import shortened, with_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NEEDS: tuple[str, ...] = ("runs", "steps", "spans")
 
 _MAX_PANELS = 4
+_LONGEST_SETTING = 60
 _MAX_ENTITIES = 30  # over all panels
 _STEPS_TRACED = 60  # more lines across the workers' rows would only hide them
 _SPANS_SHOWN = 40  # of the busiest worker, where no window is asked for: about eight jobs
@@ -86,11 +87,18 @@ def figure(
     with style.look():
         size = (style.PAGE_IN, 0.75 + 0.25 * len(heights) + 0.15 * sum(heights))
         picture = Figure(figsize=size, layout="constrained")
+        settings = list(dict.fromkeys(shown["setting"]))
+        told = dict(zip(settings, shortened(settings, _LONGEST_SETTING), strict=True))
         panels = picture.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
         for panel, (run, names) in zip(panels, rows.items(), strict=True):
             of_run = shown[shown["run_id"] == run]
             _panel(panel, of_run, names, unit)
-            panel.set_title(_title(of_run, looks, len(names), len(entities[run])), loc="left")
+            panel.set_title(
+                _title(
+                    of_run.assign(setting=of_run["setting"].map(told)), looks, len(names), len(entities[run])
+                ),
+                loc="left",
+            )
         panels[-1].set_xlabel(f"Simulated time ({symbol})" + left_out)
         panels[-1].set_xlim(start_s / unit, end_s / unit)
         _legend(picture, shown)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError
+from fedsim.terminal import visible
 from fedsim.whole_files import check_file, is_folder, write_whole
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def page(results: Path, output: Path, run_id: str | None = None) -> str:
         loader=FileSystemLoader(PARTS),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda cell: (
+            visible(cell) if isinstance(cell, str) and not isinstance(cell, Markup) else cell
+        ),
         trim_blocks=True,
         lstrip_blocks=True,
     )

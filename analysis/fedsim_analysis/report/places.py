@@ -10,11 +10,11 @@ import pandas as pd
 from fedsim_analysis import style
 from fedsim_analysis.report.differences import distinct, settings, varies_within
 from fedsim_analysis.report.words import plain, setting
-from fedsim_analysis.varied import short_names
+from fedsim_analysis.varied import short_names, unlike
 
 
 def telling(runs: pd.DataFrame) -> list[str]:
-    """Return the settings that tell runs of one method apart.
+    """Return the settings that tell runs of one method apart, and surroundings in which methods differ.
 
     What not every run has, such as the factor that only one kind of attack knows, is among them only where
     the others do not tell everything already.
@@ -22,8 +22,10 @@ def telling(runs: pd.DataFrame) -> list[str]:
     Args:
         runs: one row per run, with `scenario` and `method`.
     """
-    varied = [name for name in settings(runs) if varies_within(runs, name)]
-    chosen = [name for name in varied if runs[name].notna().all()]
+    scenarios = [of_one for _, of_one in runs.groupby("scenario")]
+    apart = {name for name in settings(runs) if any(unlike(of_one, name) for of_one in scenarios)}
+    varied = [name for name in settings(runs) if name in apart or varies_within(runs, name)]
+    chosen = [name for name in varied if name in apart or runs[name].notna().all()]
     for name in varied:
         if name not in chosen and varies_within(runs, name, given=chosen):
             chosen.append(name)
