@@ -30,6 +30,9 @@ from fedsim.timing.availability import Availability
 from fedsim.timing.delays import Delay
 from fedsim.timing.llm_service import LlmProvider, Served
 from fedsim.timing.network import LinkUse, Network
+from fedsim.timing.network.links import Link
+from fedsim.timing.network.plan import NetworkPlan, Wire
+from fedsim.timing.network.topology import Topology
 
 VALUES = {"nan": math.nan, "inf": math.inf, "negative": -1.0, "text": "one", "none": None, "list": [1.0, 2.0]}
 
@@ -116,6 +119,20 @@ class Net(Network):
 
     def open(self, env, streams, groups):
         return "net" if self.wrongly == "object" else Opened(env, self.wrongly)
+
+
+class Graph(Topology):
+    wrongly: str = "nan"
+
+    def plan(self, n_workers):
+        workers = [f"w{number}" for number in range(n_workers)]
+        wires = [Wire("s", worker, Link(), math.nan if self.wrongly == "nan" else 0.0) for worker in workers]
+        return {
+            "none": None,
+            "few": NetworkPlan(wires, "s", workers[1:]),
+            "lost": NetworkPlan(wires, "server", workers),
+            "pairs": NetworkPlan([("s", "w0")], "s", workers),
+        }.get(self.wrongly, NetworkPlan(wires, "s", workers))
 
 
 class Times(TimingAttack):
@@ -283,6 +300,7 @@ DELAY = "workers.0.compute={{ kind = 'answering_parts:Draws', wrongly = '{}' }}"
 ON = "workers.0.availability={{ kind = 'answering_parts:On', wrongly = '{}' }}"
 LLM = "llm={{ kind = 'answering_parts:Service', wrongly = '{}' }}"
 NET = "network={{ kind = 'answering_parts:Net', wrongly = '{}' }}"
+GRAPH = "network={{ kind = 'answering_parts:Graph', wrongly = '{}' }}"
 TIMES = "attacks=[{{ kind = 'answering_parts:Times', workers = [1], wrongly = '{}' }}]"
 RULE = "algorithm.aggregation={{ outer = {{ kind = 'answering_parts:Rule', wrongly = '{}' }} }}"
 BEFORE = (
@@ -334,6 +352,15 @@ CLOCK = [
     (NET, "object", "returned 'net' from open, expected something with the method 'carry'"),
     (NET, "links", "from links, expected a list of LinkUse"),
     (NET, "use", "from links, expected numbers from 0"),
+    (GRAPH, "nan", "from plan, expected a Link, and an extra_s from 0"),
+    (
+        GRAPH,
+        "none",
+        "network: 'answering_parts:Graph' returned None from plan, expected a NetworkPlan of Wires",
+    ),
+    (GRAPH, "few", "returned ['w1', 'w2'] from plan, expected a node for each of 3 workers"),
+    (GRAPH, "lost", "returned 'server' from plan, expected a node with a wire"),
+    (GRAPH, "pairs", "from plan, expected a NetworkPlan of Wires"),
     (TIMES, "none", "attacks.0: 'answering_parts:Times' returned None from conduct, expected a Conduct"),
     (TIMES, "margin", "returned 1.5 from conduct, expected margin_steps that is a whole number from 0"),
     (TIMES, "sends", "returned 3.0 from conduct, expected sends_s that is a function of time"),

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fedsim.answering import answers, is_number, refuse
 from fedsim.streams import Streams
 from fedsim.timing.network.base import Carrier, Network
-from fedsim.timing.network.plan import NetworkPlan
+from fedsim.timing.network.links import Link
+from fedsim.timing.network.plan import NetworkPlan, Wire
 from fedsim.timing.network.routes import shortest_paths
 
 if TYPE_CHECKING:
     import simpy
 
 
+def _plan(part: Network, name: str, given: list[Any], answer: Any) -> NetworkPlan:
+    if not isinstance(answer, NetworkPlan) or not all(isinstance(wire, Wire) for wire in answer.wires):
+        refuse(name, answer, "a NetworkPlan of Wires")
+    if len(answer.workers) != given[0]:
+        refuse(name, list(answer.workers), f"a node for each of {given[0]} workers")
+    nodes = {node for wire in answer.wires for node in (wire.source, wire.target)}
+    for node in (answer.server, *answer.workers):
+        if node not in nodes:
+            refuse(name, node, "a node with a wire")
+    for wire in answer.wires:
+        if not isinstance(wire.link, Link) or not is_number(wire.extra_s) or not 0 <= wire.extra_s < math.inf:
+            refuse(name, wire, "a Link, and an extra_s from 0")
+    return answer
+
+
 class Topology(Network):
     """A graph of links between the server's node and the workers' nodes."""
 
     @abstractmethod
+    @answers(_plan)
     def plan(self, n_workers: int) -> NetworkPlan:
         """Return nodes and links for so many workers.
 
