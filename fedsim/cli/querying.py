@@ -111,9 +111,7 @@ def _dotted(query: str) -> str:
 
 def _named(columns: str, known: list[str]) -> list[str]:
     names = [name.strip().strip("`") for name in columns.split(",")]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise InputError(f"--columns: found {name!r} twice, expected each column once")
+    for name in names:
         if name not in known:
             hint = nearest(name, known) or f" (columns: {', '.join(known)})"
             raise InputError(f"--columns: no column {name!r}{hint}")
