@@ -64,7 +64,8 @@ def test_its_figure_can_be_drawn(name, tmp_path):
     # Two seeds where a figure needs them; a point of one seed has no interval, but it has a place.
     n_seeds = 2 if name == "pareto" else 1
     runs = [scenario for scenario, _ in plan(name, f"sweep.replicates={n_seeds}", *overrides)]
-    assert all(outcome.failure == "" for outcome in run_all(few(name, runs), tmp_path))
+    ended = {outcome.summary["ended"] for outcome in run_all(few(name, runs), tmp_path)}
+    assert ended <= {"budget", "target", "no update"}  # some need more than `SHORT` for a single update
     module = importlib.import_module(f"fedsim_analysis.figures.{FIGURES.get(name, name)}")
     tables = {table: load_results(tmp_path, table) for table in module.NEEDS}
     assert len(module.table(**tables)) > 0
