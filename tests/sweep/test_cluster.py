@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -166,8 +167,8 @@ def test_workers_with_other_code_and_a_scheduler_that_dies(swept, tmp_path, dask
     (here / "helping.py").write_text("FACTOR = 0.5\n")
     found = tmp_path / "scheduler.json"
     scheduler = dask("scheduler", there, "--port", 0, "--host", "127.0.0.1", "--scheduler-file", found)
-    until(found.exists, scheduler)
-    address = results.folders._read_json(found)["address"]
+    until(lambda: found.exists() and found.read_text().rstrip().endswith("}"), scheduler)
+    address = json.loads(found.read_text())["address"]
     words = ["--nworkers", 1, "--nthreads", 1, "--no-nanny", "--scheduler-file", found]
 
     def sweep() -> subprocess.Popen:

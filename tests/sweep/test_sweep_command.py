@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from strange_parts import latency, strange
@@ -179,10 +180,8 @@ def test_a_real_model_is_not_asked_for_an_estimate(small, monkeypatch):
     scenario = load_scenario(small)
     with pytest.raises(pytest.fail.Exception):
         forecast.trial(scenario, False)
-
-    problem = load_scenario(small, overrides=[ICL]).problem
-    problem = problem.model_copy(update={"model": Local.model_construct()})
-    assert forecast.trial(scenario.model_copy(update={"problem": problem}), False) is None
+    asking = SimpleNamespace(problem=SimpleNamespace(model=Local.model_construct()))
+    assert forecast.trial(asking, False) is None
 
 
 @pytest.mark.usefixtures("_strange")
