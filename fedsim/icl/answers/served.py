@@ -29,7 +29,7 @@ REMEDY = (
 )
 
 
-class Server(NamedTuple):
+class AnswerOrigin(NamedTuple):
     """Who has answered, as the server says it; empty where it does not."""
 
     model: str
@@ -40,11 +40,11 @@ class ServerCensus:
     """Counts the answers of a run by who gave them."""
 
     def __init__(self) -> None:
-        self._answers = Counter[Server]()
+        self._answers = Counter[AnswerOrigin]()
 
     def add(self, kept: Kept) -> None:
         """Count an answer."""
-        self._answers[Server(kept.model, kept.fingerprint)] += 1
+        self._answers[AnswerOrigin(kept.model, kept.fingerprint)] += 1
 
     def counts(self) -> list[dict[str, Any]]:
         """Return who gave how many answers."""
