@@ -154,11 +154,13 @@ def _refuse_nothing(given: list[str]) -> None:
 @contextmanager
 def _warnings_told() -> Iterator[None]:
     """Tell what a person should know of scenarios and results as a note of one line, each once."""
-    usual = warnings.showwarning
+    usual, told = warnings.showwarning, set[str]()
 
     def tell(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TOLD):
-            say(f"fedsim: note: {message}", err=True)
+            if str(message) not in told:
+                told.add(str(message))
+                say(f"fedsim: note: {message}", err=True)
         else:
             usual(message, category, *place, **more)
 

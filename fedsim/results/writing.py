@@ -44,8 +44,12 @@ Files = dict[str, bytes]
 """A run folder as it travels from where the run was made: contents by name."""
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, tried: bool = False) -> None:
     """Find out before a run whether its folder can be written after it.
+
+    Args:
+        folder: of the run.
+        tried: whether something has been written beside it already.
 
     Raises:
         UnwritableError: it cannot.
@@ -54,7 +58,8 @@ def check_writable(folder: Path) -> None:
         place = Path(os.path.realpath(folder))
         if place.exists() and not place.is_dir():
             raise FileExistsError(errno.EEXIST, "a file is in the way")
-        whole_files.check_folder(place.parent)
+        if not tried:
+            whole_files.check_folder(place.parent)
     except OSError as error:
         raise UnwritableError(f"cannot write results to {folder}: {error.strerror or error}") from error
 

@@ -71,6 +71,7 @@ class RunLedger:
     keep_going: bool = False
     retry_failed: bool = False
     _cleared: set[Path] = field(default_factory=set)
+    _tried: set[Path] = field(default_factory=set)
 
     def sorted(self, scenarios: Iterable[Scenario]) -> Iterator[RunTask | Outcome]:
         """Yield a task for each scenario that is to be run, and the outcome of each that is not.
@@ -91,7 +92,8 @@ class RunLedger:
         Raises:
             InputError: its results cannot be written.
         """
-        results.check_writable(folder)
+        results.check_writable(folder, tried=folder.parent in self._tried)
+        self._tried.add(folder.parent)
         return RunTask(scenario, folder, "" if self.again else _wrong_with(folder))
 
     def found(self, scenario: Scenario, folder: Path) -> Outcome | None:
