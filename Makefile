@@ -9,6 +9,7 @@
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
+# make fuzz      shipped scenarios with mistakes in them, N of them (default 5000) from SEED
 # make lower-bounds  the tests with the lowest versions that pyproject.toml allows (6 GB, up to an hour)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,7 +17,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate test check lower-bounds format bench clean
+.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -102,6 +103,14 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+# A failure names its case: `make fuzz N=1 SEED=7 FIRST=123` tries that one again.
+N ?= 5000
+SEED ?= 1
+FIRST ?= 0
+
+fuzz: .venv/installed
+	FUZZ_CASES=$(N) FUZZ_SEED=$(SEED) FUZZ_FIRST=$(FIRST) $(BIN)/pytest -q -n $(JOBS) tests/fuzz
 
 # Direct dependencies at their lower bounds, and theirs as new as pip would install them today. The lowest torch
 # comes with gigabytes of CUDA, because only newer ones have a build for the CPU where pip finds it. Warnings of
