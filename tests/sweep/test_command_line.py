@@ -153,7 +153,7 @@ def test_timing_only_has_the_same_clock_and_its_own_place(command, small):
     assert timing["loss"] is None
     assert full["loss"] is not None
     learned = {key for key in full if timing.get(key) != full[key]}
-    assert learned == {"loss", "distance_z", "distance_q", "consensus_gap", "cuts"}
+    assert learned == {"loss", "distance_z", "distance_q", "consensus_gap", "cuts", "timing_only"}
     ours, theirs = (
         fedsim.load_results("results/timing-only", "steps"),
         fedsim.load_results("results", "steps"),
