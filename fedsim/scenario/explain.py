@@ -69,7 +69,7 @@ def explain(
 def _hint_of_none(line: ErrorDetails, table: dict[str, Any], root: type[BaseModel]) -> str:
     """Say how a setting is written to be none, to whoever tried a word for it."""
     location, found = line["loc"], line["input"]
-    tried = found is False or found == {} or (isinstance(found, str) and found.strip().lower() in NONES)
+    tried = found is False or (isinstance(found, str) and found.strip().lower() in NONES)
     if not tried or line["type"] == "missing" or not _spot(location, table, root).may_be_none:
         return ""
     return f"; for none write {location[-1]} = {{ unset = true }}"

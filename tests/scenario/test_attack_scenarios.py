@@ -5,10 +5,24 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
+from conftest import Answer, Command
 
 from fedsim import simulation
 from fedsim.algorithms.dbt.distributed import Distributed
 from fedsim.scenario.files import parse
+
+
+@pytest.fixture
+def command(command: Command) -> Command:
+    """The command line, without its notes on what a change of kind leaves out."""
+
+    def call(*words: object) -> Answer:
+        answer = command(*words)
+        lines = answer.err.splitlines(keepends=True)
+        return answer._replace(err="".join(line for line in lines if not line.startswith("fedsim: note: ")))
+
+    return call
+
 
 OUTER = "algorithm.aggregation = { outer = { kind = "
 WRONG = {
