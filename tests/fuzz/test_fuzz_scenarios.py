@@ -43,8 +43,8 @@ FEW = (
 """A small budget, of simulated time as well: a service may well refuse each call for years."""
 FULL_EVERY = 8
 """One case of so many is run with its learning too."""
-ASKS = ("endpoint", "local", "replay", "fitted", "encoder", "glue")
-"""Words in scenarios that ask a real model: their runs are timed only."""
+ASKS = ("llm/", "llm.toml", "endpoint", "local", "replay", "fitted", "encoder", "glue")
+"""Words in scenarios, or their places, that ask a real model: their runs are timed only."""
 
 
 class HungError(BaseException):
@@ -141,7 +141,7 @@ def tried(case: Case, file: Path, out: Path) -> None:
     if expect({0, 2}, "check", *chosen):  # the budget may be gone
         return
     ways = [["--timing-only"]]
-    if not case.number % FULL_EVERY and not any(word in case.content.decode() for word in ASKS):
+    if not case.number % FULL_EVERY and not any(word in f"{case.origin} {case.content!r}" for word in ASKS):
         ways.append([])
     for way in ways:
         if expect({0, 1}, "run", *chosen, *way, "--out", out) == 0:
