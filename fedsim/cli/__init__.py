@@ -26,6 +26,9 @@ TOLD = LeftOutWarning, ResultsWarning
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
+OLDEST_TYPER = (0, 27)
+"""As in pyproject.toml: older ones break with some versions of click that are installed beside them."""
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -117,7 +120,8 @@ def _answered(given: list[str]) -> int:
     try:
         _refuse_nothing(given)
         with safely() if "--safe" in given else nullcontext():
-            return _called([word for word in given if word not in ("--debug", "--safe")] or ["--help"])
+            _check_typer(typer.__version__)
+        return _called([word for word in given if word not in ("--debug", "--safe")] or ["--help"])
     except OutputError:
         raise
     except FedsimError as error:
@@ -169,6 +173,13 @@ def _warnings_told() -> Iterator[None]:
             warnings.simplefilter("default", category)
         warnings.showwarning = tell
         yield
+
+
+def _check_typer(version: str) -> None:
+    """Raise an InputError for a typer that is too old, and would do nothing without a word."""
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_TYPER:
+        needed = ".".join(map(str, OLDEST_TYPER))
+        raise InputError(f"typer {version} is installed, expected {needed} or newer: pip install -U typer")
 
 
 def _called(arguments: list[str]) -> int:

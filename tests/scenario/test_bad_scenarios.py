@@ -190,3 +190,10 @@ def test_wrong_use_is_one_sentence(command, words):
 def test_debug_shows_where_it_happened(command):
     with pytest.raises(Exception, match="no such file"):
         command("check", "no.toml", "--debug")
+
+
+@pytest.mark.parametrize("version", ["0.12.5", "0.26.8"])
+def test_a_typer_that_is_too_old_is_named(command, small, monkeypatch, version):
+    monkeypatch.setattr("typer.__version__", version)
+    sentence = f"typer {version} is installed, expected 0.27 or newer: pip install -U typer"
+    assert command("check", small) == (2, "", f"fedsim: {sentence}\n")
