@@ -115,14 +115,21 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
             n_runs, keys = plan.count(), ", ".join(plan.keys) or "nothing"
             say(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
             continue
-        for scenario in scenarios_of([file], overrides, only):
+        scenarios = scenarios_of([file], overrides, only)
+        notes: dict[str, list[str]] = {}
+        for scenario in scenarios:
             check_memory(scenario)
             say(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
             if zeros := names_parts(silent_zeros)(scenario):
-                note = f"0 s, as nothing is said of it: {', '.join(zeros)}"
-                say(f"fedsim: note: {scenario.label}: {note}", err=True)
+                notes.setdefault(f"0 s, as nothing is said of it: {', '.join(zeros)}", []).append(
+                    scenario.label
+                )
             if off := names_parts(off_at_the_start)(scenario):
-                say(f"fedsim: note: {scenario.label}: {off}", err=True)
+                notes.setdefault(off, []).append(scenario.label)
+        for note, labels in notes.items():
+            everywhere = 1 < len(labels) == len(scenarios)
+            who = f"{scenarios[0].name}, all variants" if everywhere else ", ".join(labels)
+            say(f"fedsim: note: {who}: {note}", err=True)
 
 
 def serve(

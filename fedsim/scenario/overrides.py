@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 import warnings
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def merged(base: Table, over: Table, place: str = "", spot: Spot = WHOLE) -> Tab
     if names is True:
         result: Table = {}
     else:
-        result = _without(_kept(base, over, place, spot), names, place)
+        result = _kept(base, over, place, spot) | _taken_away(base, names, place)
     whole = result | over
     for key, value in over.items():
         if key != UNSET:
@@ -85,14 +86,14 @@ def _laid_over(old: Any, value: Any, place: str, spot: Spot) -> Any:
     return value
 
 
-def _without(table: Table, names: Any, place: str) -> Table:
-    """Return a table without the settings of these names."""
+def _taken_away(base: Table, names: Any, place: str) -> Table:
+    """Return what stands for the settings of these names, which a table no longer has."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{place}{UNSET}: found {names!r}, expected a list of names, or true")
-    known = [name for name, value in table.items() if not isinstance(value, Gone)]
-    return table | {
+    known = [name for name, value in base.items() if not isinstance(value, Gone)]
+    return {
         name: Gone(
-            f"{place}{UNSET}: found {name!r}, expected a key that is set{nearest(name, known)}", name in table
+            f"{place}{UNSET}: found {name!r}, expected a key that is set{nearest(name, known)}", name in base
         )
         for name in names
     }
@@ -121,7 +122,11 @@ def _left_out(part: type[Part], former: str, kind: str, lost: list[str], stated:
     if not again and all(default in (None, (), "") for default in defaults):
         return ""
     hint = f"; {kind!r} has {' and '.join(again)} too, which must be set again" if again else ""
-    return f"{kind!r} takes the place of {former!r}, which leaves out {', '.join(lost)}{hint}"
+    meant = f"{UNSET} = [{', '.join(map(json.dumps, lost))}]"
+    return (
+        f"{kind!r} takes the place of {former!r}, which leaves out {', '.join(lost)}{hint}; "
+        f"{meant} says that this is meant"
+    )
 
 
 def _names(unset: Any) -> list[Any]:

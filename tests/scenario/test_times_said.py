@@ -129,3 +129,6 @@ def test_check_names_what_takes_no_time_by_silence(command, small):
     assert command("check", small, *(word for setting in said for word in ("--set", setting))).err == ""
     star = command("check", small, "--set", "network={ kind = 'star', link = { mbps = 10.0 } }").err
     assert "network.link.latency, network.server_link.latency" in star
+    small.write_text(small.read_text() + "[variants.a]\n[variants.b]\n[variants.c.algorithm]\nwait_for = 1\n")
+    assert command("check", small).err.count("small, all variants: 0 s, as") == 1
+    assert command("check", small, "--only", "a").err.count("small a: 0 s, as") == 1

@@ -167,11 +167,14 @@ def test_what_a_change_of_kind_leaves_out_is_said_once(command, small, tmp_path)
     )
     note = (
         "fedsim: note: child.toml: llm.kind: 'shared' takes the place of 'independent', which "
-        "leaves out latency\n"
+        'leaves out latency; unset = ["latency"] says that this is meant\n'
     )
     for words in (("check",), ("run", "--timing-only")):
         answer = command(*words, "child.toml")
         assert (answer.code, answer.err.count(note)) == (0, 1)
+    child.write_text(child.read_text().replace('"shared"', '"shared"\nunset = ["latency"]'))
+    answer = command("check", "child.toml")
+    assert (answer.code, answer.err.count("leaves out")) == (0, 0)
     answer = command("check", small, "--set", "algorithm.kind=fedbdpl", "--set", "algorithm.unset=['cuts']")
     assert (
         "'fedbdpl' takes the place of 'asyndbt', which leaves out wait_for, tau, cuts; 'fedbdpl' has "
