@@ -130,7 +130,7 @@ def timeline(scenario: Scenario) -> Timeline:
         }
         schedule = schedule._replace(work=caching)
     return Timeline(
-        groups=[group.starting_at(scenario.clock.starts_at) for group in scenario.machines],
+        groups=tuple(group.starting_at(scenario.clock.starts_at) for group in scenario.machines),
         service=llm,
         network=scenario.network,
         server=scenario.server,

@@ -241,22 +241,26 @@ def _expected(run: Evidence) -> dict[str, Any]:
             str(int(worker)): at_s
             for worker, at_s in workers[["worker", "evicted_s"]].dropna().to_numpy(float)
         },
-        "time_to_target_s": _reached_s(scenario, measured),
     }
+    found["time_to_target_s"], found["time_to_target_resolution_s"] = _reached(scenario, measured)
     counted = {*StepReport._fields, *counters(run)}
     for metric in (str(column) for column in steps if column not in counted):
         found[metric] = float(measured[metric].iloc[-1]) if len(measured) else None
     return found
 
 
-def _reached_s(scenario: Scenario, measured: pd.DataFrame) -> float | None:
-    """Return when the target was reached, by the measurements; nothing where it was not, or there is none."""
-    if scenario.target is None:
-        return None
-    for time_s, loss, accuracy in measured[["time_s", "loss", "accuracy"]].to_numpy(float):
-        if scenario.target.reached({"loss": loss, "accuracy": accuracy}):
-            return float(time_s)
-    return None
+def _reached(scenario: Scenario, measured: pd.DataFrame) -> tuple[float | None, float | None]:
+    """Return when the target was reached, by the measurements, and how long before the last one was made.
+
+    Nothing where it was not reached, or there is none.
+    """
+    before_s = 0.0
+    if scenario.target is not None:
+        for time_s, loss, accuracy in measured[["time_s", "loss", "accuracy"]].to_numpy(float):
+            if scenario.target.reached({"loss": loss, "accuracy": accuracy}):
+                return float(time_s), float(time_s - before_s)
+            before_s = time_s
+    return None, None
 
 
 def _same(said: Any, expected: Any) -> bool:

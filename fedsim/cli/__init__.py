@@ -119,9 +119,9 @@ def _main(given: list[str]) -> int:
 def _answered(given: list[str]) -> int:
     try:
         _refuse_nothing(given)
+        _check_typer(typer.__version__)
         with safely() if "--safe" in given else nullcontext():
-            _check_typer(typer.__version__)
-        return _called([word for word in given if word not in ("--debug", "--safe")] or ["--help"])
+            return _called([word for word in given if word not in ("--debug", "--safe")] or ["--help"])
     except OutputError:
         raise
     except FedsimError as error:

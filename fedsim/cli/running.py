@@ -105,7 +105,7 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
     """Check scenario files, with all runs of those that state a sweep, without running them."""
     from fedsim.faults import names_parts
     from fedsim.scenario.files import read_file
-    from fedsim.scenario.sizes import check_memory
+    from fedsim.scenario.sizes import check_data, check_memory
     from fedsim.scenario.times import off_at_the_start, silent_zeros
     from fedsim.sweep.plan import read_plan
 
@@ -119,6 +119,7 @@ def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
         notes: dict[str, list[str]] = {}
         for scenario in scenarios:
             check_memory(scenario)
+            names_parts(check_data)(scenario)
             say(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
             if zeros := names_parts(silent_zeros)(scenario):
                 notes.setdefault(f"0 s, as nothing is said of it: {', '.join(zeros)}", []).append(

@@ -193,6 +193,13 @@ class Problem(Part):
         """
         return {}
 
+    def check_data(self, streams: Streams, n_workers: int, pooled: int = 1) -> None:
+        """Check that there are data enough for `prepare`, which finds it out too, but later.
+
+        Raises:
+            InputError: there are not.
+        """
+
     @abstractmethod
     @answers(_prepared)
     def prepare(

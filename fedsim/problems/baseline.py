@@ -99,6 +99,9 @@ class BaselineProblem(Problem):
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         return self.task.memory(n_workers, pooled)
 
+    def check_data(self, streams: Streams, n_workers: int, pooled: int = 1) -> None:
+        self.task.without_fragment().draw(streams, n_workers, pooled, self.dirichlet_alpha)
+
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
     ) -> Oracle:

@@ -1,4 +1,4 @@
-"""How much memory a run needs, by the sizes that its scenario states."""
+"""How much memory and data a run needs, by the sizes that its scenario states."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fedsim.errors import InputError
+from fedsim.streams import Streams
 
 if TYPE_CHECKING:
     from fedsim.scenario.model import Scenario
@@ -31,6 +32,20 @@ def check_memory(scenario: Scenario) -> None:
         f"{scenario.label}: needs at least {spoken_bytes(needed)} of memory, {spoken_bytes(most)} of it for "
         f"{what}; this machine has {spoken_bytes(there)}"
     )
+
+
+def check_data(scenario: Scenario) -> None:
+    """Check that the problem has data enough for all workers.
+
+    Raises:
+        InputError: it has not.
+    """
+    n_machines = scenario.n_machines
+    streams = Streams(scenario.seed)
+    try:
+        scenario.problem.check_data(streams, n_machines, scenario.n_workers // n_machines)
+    except InputError as error:
+        raise InputError(f"{scenario.label}: {error}") from error
 
 
 def _needs(scenario: Scenario) -> Iterator[tuple[str, int]]:

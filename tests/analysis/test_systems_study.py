@@ -98,10 +98,10 @@ def test_from_scenarios_to_pictures(tiny, tmp_path, capsys):
     tables = {name: pd.read_csv(tmp_path / "figures" / f"{name}.csv") for name in systems.PLACES}
     check_rate_limit(tables["rate_limit"])
     queue = tables["queue"]
-    assert set(queue["variant"]) == {"calm", "outage"}
+    assert set(queue["method"]) == {"calm", "outage"}
     assert (queue["seeds"] == 2).all()
     assert queue["serving_high"].max() <= 2 * (1 + 1e-9)
-    silent = queue[(queue["variant"] == "outage") & (queue["start_s"] >= 20) & (queue["end_s"] <= 30)]
+    silent = queue[(queue["method"] == "outage") & (queue["start_s"] >= 20) & (queue["end_s"] <= 30)]
     assert len(silent)
     assert silent["serving_high"].max() == pytest.approx(0)
     topology = tables["topology"]

@@ -291,6 +291,27 @@ def test_data_that_have_changed_are_refused(tmp_path: Path, scenario: Path) -> N
     assert load_scenario(scenario).problem.task.sha256 != loaded.problem.task.sha256
 
 
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("problem.task.words={unset=true}", "candidate words, expected n_candidates = 2"),
+        ("workers.0.count=40", "40 workers need"),
+    ],
+)
+def test_check_knows_what_a_run_would_find_missing(
+    command: Any, scenario: Path, setting: str, sentence: str
+) -> None:
+    fits = {"train_per_class": 2, "validation_per_class": 1, "n_demonstrations": 2, "n_candidates": 2}
+    words = [f"problem.task.{key}={value}" for key, value in fits.items()]
+    words = [word for each in (*words, "problem.task.words=['very', 'not']") for word in ("--set", each)]
+    assert command("check", scenario, *words).code == 0
+    answer = command("check", scenario, *words, "--set", setting)
+    assert (answer.code, answer.out) == (2, "")
+    assert sentence in answer.err
+    found = answer.err.removeprefix("fedsim: small: ")
+    assert command("run", scenario, *words, "--set", setting).err.endswith(found)
+
+
 def test_editors_accept_the_name_of_a_template_or_a_table(scenario: Path) -> None:
     validator = jsonschema.Draft202012Validator(json_schema())
     validator.validate(tomllib.loads(dump(load_scenario(scenario))))

@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from fedsim.errors import InputError
 from fedsim.scenario import load_scenario
@@ -154,19 +153,6 @@ def test_the_points_of_the_plot_by_hand():
     assert axes.lines[1].get_xydata().tolist() == [[1.25, 1], [3.75, 2], [6.25, 3], [8.75, 4]]
     far = latency_fit.figure(delays_s**2, {"line": lambda probabilities: 10 * probabilities})
     assert (far.axes[0].get_xscale(), far.axes[0].get_yscale()) == ("log", "log")
-
-
-def test_a_failure_half_way_leaves_the_old_plot(tmp_path):
-    class Unlucky(Figure):
-        def savefig(self, file, **settings):
-            Path(file).write_text("half")
-            raise OSError(28, "No space left on device")
-
-    (tmp_path / "qq.pdf").write_text("old")
-    with pytest.raises(InputError, match="No space left on device"):
-        latency_fit.save(Unlucky(), tmp_path / "qq.pdf")
-    assert [file.name for file in tmp_path.iterdir()] == ["qq.pdf"]
-    assert (tmp_path / "qq.pdf").read_text() == "old"
 
 
 def test_saving_refuses_before_it_writes(tmp_path):

@@ -43,7 +43,7 @@ class IclOracle:
         pooled: int,
         attacks: Sequence[Assigned] = (),
     ) -> None:
-        task = problem.task if problem.use_fragment else problem.task.without_fragment()
+        task = problem.drawn_task
         self.problem = problem
         self.pooled = pooled
         self.streams = streams

@@ -192,6 +192,15 @@ class IclProblem(Problem):
             found[f"problem.evaluation_samples = {count:,} prompts"] = 8 * count * max(1, positions)
         return found
 
+    @property
+    def drawn_task(self) -> AnyTask:
+        """The task whose data are drawn: without what only words need where there are none."""
+        return self.task if self.use_fragment else self.task.without_fragment()
+
+    def check_data(self, streams: Streams, n_workers: int, pooled: int = 1) -> None:
+        if self.task.gives == "text":  # what is computed never runs out
+            self.drawn_task.draw(streams, n_workers, pooled, self.dirichlet_alpha)
+
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
     ) -> Oracle:
