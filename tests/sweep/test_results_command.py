@@ -60,7 +60,7 @@ WRONG = {
     "no backticks": ("algorithm.wait_for > 1", "; names with dots stand in backticks: `workers.0.count`\n"),
     "no expression": ("loss <", "invalid syntax"),
     "no condition": ("loss + 1", "expected something that is true or false of each row"),
-    "words and numbers": ("ended > 3", "str and int"),
+    "words and numbers": ("ended > 3", "str"),
 }
 
 
