@@ -68,7 +68,10 @@ def remarks(path: str | Path | Sequence[str | Path]) -> list[str]:
     origins, learned = _found(path)
     found = []
     if learned and (left_out := len(origins) - len(learned)):
-        found.append(f"left out: {left_out:,} runs of the clock alone, beside {len(learned):,} that learn")
+        runs = "1 run" if left_out == 1 else f"{left_out:,} runs"
+        found.append(
+            f"left out: {runs} of the clock alone (--timing-only), beside {len(learned):,} with learning"
+        )
     codes = {origins[folder].get("code") for folder in learned or origins}
     if len(codes) > 1:
         found.append(f"these runs were made by {len(codes)} codes of fedsim (code in provenance.json)")

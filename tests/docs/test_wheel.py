@@ -99,7 +99,7 @@ def test_the_wheel_holds_the_two_packages_and_what_they_read(wheel):
 def test_every_command_that_draws_or_lists_works_beside_such_files(fedsim, small):
     ran = fedsim("run", small, "--out", "results", "--seed", 1)
     assert (ran.returncode, ran.stderr) == (0, "")
-    timed = fedsim("run", small, "--timing-only")
+    timed = fedsim("run", small, "--timing-only", "--out", "timed")
     assert (timed.returncode, timed.stderr) == (0, "")
     for words, said in [
         (("list",), "figures:\n  figure1 "),

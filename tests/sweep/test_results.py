@@ -257,7 +257,10 @@ def test_a_mixture_is_said(small, tmp_path, command):
     words = ("figure", "idle", tmp_path / "r", "-o", "i")
     assert command(*words).err == ""
     command("run", small, "--out", tmp_path / "r", "--timing-only")
-    assert command(*words).err == "fedsim: left out: 1 runs of the clock alone, beside 2 that learn\n"
+    assert (
+        command(*words).err
+        == "fedsim: left out: 1 run of the clock alone (--timing-only), beside 2 with learning\n"
+    )
     seal(second, code="another")
     assert "fedsim: these runs were made by 2 codes of fedsim" in command(*words).err
     assert not [name for name in fedsim.load_results(tmp_path / "r") if name.startswith("versions.")]
