@@ -64,7 +64,8 @@ def merged(base: Table, over: Table, place: str = "", spot: Spot = WHOLE) -> Tab
     if names is True:
         result: Table = {}
     else:
-        result = _kept(base, over, place, spot) | _taken_away(base, names, place)
+        gone = _taken_away(base, names, place)
+        result = _kept(base, over, place, spot) | gone
     whole = result | over
     for key, value in over.items():
         if key != UNSET:

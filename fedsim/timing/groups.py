@@ -14,6 +14,7 @@ from fedsim.timing.availability import AnyAvailability, Stretch
 from fedsim.timing.delays import AnyDelay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.devices import DeviceTrace
+from fedsim.timing.network.links import LEAST_MBPS
 
 NO_TIME = Constant(value_s=0.0)
 
@@ -57,9 +58,9 @@ class WorkerGroup(Strict):
     """What jobs ask of the worker's own model is computed by this one; none: it has none."""
     upload: AnyDelay = NO_TIME
     download: AnyDelay = NO_TIME
-    upload_mbps: float | None = Field(None, gt=0)
+    upload_mbps: float | None = Field(None, ge=LEAST_MBPS)
     """Adds the message's size over this bandwidth (megabits per second); none: not limited."""
-    download_mbps: float | None = Field(None, gt=0)
+    download_mbps: float | None = Field(None, ge=LEAST_MBPS)
     devices: DeviceTrace | None = None
     """Each worker is a device of this trace, which multiplies its compute time and is its access line."""
     slow_down: float = Field(1.0, gt=0)

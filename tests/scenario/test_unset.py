@@ -152,6 +152,10 @@ def test_who_tries_a_word_for_none_is_told_how_it_is_written(command, endpoint, 
         ("workers=[{unset=true}]", "workers.0.unset: found nothing that could be taken away"),
         ("llm.unset=1", "llm.unset: found 1, expected a list of names, or true"),
         ("llm.unset=[1]", "llm.unset: found [1], expected a list of names, or true"),
+        (
+            "llm={kind='shared', unset=[{a=1}]}",
+            "llm.unset: found [{'a': 1}], expected a list of names, or true",
+        ),
         ("llm.latency.unset=false", "llm.latency.unset: found False, expected a list of names, or true"),
     ],
 )

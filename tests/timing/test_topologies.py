@@ -324,7 +324,7 @@ BAD_LINKS: dict[str, dict[str, Any]] = {
     },
     "found loss = 0.1, expected retransmit_s as well": {"loss": 0.1},
     "loss\n.*less than 1": {"loss": 1.0, "retransmit_s": 1.0},
-    "mbps\n.*greater than 0": {"mbps": 0.0},
+    "mbps\n.*greater than or equal to 0.000001": {"mbps": 5e-324},
     "expected down as well: a link that goes down comes up again": {"up": SECOND},
     "expected up as well": {"down": SECOND},
     "expected either up and down or outages, found both": {

@@ -16,6 +16,10 @@ LEAST_UP_S = 0.001
 """What a link must be up on average: with less, its turns would leave the clock where it is."""
 
 
+LEAST_MBPS = 1e-6
+"""One bit per second: what is slower carries nothing before the clock ends."""
+
+
 class Link(Strict):
     """A link between two nodes, the same in both directions.
 
@@ -26,7 +30,7 @@ class Link(Strict):
 
     latency: AnyDelay = Constant(value_s=0.0)
     """From one end to the other; drawn anew for each message. Routes are chosen by its mean."""
-    mbps: float | None = Field(None, gt=0)
+    mbps: float | None = Field(None, ge=LEAST_MBPS)
     """Megabits per second, in each direction; none: no limit."""
     duplex: Literal["full", "half"] = "full"
     """Half: both directions share the bandwidth."""
