@@ -117,6 +117,17 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     return call
 
 
+def without_notes(command: Command) -> Command:
+    """Return the command line without its notes on what a change of kind leaves out."""
+
+    def call(*words: object) -> Answer:
+        answer = command(*words)
+        lines = answer.err.splitlines(keepends=True)
+        return answer._replace(err="".join(line for line in lines if not line.startswith("fedsim: note: ")))
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def small_text() -> str:
     """The text of a small scenario."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from conftest import Answer, Command
+from conftest import Command, without_notes
 
 from fedsim import simulation
 from fedsim.algorithms.dbt.distributed import Distributed
@@ -14,14 +14,7 @@ from fedsim.scenario.files import parse
 
 @pytest.fixture
 def command(command: Command) -> Command:
-    """The command line, without its notes on what a change of kind leaves out."""
-
-    def call(*words: object) -> Answer:
-        answer = command(*words)
-        lines = answer.err.splitlines(keepends=True)
-        return answer._replace(err="".join(line for line in lines if not line.startswith("fedsim: note: ")))
-
-    return call
+    return without_notes(command)
 
 
 OUTER = "algorithm.aggregation = { outer = { kind = "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 import pytest
-from conftest import Answer, Command
+from conftest import Command, without_notes
 
 import fedsim
 from fedsim.errors import InputError, PartError
@@ -14,14 +14,7 @@ from fedsim.scenario import load_scenario
 
 @pytest.fixture
 def command(command: Command) -> Command:
-    """The command line, without its notes on what a change of kind leaves out."""
-
-    def call(*words: object) -> Answer:
-        answer = command(*words)
-        lines = answer.err.splitlines(keepends=True)
-        return answer._replace(err="".join(line for line in lines if not line.startswith("fedsim: note: ")))
-
-    return call
+    return without_notes(command)
 
 
 PARTS = """
