@@ -6,20 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from endpoint_text import ROWS, endpoint_text
 
 from fedsim import results
 from fedsim.scenario import load_scenario, load_variants
 from fedsim.sweep.plan import read_plan
 
-ENDPOINT = """
-algorithm = { kind = "asyndbt", wait_for = 1, tau = 3 }
-workers = [{ count = 2 }]
-llm = { kind = "independent", latency = { kind = "constant", value_s = 1.0 } }
-budget = { server_steps = 2 }
-
-[problem]
-kind = "icl"
-[problem.model]
+ENDPOINT = endpoint_text("""\
 kind = "endpoint"
 model = "some-model-q8_0.gguf"
 [problem.model.extra_body]
@@ -28,20 +21,7 @@ folder = "f"
 weights = "w.gguf"
 deep = { file = "x" }
 all = [{ file = "y" }]
-[problem.task]
-kind = "text"
-file = "rows.csv"
-words = ["good", "bad"]
-n_candidates = 2
-n_words = 1
-test_counts = [1, 1]
-[problem.task.prompt]
-question = "{{ text_a }} {{ fragment }}"
-demonstration = "{{ question }}{{ label }}"
-query = "{{ question }}"
-separator = ""
-labels = ["no", "yes"]
-"""
+""")
 BODY = {
     "file": "grammar",
     "folder": "f",
@@ -49,7 +29,6 @@ BODY = {
     "deep": {"file": "x"},
     "all": [{"file": "y"}],
 }
-ROWS = "id,split,text_a,label\n1,test,a,0\n2,test,b,1\n"
 LOCAL = 'problem.model={unset=true, kind="local", weights="%s"}'
 
 

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from endpoint_text import ROWS, endpoint_text
 
 from fedsim import results
 from fedsim.errors import InputError
@@ -16,38 +17,13 @@ ROOT = Path(__file__).parents[2]
 BACKGROUND = ROOT / "scenarios" / "llm_service" / "background.toml"
 DIRICHLET = ROOT / "scenarios" / "features" / "dirichlet.toml"
 
-ENDPOINT = """
-algorithm = { kind = "asyndbt", wait_for = 1, tau = 3 }
-workers = [{ count = 2 }]
-llm = { kind = "independent", latency = { kind = "constant", value_s = 1.0 } }
-budget = { server_steps = 2 }
-
-[problem]
-kind = "icl"
-[problem.model]
-kind = "endpoint"
-model = "m"
-[problem.task]
-kind = "text"
-file = "rows.csv"
-words = ["good", "bad"]
-n_candidates = 2
-n_words = 1
-test_counts = [1, 1]
-
-[problem.task.prompt]
-question = "{{ text_a }} {{ fragment }}"
-demonstration = "{{ question }}{{ label }}"
-query = "{{ question }}"
-separator = ""
-labels = ["no", "yes"]
-"""
+ENDPOINT = endpoint_text('kind = "endpoint"\nmodel = "m"\n')
 
 
 @pytest.fixture
 def endpoint(tmp_path) -> Path:
     """The file of a scenario whose model has a seed unless it is taken away."""
-    (tmp_path / "rows.csv").write_text("id,split,text_a,label\n1,test,a,0\n2,test,b,1\n")
+    (tmp_path / "rows.csv").write_text(ROWS)
     file = tmp_path / "endpoint.toml"
     file.write_text(ENDPOINT)
     return file
