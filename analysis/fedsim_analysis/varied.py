@@ -193,7 +193,10 @@ def short_names(names: list[str]) -> dict[str, str]:
 
 
 def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:
-    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    # A missing value stays one, and so the last: `astype(str)` would write it out before pandas 3.
+    return column.map(str, na_action="ignore")
 
 
 def _told(settings: Mapping[Hashable, Any]) -> str:
