@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
+from fedsim.icl.models.reading import DemonstrationReading
+from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.tasks.base import TaskData
-from fedsim.icl.tasks.gaussian import SurrogateParameters
+from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import IclProblem
@@ -15,6 +18,10 @@ from fedsim.streams import Streams
 PARAMETERS = SurrogateParameters(
     base_alignment=0.5, demo_step=0.3, label_bias=0.8, word_gain=0.7, word_noise=0.4, demo_noise=0.5
 )
+
+DEFAULT = Surrogate()
+GRADIENT = Surrogate(demonstrations=DemonstrationReading(label_share=1, text_share=0))
+"""Whose demonstrations are a step of gradient descent on their labels, and no more."""
 
 
 def tiny_task(**settings: Any) -> Synthetic:
@@ -47,34 +54,54 @@ def apply(classifier: list[list[float]], x: list[float]) -> list[float]:
 
 
 def plain_scores(
-    data: TaskData, worker: int, words: list[int] | None, shown: list[int] | None, x: list[float]
+    data: TaskData,
+    worker: int,
+    words: list[int] | None,
+    shown: list[int] | None,
+    x: list[float],
+    model: Surrogate = DEFAULT,
 ) -> list[float]:
     """Return the label probabilities of one query under one prompt."""
     parameters = data.source.parameters
     base = data.source.base.tolist()
+    means = class_means(parameters, len(base)).tolist()
     classifier = [list(row) for row in base]
+    shares = model.demonstrations.shares
     for slot, k in enumerate(shown or []):
         demo_x = data.demonstrations.x[worker, slot, k].tolist()
         demo_y = int(data.demonstrations.y[worker, slot, k])
-        before = softmax(apply(base, demo_x))
+        nearest = min(range(len(base)), key=lambda u: math.dist(demo_x, means[u]))
+        for share, point, label_of in (
+            (shares.labels, demo_x, demo_y),
+            (shares.texts, demo_x, nearest),
+            (shares.presence, means[slot], slot),
+        ):
+            before = softmax(apply(base, point))
+            for label, row in enumerate(classifier):
+                error = (1.0 if label == label_of else 0.0) - before[label]
+                for feature, value in enumerate([*point, 1.0]):
+                    row[feature] += parameters.demo_step * share * error * value
         for label, row in enumerate(classifier):
-            error = (1.0 if label == demo_y else 0.0) - before[label]
-            for feature, value in enumerate([*demo_x, 1.0]):
-                row[feature] += parameters.demo_step * error * value
             bias = float(data.demonstrations.bias[worker, slot, k, label])
             row[-1] += parameters.label_bias / math.sqrt(2) * bias
-    for word in words or []:
+    for word, count in Counter(words or []).items():
+        held = count**model.fragment.repeat_exponent / len(words or []) ** model.fragment.length_exponent
         for label, row in enumerate(classifier):
             for feature in range(len(row)):
-                row[feature] += float(data.source.words[word, label, feature]) / len(words or [])
+                row[feature] += held * float(data.source.words[word, label, feature])
     return softmax(apply(classifier, x))
 
 
 def plain_loss(
-    data: TaskData, worker: int, words: list[int] | None, shown: list[int] | None, floor: float = 1e-2
+    data: TaskData,
+    worker: int,
+    words: list[int] | None,
+    shown: list[int] | None,
+    floor: float = 1e-2,
+    model: Surrogate = DEFAULT,
 ) -> float:
     """Return the cross entropy of one prompt on all training queries of a worker."""
     losses = []
     for x, y in zip(data.train.x[worker].tolist(), data.train.y[worker].tolist(), strict=True):
-        losses.append(-math.log(max(plain_scores(data, worker, words, shown, x)[y], floor)))
+        losses.append(-math.log(max(plain_scores(data, worker, words, shown, x, model)[y], floor)))
     return sum(losses) / len(losses)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fake_model import FakeModel, probability
-from icl_cases import PARAMETERS, plain_loss, tiny_oracle, tiny_task
+from icl_cases import GRADIENT, PARAMETERS, plain_loss, tiny_oracle, tiny_task
 from pydantic import ValidationError
 from text_cases import rows, tiny_text_task
 
@@ -28,7 +28,6 @@ from fedsim.icl.attacks.off_topic import SENTENCES, OffTopic
 from fedsim.icl.attacks.out_of_class import OutOfClass
 from fedsim.icl.attacks.poison import with_rows
 from fedsim.icl.attacks.random_labels import RandomLabels
-from fedsim.icl.models.linear_attention import LinearAttention
 from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Text, Texts
@@ -51,10 +50,12 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def applied(attack: Any, data: Any, streams: Streams, pooled: int = 1) -> Any:
+def applied(
+    attack: Any, data: Any, streams: Streams, pooled: int = 1, surrogate: Surrogate = GRADIENT
+) -> Any:
     """Return the data as its own workers attack them."""
     clients = attack.members(len(data.demonstrations.y) * pooled, streams.seed)
-    model = FakeModel(cache=False) if isinstance(data.source, Texts) else Surrogate()
+    model = FakeModel(cache=False) if isinstance(data.source, Texts) else surrogate
     return attack.apply(data, clients, streams, pooled, Access(model.attach, 0.01))
 
 
@@ -94,7 +95,8 @@ def test_flipped_labels_of_texts_leave_the_texts(tmp_path: Path) -> None:
 def test_a_flipped_label_hurts() -> None:
     """In the surrogate as in life: a wrong demonstration pushes the wrong way."""
     oracle = tiny_oracle(
-        task=tiny_task(parameters=tiny_task().parameters.model_copy(update={"demo_step": 2.0}))
+        task=tiny_task(parameters=tiny_task().parameters.model_copy(update={"demo_step": 2.0})),
+        model=GRADIENT,
     )
     start = (oracle.start_p[None], oracle.start_q[None])
     clean = oracle.evaluate([0], *start, oracle.start_p)
@@ -303,14 +305,16 @@ def hand_data() -> TaskData[Latent]:
     The box knows nothing before it sees demonstrations, and adds x times its error of a half for each.
     """
     parameters = PARAMETERS.model_copy(update={"demo_step": 1.0, "label_bias": 0.0})
-    queries = Queries(np.array([[[1.0], [-1.0]]]), np.array([[0, 1]]))
+    parameters = parameters.model_copy(update={"n_features": 4})
+    axis = np.eye(4)[:1]
+    queries = Queries(np.array([[[1.0], [-1.0]]]) * axis, np.array([[0, 1]]))
     pools = Demonstrations(
-        x=np.array([[[[1.0], [2.0], [-1.0]], [[-1.0], [-3.0], [1.5]]]]),
+        x=np.array([[[[1.0], [2.0], [-1.0]], [[-1.0], [-3.0], [1.5]]]]) * axis,
         y=np.array([[[0, 0, 0], [1, 1, 1]]]),
         bias=np.zeros((1, 2, 3, 2)),
     )
     return TaskData(
-        queries, queries, queries, pools, Latent(parameters, np.zeros((2, 2)), np.zeros((1, 2, 2)))
+        queries, queries, queries, pools, Latent(parameters, np.zeros((2, 5)), np.zeros((1, 2, 5)))
     )
 
 
@@ -321,7 +325,7 @@ def test_adversarial_candidates_worked_out_by_hand() -> None:
     1 it is q (1 - b): 2, 4 and -0.5 for class 1, so again the last and then the first.
     """
     data = hand_data()
-    losses = [plain_loss(data, 0, None, [k, 0]) for k in range(3)]
+    losses = [plain_loss(data, 0, None, [k, 0], model=GRADIENT) for k in range(3)]
     assert losses == pytest.approx([math.log(1 + math.exp(-margin)) for margin in (2, 3, 0)])
     worst = applied(Adversarial(workers=(0,), n_worst=1), data, Streams(0)).demonstrations
     assert worst.x[0, :, :, 0].tolist() == [[-1, -1, -1], [1.5, 1.5, 1.5]]
@@ -338,7 +342,9 @@ def test_adversarial_ranking_equals_plain_loops() -> None:
     data = applied(FlippedLabels(workers=(2,), share=0.5), data, Streams(5))
     poisoned = applied(Adversarial(workers=(2,), n_worst=1, share=0.5), data, Streams(5))
     for slot in (0, 1):
-        losses = [plain_loss(data, 2, None, [k, 0] if slot == 0 else [0, k]) for k in range(6)]
+        losses = [
+            plain_loss(data, 2, None, [k, 0] if slot == 0 else [0, k], model=GRADIENT) for k in range(6)
+        ]
         worst = losses.index(max(losses))
         for k in np.flatnonzero(poisoned.poisoned[2, slot]):
             assert (
@@ -541,7 +547,7 @@ def test_two_attacks_on_pools_are_poison_together() -> None:
     both = applied(RandomLabels(workers=(1,)), one, streams)
     assert both.poisoned.sum((1, 2)).tolist() == [6, 12, 0]
     np.testing.assert_array_equal(both.poisoned[0], one.poisoned[0])
-    assert LinearAttention(both).questions is None
+    assert Surrogate().attach(both).questions is None
 
 
 def test_a_poison_for_texts_refuses_features(tmp_path: Path) -> None:

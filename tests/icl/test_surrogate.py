@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from icl_cases import PARAMETERS, plain_loss, plain_scores, tiny_oracle, tiny_task
+from icl_cases import GRADIENT, PARAMETERS, plain_loss, plain_scores, tiny_oracle, tiny_task
 
 from fedsim.errors import InputError
 from fedsim.icl.loss import accuracy, cross_entropy
 from fedsim.icl.models import MODELS
 from fedsim.icl.models.base import Prompts
-from fedsim.icl.models.linear_attention import LinearAttention
+from fedsim.icl.models.reading import DemonstrationReading, FragmentReading, Reader
 from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData
 from fedsim.icl.tasks.gaussian import Latent, SurrogateParameters, class_means, draw_latent
@@ -60,19 +60,19 @@ def test_base_classifier_of_a_partly_aligned_box_by_hand() -> None:
 def test_scores_of_one_prompt_by_hand() -> None:
     # Demonstration 0: softmax(1, 0) = (0.731059, 0.268941), so its step is +-0.5 * 0.268941 [1 0 0 0 1], with
     # label biases +-0.2. Demonstration 1: softmax(0, 2) = (0.119203, 0.880797), step -+0.0596015 [0 2 0 0 1].
-    # Words 0 and 1 add 0.4 / 2 to the score of label 1. At x = (0.5, 0.25):
+    # Words 0 and 1 add 0.4 / sqrt(4) to the score of label 1. At x = (0.5, 0.25):
     #   label 0: 0.5  + 0.0672353 + 0.1344705 + 0.2 - 0.0298008 - 0.0596015       =  0.8123035
     #   label 1: 0.25 - 0.0672353 - 0.1344705 - 0.2 + 0.0298008 + 0.0596015 + 0.2 =  0.1376962
     # and 1 / (1 + exp(0.1376962 - 0.8123035)) = 0.662535.
-    words, shown = torch.tensor([[[0], [1]]]), torch.tensor([[[0], [0]]])
-    scores = LinearAttention(hand_data()).scores(Prompts(ONE, words, shown, "test", None))
+    words, shown = torch.tensor([[[0], [1], [1], [1]]]), torch.tensor([[[0], [0]]])
+    scores = GRADIENT.attach(hand_data()).scores(Prompts(ONE, words, shown, "test", None))
     assert scores.shape == (1, 1, 2, 1)
     np.testing.assert_allclose(scores.flatten(), [0.662535, 0.337465], atol=1e-6)
 
 
 def test_scores_without_context_by_hand() -> None:
     # softmax(0.5, 0.25): 1 / (1 + exp(-0.25)) = 0.562177.
-    scores = LinearAttention(hand_data()).scores(Prompts(ONE, None, None, "train", None))
+    scores = Surrogate().attach(hand_data()).scores(Prompts(ONE, None, None, "train", None))
     np.testing.assert_allclose(scores.flatten(), [0.562177, 0.437823], atol=1e-6)
 
 
@@ -87,8 +87,19 @@ def test_accuracy_by_hand_tie_goes_to_the_lower_class() -> None:
     assert accuracy(scores, torch.tensor([[0, 1, 1]])).item() == pytest.approx(2 / 3)
 
 
+MODELS_READ = [
+    Surrogate(),
+    Surrogate(fragment=FragmentReading(length_exponent=0.7, repeat_exponent=0.3)),
+    Surrogate(
+        fragment=FragmentReading(length_exponent=1, repeat_exponent=1), demonstrations=GRADIENT.demonstrations
+    ),
+    Surrogate(demonstrations=DemonstrationReading(reader="small", text_share=0.2)),
+]
+
+
+@pytest.mark.parametrize("model", MODELS_READ)
 @pytest.mark.parametrize(("with_words", "with_shown"), [(True, True), (True, False), (False, True)])
-def test_losses_equal_those_of_the_slow_twin(with_words: bool, with_shown: bool) -> None:
+def test_losses_equal_those_of_the_slow_twin(with_words: bool, with_shown: bool, model: Surrogate) -> None:
     task = tiny_task(test_counts=(4, 3, 2), n_words=5, n_candidates=7, n_demonstrations=6)
     data = task.draw(Streams(5), 3)
     generator = torch.Generator().manual_seed(0)
@@ -97,13 +108,15 @@ def test_losses_equal_those_of_the_slow_twin(with_words: bool, with_shown: bool)
     asked = Prompts(
         torch.arange(3), words if with_words else None, shown if with_shown else None, "train", None
     )
-    scores = Surrogate().attach(data).scores(asked)
+    scores = model.attach(data).scores(asked)
     losses = cross_entropy(scores, torch.from_numpy(data.train.y), 1e-2)
     for worker in range(3):
         for i in range(4):
             j = words[worker, :, i].tolist() if with_words else None
             k = shown[worker, :, i].tolist() if with_shown else None
-            assert losses[worker, i].item() == pytest.approx(plain_loss(data, worker, j, k), abs=1e-12)
+            assert losses[worker, i].item() == pytest.approx(
+                plain_loss(data, worker, j, k, model=model), abs=1e-12
+            )
 
 
 def test_chosen_queries_are_those_asked_for() -> None:
@@ -136,7 +149,7 @@ def test_a_mislabelled_demonstration_raises_the_loss() -> None:
     flipped = data.demonstrations._replace(y=1 - data.demonstrations.y)
     asked = Prompts(torch.arange(20), None, torch.zeros(20, 2, 1, dtype=torch.int64), "train", None)
     losses = [
-        cross_entropy(Surrogate().attach(d).scores(asked), torch.from_numpy(data.train.y), 1e-2)
+        cross_entropy(GRADIENT.attach(d).scores(asked), torch.from_numpy(data.train.y), 1e-2)
         for d in (data, data._replace(demonstrations=flipped))
     ]
     assert (losses[1] > losses[0]).all()
@@ -163,3 +176,49 @@ def test_too_few_features_for_the_classes() -> None:
 def test_the_model_is_found_by_its_kind() -> None:
     assert MODELS["surrogate"] is Surrogate
     assert tiny_oracle().problem.model == Surrogate()
+
+
+def test_a_word_adds_less_and_less_by_hand() -> None:
+    # Word 0 four times and word 1 once among five: 4 ** 0.5 and 1 of their effects, over 5 ** 0.25.
+    reading = FragmentReading(length_exponent=0.25, repeat_exponent=0.5)
+    weights = reading.weights(torch.tensor([[[0], [0], [1], [0], [0]]]), 3)
+    np.testing.assert_allclose(weights, [[[2 / 5**0.25, 1 / 5**0.25, 0]]])
+
+
+def test_random_fragments_of_any_length_are_as_strong() -> None:
+    effects = torch.randn(200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    effects -= effects.mean()
+    spread = {}
+    for n_words in (1, 5, 25):
+        words = torch.randint(200, (1, n_words, 4000), generator=torch.Generator().manual_seed(2))
+        spread[n_words] = float((FragmentReading().weights(words, 200) @ effects).std())
+    assert spread[5] == pytest.approx(spread[1], rel=0.1)
+    assert spread[25] == pytest.approx(spread[1], rel=0.1)
+
+
+def margins_of(reading: DemonstrationReading, flipped: bool) -> float:
+    """Return the mean margin of right demonstrations, or of those with flipped labels, less that without."""
+    quiet = PARAMETERS.model_copy(update={"label_bias": 0.0, "demo_noise": 0.0, "base_alignment": 0.0})
+    data = tiny_task(parameters=quiet, test_counts=(50, 50)).draw(Streams(2), 1)
+    if flipped:
+        data = data._replace(demonstrations=data.demonstrations._replace(y=1 - data.demonstrations.y))
+    scorer = Surrogate(demonstrations=reading).attach(data)
+    sign = torch.from_numpy(2.0 * data.test.y - 1)
+    none, some = (
+        (torch.logit(scorer.scores(Prompts(ONE, None, shown, "test", None))[:, 0, 1]) * sign).mean()
+        for shown in (None, torch.zeros(1, 2, 1, dtype=torch.int64))
+    )
+    return float(some - none)
+
+
+@pytest.mark.parametrize("reader", ["small", "large", "very_large"])
+def test_flipped_labels_take_twice_the_labels_share(reader: Reader) -> None:
+    reading = DemonstrationReading(reader=reader)
+    right, wrong = margins_of(reading, False), margins_of(reading, True)
+    # Texts without noise are their class means, where all three parts are the same step.
+    assert wrong / right == pytest.approx(1 - 2 * reading.shares.labels)
+
+
+def test_shares_above_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"found 0\.8 and 0\.35, expected at most 1 together"):
+        DemonstrationReading(label_share=0.8)

@@ -501,6 +501,7 @@ def _problems() -> dict[str, Base]:
         ),
         "shared pools": Base(scenario(ICL | {"pool": SHARED_POOL}), ("problems/icl.pool.",), False),
         "synthetic": Base(scenario(ICL), ("tasks/synthetic.", "SurrogateParameters."), False),
+        "surrogate": Base(scenario(ICL), ("FragmentReading.", "DemonstrationReading."), False),
         "calibrated": Base(
             scenario(ICL | {"task": SIZES | {"kind": "calibrated", "name": "sst2", "test_counts": [4, 3]}}),
             ("tasks/calibrated.",),

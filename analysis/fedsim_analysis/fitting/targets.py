@@ -13,6 +13,7 @@ import torch
 from scipy.stats import norm
 
 from fedsim.icl.models.linear_attention import LinearAttention, demonstration_steps
+from fedsim.icl.models.reading import DemonstrationReading
 from fedsim.icl.tasks.base import Floats
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.icl.tasks.synthetic import Synthetic
@@ -62,7 +63,7 @@ def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[MeanOfDraws, M
     """
     data = task.draw(Streams(seed), n_draws)
     base = data.source.base
-    steps = demonstration_steps(data.source, data.demonstrations).numpy()
+    steps = demonstration_steps(data.source, data.demonstrations, DemonstrationReading()).numpy()
     features = np.append(data.train.x, np.ones((*data.train.x.shape[:2], 1)), axis=-1)
     sign = 2.0 * data.train.y - 1
     random, best = np.empty(n_draws), np.empty(n_draws)

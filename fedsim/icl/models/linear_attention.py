@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedsim.icl.models.base import FOR_ALL, Prompts
+from fedsim.icl.models.reading import DemonstrationReading, FragmentReading
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Triggered
-from fedsim.icl.tasks.gaussian import Latent
+from fedsim.icl.tasks.gaussian import Latent, class_means
 
 if TYPE_CHECKING:
     from fedsim.problems.base import Questions
@@ -25,11 +26,14 @@ class LinearAttention:
 
     questions: Questions | None = None
 
-    def __init__(self, data: TaskData[Latent]) -> None:
+    def __init__(
+        self, data: TaskData[Latent], fragment: FragmentReading, demonstrations: DemonstrationReading
+    ) -> None:
+        self._fragment = fragment
         self._n_classes = len(data.source.base)
         self._base = torch.from_numpy(data.source.base).flatten()
         self._words = torch.from_numpy(data.source.words).flatten(1).contiguous()
-        steps = demonstration_steps(data.source, data.demonstrations)
+        steps = demonstration_steps(data.source, data.demonstrations, demonstrations)
         self._slot_sizes = steps.shape[1:3]
         self._steps = steps.reshape(-1, self._base.numel())
         self._columns = {
@@ -62,13 +66,8 @@ class LinearAttention:
         return self._steps[slots[:, :, None] * n_candidates + demonstrations].sum(1)
 
     def _worded(self, words: Tensor) -> Tensor:
-        """Return the mean over positions of the words' effects, (J, I, U * (d + 1))."""
-        n_jobs, n_words, n_prompts = words.shape
-        bags = words.transpose(1, 2)
-        # The mean needs only how often each word occurs: counting and one product beat gathering M rows.
-        shares = self._words.new_zeros(n_jobs, n_prompts, len(self._words))
-        shares.scatter_add_(2, bags, shares.new_full((1, 1, 1), 1 / n_words).expand(bags.shape))
-        return shares @ self._words
+        """Return what the words of each fragment add up to, (J, I, U * (d + 1))."""
+        return self._fragment.weights(words, len(self._words)) @ self._words
 
     def _queries(self, prompts: Prompts) -> Tensor:
         """Return the queries as columns ``[x; 1]``, (J or 1, d + 1, b)."""
@@ -81,17 +80,36 @@ class LinearAttention:
         return columns.expand(len(index), -1, -1).gather(2, index)
 
 
-def demonstration_steps(latent: Latent, demonstrations: Demonstrations) -> Tensor:
+def demonstration_steps(
+    latent: Latent, demonstrations: Demonstrations, reading: DemonstrationReading
+) -> Tensor:
     """Return what each demonstration adds to the classifier, (W, U, V, U, d + 1)."""
-    base = torch.from_numpy(latent.base)
-    features = functional.pad(torch.from_numpy(demonstrations.x), (0, 1), value=1.0)
-    errors = functional.one_hot(torch.from_numpy(demonstrations.y), len(base)) - (features @ base.T).softmax(
-        -1
-    )
-    steps = latent.parameters.demo_step * errors[..., None] * features[..., None, :]
+    base, shares = torch.from_numpy(latent.base), reading.shares
+    means = torch.from_numpy(class_means(latent.parameters, len(base)))
+    x = torch.from_numpy(demonstrations.x)
+    shown = functional.one_hot(torch.from_numpy(demonstrations.y), len(base)).double()
+    recognised = functional.one_hot((x @ means.T).argmax(-1), len(base)).double()
+    # A step is linear in the label: labels and texts together are one step towards their mixture.
+    steps = _step(base, x, shares.labels * shown + shares.texts * recognised, shares.labels + shares.texts)
+    each = _step(base, means, shares.presence * torch.eye(len(base), dtype=torch.float64), shares.presence)
+    steps = latent.parameters.demo_step * (steps + each[:, None])
     # Independent biases of two labels differ by sqrt(2) times their deviation.
     steps[..., -1] += torch.from_numpy(demonstrations.bias) * (latent.parameters.label_bias / 2**0.5)
     return steps
+
+
+def _step(base: Tensor, x: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Return the part `share` of a step of gradient descent at each text x, (..., U, d + 1).
+
+    Args:
+        base: the classifier from which it goes, (U, d + 1).
+        x: features, (..., d).
+        labels: what is learned, (..., U), `share` in sum.
+        share: how much of a whole step.
+    """
+    features = functional.pad(x, (0, 1), value=1.0)
+    errors = labels - share * (features @ base.T).softmax(-1)
+    return errors[..., None] * features[..., None, :]
 
 
 def _columns(queries: Queries | Triggered) -> Tensor:

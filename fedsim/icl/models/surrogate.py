@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fedsim.icl.models.base import BlackBox, Scorer
+from fedsim.icl.models.reading import DemonstrationReading, FragmentReading
 
 if TYPE_CHECKING:
     from fedsim.icl.tasks.base import TaskData
@@ -15,9 +16,13 @@ class Surrogate(BlackBox):
     """Linear attention: demonstrations act as one gradient step on a base classifier, words shift it.
 
     The classifier of a prompt with words j and demonstrations k, on features ``[x; 1]``, is
-    ``W = W0 + sum_u G[u, k_u] + mean_i E[j_i]`` and the label scores are ``softmax(W [x; 1])``, with
-    ``G[u, k] = step * (onehot(y) - softmax(W0 [x; 1])) [x; 1]^T`` for the demonstration (x, y), plus its
-    label bias in the last column. A mislabelled demonstration pushes the wrong way.
+    ``W = W0 + sum_u G[u, k_u] + sum_w a_w(j) E[w]`` and the label scores are ``softmax(W [x; 1])``. What the
+    fragment holds of each word, a_w, is that of `FragmentReading`. The demonstration (x, y) in slot u adds
+    ``G = step * (l (onehot(y) - s(x)) [x; 1]^T + t (onehot(c(x)) - s(x)) [x; 1]^T
+    + o (onehot(u) - s(m_u)) [m_u; 1]^T)``, plus its label bias in the last column: s is
+    ``softmax(W0 [x; 1])``, c(x) the class whose mean is nearest, m_u the mean of class u, and (l, t, o) the
+    shares of `DemonstrationReading`. With l = 1 it is the gradient step itself, and a mislabelled
+    demonstration pushes the wrong way with all its strength.
 
     Source: von Oswald et al., "Transformers learn in-context by gradient descent", ICML 2023, Proposition 1
     (linear attention is a step of gradient descent), with the softmax loss and a label bias (Zhao et al.,
@@ -26,7 +31,10 @@ class Surrogate(BlackBox):
 
     kind: Literal["surrogate"] = "surrogate"
 
+    fragment: FragmentReading = FragmentReading()
+    demonstrations: DemonstrationReading = DemonstrationReading()
+
     def attach(self, data: TaskData[Latent]) -> Scorer:
         from fedsim.icl.models.linear_attention import LinearAttention
 
-        return LinearAttention(data)
+        return LinearAttention(data, self.fragment, self.demonstrations)

@@ -115,11 +115,17 @@ class IclProblem(Problem):
     def idle(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         if not self.use_fragment:
-            keys = [*(f"task.{key}" for key in self.task.of_words), "tokens.tokens_per_word"]
+            keys = [
+                *(f"task.{key}" for key in self.task.of_words),
+                "tokens.tokens_per_word",
+                "model.fragment",
+            ]
             found |= dict.fromkeys(keys, "prompts have no fragment (use_fragment = false)")
         if not self.use_demonstrations:
             keys = ["pool"] if self.task.gives == "text" else ["pool", "task.n_demonstrations"]
-            found |= dict.fromkeys(keys, "prompts show no demonstration (use_demonstrations = false)")
+            found |= dict.fromkeys(
+                [*keys, "model.demonstrations"], "prompts show no demonstration (use_demonstrations = false)"
+            )
         if self.evaluation == "modal":
             found["evaluation_samples"] = 'one prompt a worker is measured (evaluation = "modal")'
         if not (self.use_fragment or self.use_demonstrations):

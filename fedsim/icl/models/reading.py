@@ -1,0 +1,104 @@
+"""How a black box in closed form reads a prompt: what its words add up to, what demonstrations give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from fedsim.catalog import Strict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class FragmentReading(Strict):
+    """How the effects of a fragment's words add up.
+
+    A word that stands c times among M words adds ``c ** repeat_exponent / M ** length_exponent`` of its own
+    effect. With both exponents 1 the fragment is the mean of its words, and a long one says nothing: chance
+    words average out. With both 1/2 a random fragment is as strong as a single word, however long it is.
+    """
+
+    length_exponent: float = Field(default=0.5, ge=0)
+    """By which power of its length a fragment is weakened."""
+    repeat_exponent: float = Field(default=0.5, gt=0, le=1)
+    """How much a repeated word adds: 1, as much each time; near 0, next to nothing after the first."""
+
+    def weights(self, words: Tensor, n_candidates: int) -> Tensor:
+        """Return how much of each candidate's effect a fragment holds, (J, I, N), double precision.
+
+        Args:
+            words: number of the candidate at each position, (J, M, I).
+            n_candidates: N.
+        """
+        import torch
+
+        n_jobs, n_words, n_prompts = words.shape
+        counts = torch.zeros(n_jobs, n_prompts, n_candidates, dtype=torch.float64)
+        # Only how often each word occurs matters: counting and one product beat gathering M rows.
+        bags = words.transpose(1, 2)
+        counts.scatter_add_(2, bags, counts.new_ones(1, 1, 1).expand(bags.shape))
+        if self.repeat_exponent != 1:
+            counts = counts.pow(self.repeat_exponent)
+        return counts / n_words**self.length_exponent
+
+
+class Shares(NamedTuple):
+    """What of a right demonstration's effect comes from where; they sum to one."""
+
+    labels: float
+    """From the label that it shows."""
+    texts: float
+    """From its text, whose class the box recognises whatever label it shows."""
+    presence: float
+    """From its mere presence: the form of the answer, and which labels there are."""
+
+
+PRESETS = {
+    "small": Shares(labels=0.15, texts=0.5, presence=0.35),
+    "large": Shares(labels=0.4, texts=0.35, presence=0.25),
+    "very_large": Shares(labels=0.9, texts=0.05, presence=0.05),
+}
+
+Reader = Literal["small", "large", "very_large"]
+
+
+class DemonstrationReading(Strict):
+    """What a black box takes from demonstrations: their labels, their texts, their mere presence.
+
+    Source: Min et al., "Rethinking the role of demonstrations: what makes in-context learning work?", EMNLP
+    2022, sections 4 and 5, who take labels, texts and form away one after the other; Wei et al., "Larger
+    language models do in-context learning differently", 2023, section 3, on how models of three sizes follow
+    flipped labels.
+    """
+
+    reader: Reader = "large"
+    """The size of the model, which says how much it follows labels."""
+    label_share: float | None = Field(default=None, ge=0, le=1)
+    """In the place of the reader's: how much of a right demonstration's effect is that of its label."""
+    text_share: float | None = Field(default=None, ge=0, le=1)
+    """In the place of the reader's: how much of it is that of its text; the rest is that of its presence."""
+
+    def idle(self) -> Mapping[str, str]:
+        if self.label_share is None or self.text_share is None:
+            return {}
+        return {"reader": "both of its shares are stated (label_share, text_share)"}
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> DemonstrationReading:
+        labels, texts, presence = self.shares
+        if presence < -1e-9:
+            raise ValueError(
+                f"label_share and text_share: found {labels:g} and {texts:g}, expected at most 1 together"
+            )
+        return self
+
+    @property
+    def shares(self) -> Shares:
+        """The three shares."""
+        preset = PRESETS[self.reader]
+        labels = preset.labels if self.label_share is None else self.label_share
+        texts = preset.texts if self.text_share is None else self.text_share
+        return Shares(labels, texts, 1 - labels - texts)
