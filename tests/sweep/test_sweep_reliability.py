@@ -125,7 +125,7 @@ def test_kill_9_of_a_dask_worker(slow, tmp_path, command, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
     monkeypatch.setattr("fedsim.sweep.cluster.PATIENCE_S", LIMIT_S)
     with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
     ) as cluster:
         pids = [worker.process.process.pid for worker in list(cluster.workers.values())[:3]]
         killed = []
