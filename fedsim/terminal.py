@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 WIDTH = 160
-"""Columns of a table that goes to a file: nothing is cut short there."""
+"""Least width, in characters, of what goes to a file: a table is as wide there as it needs."""
 
 # Control characters but tab and line feed; what turns the direction of writing round or takes no room; ends
 # of lines that are none in a file; halves of a character, as in names of files that are not UTF-8.
@@ -154,7 +154,12 @@ def give(text: str) -> None:
 
 def show(drawn: object) -> None:
     """Print a table, or anything else that rich draws."""
-    width = None if sys.stdout.isatty() else WIDTH
+    from rich.table import Table
+
+    width = None
+    if not sys.stdout.isatty():
+        endless = _plain_console()(width=sys.maxsize, markup=False, emoji=False)
+        width = max(WIDTH, endless.measure(drawn).maximum) if isinstance(drawn, Table) else WIDTH
     _plain_console()(width=width, markup=False, emoji=False).print(drawn)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.progress import Progress
+from rich.table import Table
 
 from fedsim import terminal
 
@@ -48,6 +49,16 @@ def test_what_tells_the_runs_of_a_plan_apart_is_not_cut_off(command, small):
     out = "".join(command("sweep", small, "--dry-run", "--timing-only").out.split())
     assert f"{same}1{same}" in out
     assert f"{same}2{same}" in out
+
+
+def test_a_wide_table_is_not_folded_on_its_way_to_a_file(capsys):
+    cells = [f"{number} {'x' * 30}" for number in range(12)]
+    table = Table(*cells)
+    table.add_row(*cells)
+    terminal.show(table)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "0 x" in line]
+    assert len(lines) == 2
+    assert all(cell in line for line in lines for cell in cells)
 
 
 def test_a_report_and_its_figures_hold_texts_letter_by_letter(command, small):
