@@ -220,5 +220,5 @@ def test_flipped_labels_take_twice_the_labels_share(reader: Reader) -> None:
 
 
 def test_shares_above_one_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"found 0\.8 and 0\.35, expected at most 1 together"):
+    with pytest.raises(ValueError, match=r"found 0\.8 and 0\.375, expected at most 1 together"):
         DemonstrationReading(label_share=0.8)
