@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fedsim.learning.ties import argmax
+
 
 def cross_entropy(scores: Tensor, labels: Tensor, floor: float) -> Tensor:
     """Return the mean over queries of ``-log max(score of the right label, floor)``, (J, I).
@@ -24,4 +26,4 @@ def cross_entropy(scores: Tensor, labels: Tensor, floor: float) -> Tensor:
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the share of queries whose right label scores highest, (J, I); a tie goes to the lower class."""
-    return (scores.argmax(2) == labels[:, None, :]).double().mean(-1)
+    return (argmax(scores, 2) == labels[:, None, :]).double().mean(-1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim.errors import InputError
+from fedsim.learning.ties import sign
 
 
 def colluding(row: Tensor, own: Tensor) -> Tensor:
@@ -74,5 +75,5 @@ def away(
         previous: what the updates start from, (d,).
     """
     update = mean - previous
-    against = {"std": spread(differences), "unit": update, "sign": update.sign()}[perturbation]
+    against = {"std": spread(differences), "unit": update, "sign": sign(update)}[perturbation]
     return -torch.nn.functional.normalize(against, dim=0, eps=torch.finfo(against.dtype).tiny)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from fedsim.learning.clipping import unit
+from fedsim.learning.ties import at_largest, sign
 
 Norm = Literal["l1", "l2", "linf"]
 
@@ -20,16 +20,15 @@ def subgradient(difference: Tensor, norm: Norm) -> Tensor:
     Args:
         difference: d, (..., d), of any floating type; finite, but not of any size: nothing overflows.
         norm: l1: ``sign(d)``. l2: ``d / ||d||_2``. linf: the signs of the largest coordinates, which share a
-            weight of 1.
+            weight of 1. What differs by rounding alone ties (`fedsim.learning.ties`).
 
     Source: Li et al., "RSA: Byzantine-robust stochastic aggregation methods for distributed learning from
     heterogeneous datasets", AAAI 2019, who penalise with p = 1 and extend it to other p; ties of linf are
     free there.
     """
     if norm == "l1":
-        return torch.sign(difference)
+        return sign(difference)
     if norm == "l2":
         return unit(difference)
-    sizes = difference.abs()
-    largest = sizes == sizes.amax(-1, keepdim=True)
-    return torch.sign(difference) * largest / largest.sum(-1, keepdim=True)
+    largest = at_largest(difference.abs())
+    return sign(difference) * largest / largest.sum(-1, keepdim=True)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedsim.learning.ties import sign
+
 
 def flipped(difference: Tensor, probability: float, draws: Sequence[np.random.Generator]) -> Tensor:
     """Return the signs, each turned round with the probability; that of 0 is a fair draw: (n, d) to (n, d).
@@ -20,7 +22,7 @@ def flipped(difference: Tensor, probability: float, draws: Sequence[np.random.Ge
     d = difference.shape[1]
     uniforms = torch.from_numpy(np.stack([draw.random(d) for draw in draws]))
     # The chance of +1: that of a turned -1, of an even toss, or of a +1 that is kept.
-    chance = 0.5 + (0.5 - probability) * difference.sign().double()
+    chance = 0.5 + (0.5 - probability) * sign(difference).double()
     return torch.where(uniforms < chance, 1, -1).to(difference.dtype)
 
 

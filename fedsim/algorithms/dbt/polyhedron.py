@@ -14,9 +14,7 @@ from torch import Tensor
 
 from fedsim.algorithms.dbt.settings import PolyhedronSettings
 from fedsim.learning.chunks import chunks
-
-TIE = 1e-12
-"""Differences below this are rounding: the l1 norm then has the subgradient 0 and not its sign."""
+from fedsim.learning.ties import sign
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def subgradient(x: Tensor, phi: Tensor, norm: str) -> Tensor:
     difference = x - phi
     if norm == "squared_l2":
         return 2 * difference
-    return torch.where(difference.abs() <= TIE, 0.0, difference.sign())
+    return sign(difference)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ class DpRsa(Aggregator):
     unchanged, however old. What would change the rows on the way (a projection, clipping, bucketing) destroys
     the signs.
 
-    Without noise a difference of exactly 0 is sent as 0: the server then finds the sign of ``read -
-    previous``, which is that of ``message - previous``. With noise, where a 0 would betray the message, it
-    becomes one of the two signs by a fair draw.
+    Without noise a difference of 0, but for rounding, is sent as 0: the server then finds the sign of
+    ``read - previous``, which is that of ``message - previous``. With noise, where a 0 would betray the
+    message, it becomes one of the two signs by a fair draw.
 
     Source: Zhu, Ling, "Bridging differential privacy and Byzantine-robustness via model aggregation", IJCAI
     2022, arXiv 2205.00107: the signs of the differences are sent, and two mechanisms perturb them (abstract);
@@ -60,12 +60,13 @@ class DpRsa(Aggregator):
         return 1
 
     def _combined(self, rows: Tensor, previous: Tensor) -> Tensor:
-        import torch
+        from fedsim.learning.ties import sign
 
-        return previous + self.step * torch.sign(rows - previous).sum(0)
+        return previous + self.step * sign(rows - previous).sum(0)
 
     def encode(self, messages: Tensor, read: Tensor, draws: list[np.random.Generator]) -> Tensor:
         from fedsim.learning.signs import flipped, noised
+        from fedsim.learning.ties import sign
 
         difference = messages - read
         if self.flip_probability is not None:
@@ -73,5 +74,5 @@ class DpRsa(Aggregator):
         elif self.noise_std is not None:
             signs = noised(difference, self.noise_std, draws)
         else:
-            signs = difference.sign()
+            signs = sign(difference)
         return read + 2 * signs

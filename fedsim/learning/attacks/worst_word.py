@@ -55,9 +55,10 @@ class WorstWord(MessageAttack):
         import torch
 
         from fedsim.learning.forging import colluding, words
+        from fedsim.learning.ties import argmin
 
         mean = self.known(own, honest).double().mean(0).view(words(own.shape[1], options))
-        worst = mean.argmin(1)  # of equal minima the first
+        worst = argmin(mean)  # of equal minima the first
         if self.word is not None:
             self.check(mean.shape[1])
             worst = torch.full_like(worst, self.word)

@@ -15,6 +15,7 @@ from fedsim.icl.models.base import Attached, Prompts
 from fedsim.icl.phases import over_time, stacked, with_tests
 from fedsim.learning.categorical import draw
 from fedsim.learning.policy_gradient import gradient
+from fedsim.learning.ties import argmax
 from fedsim.problems.icl import measure
 from fedsim.streams import Stream, Streams
 
@@ -111,7 +112,7 @@ class IclOracle:
         ``fixed``: drawn once from the uniform distribution, whatever Q and `update` are.
         """
         if rule == "modal":
-            return Q.argmax(-1)
+            return argmax(Q)
         # Job 0 of the address is the draw for the whole run, job 1 + t that of polyhedron update t.
         job = 0 if rule == "fixed" else 1 + update
         table = self.start_q.expand_as(Q) if rule == "fixed" else Q
