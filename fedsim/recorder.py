@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from fedsim.algorithms.base import InterludeLearner, Learner
 from fedsim.learning.batching import Job
@@ -17,8 +17,29 @@ from fedsim.timing.exchange import NO_STEP, StepReport
 Progress = Callable[[dict[str, Any]], None]
 """Called after every server step with its row: counters, and measurements where the step was measured."""
 
-DIVERGED = 1e15
-"""A loss beyond this is given up."""
+
+class Bound(NamedTuple):
+    """A measurement beyond which a run is given up, as one that diverged."""
+
+    what: str
+    limit: float
+    remedy: str
+
+    def passed(self, value: float | None) -> bool:
+        """Whether a value is beyond it, or is no number any more (in a summary: none)."""
+        return value is None or not abs(value) < self.limit
+
+
+BOUNDS = {
+    "loss": Bound("the loss", 1e15, "a smaller learning rate"),
+    # Cuts have coefficients of about 1, and so multipliers are of the size of a gradient.
+    "multiplier_max": Bound(
+        "a multiplier of the cuts",
+        1e6,
+        'a larger algorithm.multipliers.c1, or its schedule "decreasing", or a smaller algorithm.z_rate',
+    ),
+}
+"""By measurement; a run that does not have one is not judged by it."""
 
 
 class Recorder:
@@ -145,7 +166,7 @@ class Recorder:
             return
         metrics = learner.evaluate(workers, row["time_s"])
         row.update(metrics)
-        if not abs(metrics["loss"]) < DIVERGED:
+        if any(bound.passed(metrics[key]) for key, bound in BOUNDS.items() if key in metrics):
             self._stop("diverged")
         target = scenario.target
         if target is not None and math.isnan(self.reached_s) and target.reached(metrics):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedsim.algorithms.base import Bench
 from fedsim.errors import DivergedError, ModelError, StalledError
 from fedsim.faults import names_parts
-from fedsim.recorder import DIVERGED, Progress, Recorder
+from fedsim.recorder import BOUNDS, Progress, Recorder
 from fedsim.scenario import Scenario
 from fedsim.streams import Streams
 from fedsim.timing.loop import Ending, Timeline, run_timeline
@@ -113,7 +113,8 @@ def _with_model(run: Run, questions: Questions | None) -> Run:
 
     usage, judgement = questions.usage(), questions.judge()
     nothing = [judgement.nothing] if judgement.nothing else []
-    summary = run.summary | tables.of_model(usage, [*nothing, *judgement.cautions])
+    told = [*nothing, *judgement.cautions, *run.summary.get("cautions", ())]
+    summary = run.summary | tables.of_model(usage, told)
     if nothing:
         summary["ended"] = UNNAMED
     answers = questions.recording() if run.scenario.record.answers else None
@@ -166,16 +167,18 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
         summary: the run's headline numbers.
 
     Raises:
-        DivergedError: the loss left every bound.
+        DivergedError: the loss or another measurement left every bound.
         ModelError: the model's answers name no labels, so that the results mean nothing.
         StalledError: the server waited for workers that would never answer, or gave all of them up; no worker
             update was made; the clock stood still, or came to its end.
     """
     name = " ".join(part for part in (summary["scenario"], summary["variant"]) if part)
     if summary["ended"] == "diverged":
+        what, limit, remedy = next(
+            bound for key, bound in BOUNDS.items() if key in summary and bound.passed(summary[key])
+        )
         raise DivergedError(
-            f"{name}: the loss passed {DIVERGED:g} at step {summary['server_steps']}; "
-            "try a smaller learning rate"
+            f"{name}: {what} passed {limit:g} at step {summary['server_steps']}; try {remedy}"
         )
     if summary["ended"] == UNNAMED:
         raise ModelError(f"{name}: {summary['cautions'][0]}")

@@ -171,6 +171,8 @@ def summary(
     known = {*report._fields, *counted, "cost", *recorder.counters}
     for metric in (column for column in steps.columns if column not in known):
         numbers[metric] = float(measured[metric].iloc[-1]) if len(measured) else math.nan
+    if told := scenario.algorithm.cautions(numbers):
+        numbers["cautions"] = list(told)
     return {key: None if _is_unknown(value) else value for key, value in numbers.items()}
 
 

@@ -355,6 +355,24 @@ def _links(run: Evidence) -> str:
     return f"{first.source} to {first.target}: {first.n_bytes:.10g} bytes in {first.busy_s:.10g} s"
 
 
+def _constraint(run: Evidence) -> str:
+    """Only for runs with cuts. h was above epsilon at an update and is within it at a later one."""
+    between = run.scenario.schedule.interlude
+    if between is None or "constraint_met" not in run.steps:
+        return ""
+    for share in ("words_within_epsilon", "multipliers_above_0"):
+        wrong = run.steps[~run.steps[share].fillna(0).between(0, 1)]
+        if len(wrong):
+            return f"step {wrong.step.iloc[0]}: {share} {wrong[share].iloc[0]:g}, expected 0 to 1"
+    met = run.steps[run.steps.constraint_met == 1]
+    wrong = met[~(met.words_within_epsilon > 0.5) | (met[between.counter] < 2)]
+    if wrong.empty:
+        return ""
+    first = wrong.iloc[0]
+    within, updates = first.words_within_epsilon, first[between.counter]
+    return f"step {first.step:g}: met with {within:.0%} of the words within epsilon after {updates:g} updates"
+
+
 INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "times never go back": _times,
     "staleness stays under tau": _staleness,
@@ -369,4 +387,5 @@ INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "steps agree with their tickets": _tickets,
     "the LLM service keeps its limit": _queue,
     "no link carries more than it can": _links,
+    "the constraint is met by most words": _constraint,
 }

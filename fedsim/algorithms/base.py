@@ -251,6 +251,10 @@ class Algorithm(Part):
         """
         return {}
 
+    def cautions(self, summary: Mapping[str, Any]) -> Sequence[str]:
+        """Return sentences on what makes a run mean less than it seems to, from its headline numbers."""
+        return ()
+
 
 def at_most(setting: str, found: int, n_workers: int) -> None:
     """Check a number of workers.

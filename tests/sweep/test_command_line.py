@@ -102,6 +102,10 @@ FAILURES = {
         ["algorithm.optimizer={ kind = 'sgd', learning_rate = 1e6 }", "budget={ server_steps = 300 }"],
         "fedsim: small: the loss passed 1e+15 at step 3; try a smaller learning rate\n",
     ),
+    "a multiplier diverged": (
+        ["algorithm.multipliers.c1=1e-6", "algorithm.multipliers.rate=1e6"],
+        "fedsim: small: a multiplier of the cuts passed 1e+06 at step ",
+    ),
     "deserted": (  # a call alone takes 0.5 s
         ["server.evict_after_s=0.4"],
         "fedsim: small: no worker left at 0.4 s after 0 steps",
@@ -122,10 +126,21 @@ def test_a_failed_run_is_told_each_time_and_keeps_what_it_had(command, small, ho
         assert answer.code == 1
         assert answer.err.startswith(sentence)
         assert answer.err.count("\n") == 1
+        how = how.removeprefix("a multiplier ")
         assert f"{how} (kept)" in answer.out if time == "second" else how in answer.out
     runs = fedsim.load_results("results")
     assert list(runs.ended) == [how]
     assert json.loads(command(*words, "--json").out)["ended"] == how
+
+
+def test_a_run_that_never_met_its_constraint_is_told_everywhere(command, small):
+    sentence = (
+        "the constraint h <= epsilon is not met: at the last polyhedron update 0% of the words are within"
+    )
+    answer = command("run", small, "--set", "algorithm.cuts.every=2")
+    assert answer.err.startswith(f"fedsim: warning: small, seed 0: {sentence}")
+    assert command("results", "results").err == answer.err
+    assert f"  warning: {sentence}" in command("verify", "results").out
 
 
 def test_a_loss_that_is_no_number_any_more_is_kept_as_null(command, small):
@@ -153,7 +168,16 @@ def test_timing_only_has_the_same_clock_and_its_own_place(command, small):
     assert timing["loss"] is None
     assert full["loss"] is not None
     learned = {key for key in full if timing.get(key) != full[key]}
-    assert learned == {"loss", "distance_z", "distance_q", "consensus_gap", "cuts", "timing_only"}
+    assert learned == {
+        *("loss", "distance_z", "distance_q", "consensus_gap", "cuts", "timing_only"),
+        *(
+            "h_over_epsilon",
+            "words_within_epsilon",
+            "multipliers_above_0",
+            "multiplier_max",
+            "constraint_met",
+        ),
+    }
     ours, theirs = (
         fedsim.load_results("results/timing-only", "steps"),
         fedsim.load_results("results", "steps"),

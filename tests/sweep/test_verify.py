@@ -182,6 +182,16 @@ PLANTED = {
         "no link carries more than it can",
         "a to b: 1 bytes in 1000000 s",
     ),
+    "a constraint met by nobody": (
+        cell("steps", 9, "constraint_met", 1.0),
+        "the constraint is met by most words",
+        "step 9: met with 0% of the words within epsilon after 2 updates",
+    ),
+    "more than all multipliers": (
+        cell("steps", 9, "multipliers_above_0", 1.5),
+        "the constraint is met by most words",
+        "step 9: multipliers_above_0 1.5, expected 0 to 1",
+    ),
 }
 
 

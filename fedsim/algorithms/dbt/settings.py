@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -144,6 +145,12 @@ class DbtAggregation(Aggregation):
         return without_outer | ({} if self.inner else {"inner_rate": "there is no inner rule"})
 
 
+MOST = 0.5
+"""More than this share of the words is most of them."""
+
+FEW_UPDATES = 5
+"""With fewer polyhedron updates than this nothing can be said of the constraint."""
+
 NO_PULL = 'psi pulls nowhere: not in a step (robust.outer = "R0"), and there are no cuts (cuts = false)'
 
 
@@ -162,6 +169,29 @@ class CommonRules(Optimized):
     def idle(self) -> Mapping[str, str]:
         off = "there are no cuts (cuts = false)"
         return {} if self.cuts else dict.fromkeys(("multipliers", "polyhedron", "inner"), off)
+
+    def cautions(self, summary: Mapping[str, Any]) -> Sequence[str]:
+        """Say that the run ended without having met its constraint, h <= epsilon (14).
+
+        A run of few polyhedron updates had no time to meet it.
+        """
+        within = summary.get("words_within_epsilon", math.nan)
+        if math.isnan(within) or summary["constraint_met"] or summary["ended"] == "diverged":
+            return ()
+        if summary["cut_updates"] < FEW_UPDATES:
+            return ()
+        if within <= MOST:
+            times = summary["h_over_epsilon"]
+            found = (
+                f"is not met: at the last polyhedron update {within:.0%} of the words are within it, and h "
+                f"is {times:.3g} epsilon on average"
+            )
+        else:
+            found = (
+                "was never at work: for most words h was not above epsilon before, or no multiplier left 0 "
+                "after that; where the inner loop hardly moves, h is small whatever was learned"
+            )
+        return (f"the constraint h <= epsilon {found}",)
 
 
 class Rules(CommonRules):

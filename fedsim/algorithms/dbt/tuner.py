@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedsim.algorithms.base import Bench
+from fedsim.algorithms.dbt.constraint import Constraint
 from fedsim.algorithms.dbt.inner_loop import InnerLoop
 from fedsim.algorithms.dbt.inner_rounds import InnerRounds
 from fedsim.algorithms.dbt.lagrangian import Multipliers, ascend, joined, without_idle, z_gradient
@@ -63,8 +64,10 @@ class Tuner(BatchingLearner):
         nothing = torch.zeros(m_words, 0, dtype=torch.float64)
         polyhedron = Polyhedron.empty(n_workers, m_words, n_vocab, rules.polyhedron.norm)
         self.state = ServerState(oracle.start_p.clone(), Multipliers(nothing, nothing, nothing), polyhedron)
+        self.constraint = Constraint.at_start(m_words, rules.polyhedron.epsilon)
         self.steps = 0
         self.cut_updates = 0
+        self._has_cuts = bool(rules.cuts) and bench.problem.tunes_p
         self._oracle = oracle
         self._project = projector(oracle.on_simplex)
         projects = rules.robust is not None and rules.robust.project_messages and oracle.on_simplex
@@ -122,6 +125,7 @@ class Tuner(BatchingLearner):
             ascent = self.rules.multipliers
             c1 = ascent.regulariser(self.steps)
             multipliers = ascend(polyhedron, multipliers, z, ascent.rate, c1)
+            self.constraint = self.constraint.stepped(multipliers.now)
         self.steps += 1
         self.state = ServerState(z, multipliers, polyhedron)
         return self.state
@@ -165,6 +169,7 @@ class Tuner(BatchingLearner):
         rows = torch.tensor(loop.workers, dtype=torch.long)
         p = self.received[rows]
         new = new_cuts(p, z, loop.p, loop.z, settings, self.consensus)
+        self.constraint = self.constraint.updated(new.h)
         if bool(new.alive.any()):
             polyhedron, multipliers = extended(polyhedron, new, rows), joined(multipliers, new, p)
         self.state = ServerState(z, multipliers, polyhedron)
@@ -181,13 +186,19 @@ class Tuner(BatchingLearner):
         self.tables.forget(worker)
 
     def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
-        """Measure these workers as they were when they last reported; see `Oracle.evaluate`."""
+        """Measure these workers as they were when they last reported; see `Oracle.evaluate`.
+
+        ``consensus_gap`` is the mean distance of their p from z, l1 a word; ``cuts`` is the number of cuts.
+        With cuts there is also what `Constraint.measured` says.
+        """
         rows = torch.tensor(workers)
         p = self._reported_p[rows]
         measured = self._oracle.evaluate(workers, p, self._reported_q[rows], self.state.z, time_s)
         spread = (p - self.state.z).abs().sum((1, 2)) / self.state.z.shape[0]
         measured["consensus_gap"] = float(spread.mean()) if self.consensus else 0.0
         measured["cuts"] = self.state.polyhedron.count()
+        if self._has_cuts:
+            measured |= self.constraint.measured(self.state.polyhedron, self.state.multipliers)
         return measured
 
     def _receive(self, tickets: list[Ticket]) -> list[Ticket]:
