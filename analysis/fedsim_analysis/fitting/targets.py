@@ -1,4 +1,4 @@
-"""The four accuracies to which a task is fitted, as functions of the surrogate's parameters.
+"""The accuracies to which a task is fitted, as functions of the surrogate's parameters.
 
 Each is an expectation over test sets of the given class counts (closed form, so that it varies smoothly with
 the parameters), averaged over draws of the training data from fixed addresses. All accuracies in %.
@@ -11,17 +11,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.stats import norm
+from torch import Tensor
 
-from fedsim.icl.models.linear_attention import LinearAttention, demonstration_steps
-from fedsim.icl.models.reading import DemonstrationReading
+from fedsim.icl.models.base import Prompts
+from fedsim.icl.models.linear_attention import LinearAttention
 from fedsim.icl.tasks.base import Floats
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.problems.icl.measure import prompts
 from fedsim.problems.icl.oracle import IclOracle
-from fedsim.problems.icl.problem import IclProblem
+from fedsim.problems.icl.problem import Estimator, IclProblem
 from fedsim.streams import Streams
-from fedsim_analysis.fitting.training import train
+from fedsim_analysis.fitting.training import UPDATES, train
 
 
 class MeanOfDraws(NamedTuple):
@@ -55,42 +56,54 @@ def base_alignment(accuracy: float, separation: float) -> float:
     return float(2 * norm.ppf(accuracy / 100) / separation)
 
 
-def in_context(task: Synthetic, n_draws: int, seed: int) -> tuple[MeanOfDraws, MeanOfDraws]:
-    """Return the accuracy of a random pair of demonstrations, and of the best pair of each draw's pool.
-
-    The best of the V * V pairs has the smallest cross entropy on the draw's training queries: what the tuning
-    of q alone works towards.
-    """
-    data = task.draw(Streams(seed), n_draws)
-    base = data.source.base
-    steps = demonstration_steps(data.source, data.demonstrations, DemonstrationReading()).numpy()
-    features = np.append(data.train.x, np.ones((*data.train.x.shape[:2], 1)), axis=-1)
-    sign = 2.0 * data.train.y - 1
-    random, best = np.empty(n_draws), np.empty(n_draws)
-    for i in range(n_draws):
-        signed = features[i] * sign[i][:, None]
-        margins = (steps[i, ..., 1, :] - steps[i, ..., 0, :]) @ signed.T
-        pairs = margins[0][:, None] + margins[1][None] + signed @ (base[1] - base[0])
-        losses = np.logaddexp(0, -pairs).mean(-1)
-        first, second = np.unravel_index(losses.argmin(), losses.shape)
-        classifiers = base + steps[i, 0][:, None] + steps[i, 1][None]
-        accuracies = expected_accuracy(classifiers, task.parameters, task.class_counts)
-        random[i], best[i] = accuracies.mean(), accuracies[first, second]
-    return _estimate(random), _estimate(best)
+def random_pairs(task: Synthetic, n_draws: int, seed: int, pooled: int) -> MeanOfDraws:
+    """Return the mean accuracy of all pairs of demonstrations of each draw's pool: that of a random one."""
+    oracle = IclOracle(IclProblem(task=task, use_fragment=False), Streams(seed), n_draws, pooled)
+    numbers = torch.arange(task.n_demonstrations)
+    pairs = torch.cartesian_prod(numbers, numbers).T.expand(n_draws, -1, -1)
+    shown = Prompts(torch.arange(n_draws), None, pairs, "test", None)
+    return estimate(accuracies(oracle, shown).mean(1))
 
 
-def fragment_only(task: Synthetic, n_draws: int, seed: int) -> MeanOfDraws:
-    """Return the accuracy of the likeliest words after training p alone by the recipe, a draw per worker."""
-    problem = IclProblem(task=task, use_demonstrations=False)
-    oracle = IclOracle(problem, Streams(seed), n_draws, 1)
-    workers = list(range(n_draws))
-    P, Q = train(oracle, workers)
-    scorer = oracle.scorer
+class Recipe(NamedTuple):
+    """What is tuned, from which data and how: the settings of a row that need no cuts."""
+
+    words: bool
+    demonstrations: bool
+    pooled: int
+    """Clients whose data one machine holds."""
+    estimator: Estimator = "zero"
+
+
+def trained(
+    task: Synthetic, recipe: Recipe, n_draws: int, seed: int, updates: int = UPDATES
+) -> tuple[IclOracle, Tensor, Tensor]:
+    """Return an oracle of `n_draws` machines that know nothing of each other, and the p and q they learn."""
+    problem = IclProblem(
+        task=task,
+        use_fragment=recipe.words,
+        use_demonstrations=recipe.demonstrations,
+        estimator=recipe.estimator,
+    )
+    oracle = IclOracle(problem, Streams(seed), n_draws, recipe.pooled)
+    return oracle, *train(oracle, list(range(n_draws)), updates=updates)
+
+
+def tuned(task: Synthetic, recipe: Recipe, n_draws: int, seed: int) -> MeanOfDraws:
+    """Return the accuracy of the likeliest words and demonstrations after training by the recipe."""
+    oracle, P, Q = trained(task, recipe, n_draws, seed)
+    return estimate(accuracies(oracle, prompts(oracle, list(range(n_draws)), P, Q, "test"))[:, 0])
+
+
+@torch.no_grad()
+def accuracies(oracle: IclOracle, asked: Prompts) -> Floats:
+    """Return the expected accuracy of each prompt, (J, I)."""
+    task, scorer = oracle.problem.task, oracle.scorer
+    assert isinstance(task, Synthetic)
     assert isinstance(scorer, LinearAttention)  # the default model
-    with torch.no_grad():
-        classifiers = scorer.classifiers(prompts(oracle, workers, P, Q, "test"))[:, 0].numpy()
-    return _estimate(expected_accuracy(classifiers, task.parameters, task.class_counts))
+    return expected_accuracy(scorer.classifiers(asked).numpy(), task.parameters, task.class_counts)
 
 
-def _estimate(values: Floats) -> MeanOfDraws:
+def estimate(values: Floats) -> MeanOfDraws:
+    """Return the mean of independent values and its standard error."""
     return MeanOfDraws(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))

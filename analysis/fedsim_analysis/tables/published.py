@@ -36,7 +36,7 @@ TABLE_4: dict[str, tuple[tuple[float, ...], ...]] = {
 }
 
 # The surrogate's parameters were fitted to these; every other accuracy is a prediction.
-FITTED = ("plain", "random_icl", "demonstrations_only", "fragment_only")
+FITTED = ("plain", "random_icl", "demonstrations_only", "bdpl")
 
 
 def accuracies() -> pd.DataFrame:
