@@ -45,6 +45,7 @@ class Stream(IntEnum):
     CALL_FAILURE = 26
     BACKOFF = 27
     BACKGROUND = 28
+    ORDER = 29
 
 
 class Streams:

@@ -19,7 +19,8 @@ class Pool(Strict):
     In a shared pool a worker's candidates of a class are its own V, then k of every other worker, in order of
     worker number: V + (R - 1) k columns of q. Everybody offers its first k candidates of a class; a malicious
     worker offers those that it poisoned first. Where attacks start or stop, offers change with them. Where
-    one machine holds all data the pools are merged anyway, and nothing changes.
+    one machine holds all data the pools are merged anyway, and nothing changes. Of s slots of a class each
+    has the s-th part of this: V / s own candidates and k / s of every other worker.
 
     What is offered is there when the run starts: neither time nor bytes are charged for it.
     """

@@ -66,24 +66,31 @@ def plain_scores(
     base = data.source.base.tolist()
     means = class_means(parameters, len(base)).tolist()
     classifier = [list(row) for row in base]
-    shares = model.demonstrations.shares
+    shares, recency = model.demonstrations.shares, model.demonstrations.recency
+    n_slots = len(shown or [])
+    per_class = n_slots // len(base)
+    order = list(range(n_slots)) if data.order is None else data.order.tolist()
     for slot, k in enumerate(shown or []):
+        weakened = per_class**-model.demonstrations.shots_exponent
+        place_weight = (1 + recency) ** order.index(slot) / sum((1 + recency) ** i for i in range(n_slots))
+        of_class = slot // per_class
         demo_x = data.demonstrations.x[worker, slot, k].tolist()
         demo_y = int(data.demonstrations.y[worker, slot, k])
         nearest = min(range(len(base)), key=lambda u: math.dist(demo_x, means[u]))
         for share, point, label_of in (
             (shares.labels, demo_x, demo_y),
             (shares.texts, demo_x, nearest),
-            (shares.presence, means[slot], slot),
+            (shares.presence, means[of_class], of_class),
         ):
             before = softmax(apply(base, point))
             for label, row in enumerate(classifier):
                 error = (1.0 if label == label_of else 0.0) - before[label]
-                for feature, value in enumerate([*point, 1.0]):
-                    row[feature] += parameters.demo_step * share * error * value
+                for feature, value in enumerate(point):
+                    row[feature] += weakened * parameters.demo_step * share * error * value
+                row[-1] += weakened * n_slots * place_weight * parameters.demo_step * share * error
         for label, row in enumerate(classifier):
             bias = float(data.demonstrations.bias[worker, slot, k, label])
-            row[-1] += parameters.label_bias / math.sqrt(2) * bias
+            row[-1] += weakened * n_slots * place_weight * parameters.label_bias / math.sqrt(2) * bias
     for word, count in Counter(words or []).items():
         held = count**model.fragment.repeat_exponent / len(words or []) ** model.fragment.length_exponent
         for label, row in enumerate(classifier):

@@ -170,6 +170,7 @@ def learned(seed: int, **settings: Any) -> Run:
             "kind": "icl",
             "task": {"kind": "calibrated", "name": "sst2"},
             "use_fragment": False,
+            "model": {"kind": "surrogate", "demonstrations": {"reader": "very_large"}},
             "pool": {"sharing": "shared", "offered_per_class": 10},
         },
         "workers": [{"count": 4}],

@@ -93,7 +93,7 @@ MODELS_READ = [
     Surrogate(
         fragment=FragmentReading(length_exponent=1, repeat_exponent=1), demonstrations=GRADIENT.demonstrations
     ),
-    Surrogate(demonstrations=DemonstrationReading(reader="small", text_share=0.2)),
+    Surrogate(demonstrations=DemonstrationReading(reader="small", text_share=0.2, recency=0.5)),
 ]
 
 

@@ -489,19 +489,23 @@ def _methods() -> dict[str, Base]:
     return found
 
 
+SHOTS = ICL | {"shots": {"per_class": 2}}
+SHOTS |= {"model": {"kind": "surrogate", "demonstrations": {"recency": 0.5}}}
+ICL_SHOTS = "problems/icl.shots."
 VOCABULARY = {"min_count": 1, "pmi_threshold": 2.5, "max_words_per_candidate": 3}
 
 
 def _problems() -> dict[str, Base]:
     """Return bases for the problems and what they are made of."""
+    without_shots = r"problems/icl\.(?!shots\.)"
     found = {
         "quadratic": Base(scenario(QUADRATIC | {"coupling": 0.2}), ("problems/quadratic.",), False),
         "icl": Base(
-            scenario(ICL | {"evaluation": "sampled", "evaluation_samples": 2}), ("problems/icl.",), False
+            scenario(ICL | {"evaluation": "sampled", "evaluation_samples": 2}), (without_shots,), False
         ),
         "shared pools": Base(scenario(ICL | {"pool": SHARED_POOL}), ("problems/icl.pool.",), False),
         "synthetic": Base(scenario(ICL), ("tasks/synthetic.", "SurrogateParameters."), False),
-        "surrogate": Base(scenario(ICL), ("FragmentReading.", "DemonstrationReading."), False),
+        "surrogate": Base(scenario(SHOTS), ("FragmentReading.", "DemonstrationReading.", ICL_SHOTS), False),
         "calibrated": Base(
             scenario(ICL | {"task": SIZES | {"kind": "calibrated", "name": "sst2", "test_counts": [4, 3]}}),
             ("tasks/calibrated.",),

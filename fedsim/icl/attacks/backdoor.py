@@ -38,8 +38,11 @@ class Backdoor(DemonstrationAttack):
     """The class that queries with the trigger are to be answered with."""
     trigger: str = Field(default="I watched this 3D movie.", min_length=1)
     """The phrase; not for features."""
-    size: float = Field(default=4.0, gt=0)
-    """Length of the offset, where the means of two classes are `separation` apart; not for texts."""
+    size: float = Field(default=8.0, gt=0)
+    """Length of the offset, where the means of two classes are `separation` apart; not for texts. With 8
+    nearly all queries with the trigger are answered with the target once all demonstrations are poisoned, as
+    in the source of 2024: no model knows beforehand what a trigger means, so the labels shown with it count
+    for more than the default reader's share of labels says."""
 
     def check(self, task: Task) -> None:
         super().check(task)
@@ -80,7 +83,7 @@ class Backdoor(DemonstrationAttack):
             texts = [ending_in(self.trigger, data.source.rows[row]) for row in x.ravel()]
             source, numbers = with_rows(data.source, texts)
             return data._replace(source=source), np.array(numbers, dtype=np.int64).reshape(x.shape)
-        n_classes, n_features = data.demonstrations.y.shape[1], x.shape[-1]
+        n_classes, n_features = int(data.test.y.max()) + 1, x.shape[-1]
         # The first U features span the class means, the next U the error of the base classifier.
         if n_features <= 2 * n_classes:
             raise InputError(

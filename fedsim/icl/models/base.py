@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from fedsim.answering import answers, count, opens, refuse, tensor
+from fedsim.answering import answers, count, of_type, opens, refuse, tensor
 from fedsim.catalog import Part
 from fedsim.icl.tasks.base import Form
 
@@ -32,7 +32,7 @@ class Prompts(NamedTuple):
     words: Tensor | None
     """Number of the candidate at each position of the fragment, (J, M, I); None for no fragment."""
     demonstrations: Tensor | None
-    """Number of the demonstration in each class's slot, (J, U, I); None for no demonstrations."""
+    """Number of the demonstration in each slot, (J, S, I); None for no demonstrations."""
     split: Split
     """Where the queries are; those of `FOR_ALL` are the same for all workers."""
     queries: Tensor | None
@@ -75,6 +75,12 @@ class BlackBox(Part):
     def calls_per_prompt(self) -> int:
         """Calls that a prompt costs besides one for each of its queries."""
         return 0
+
+    @property
+    @answers(of_type(bool))
+    def reads_order(self) -> bool:
+        """Whether it makes a difference in which order a prompt shows its demonstrations."""
+        return True
 
     @abstractmethod
     @answers(opens({"scores": _scores}))

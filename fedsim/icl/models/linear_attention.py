@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fedsim.icl.models.base import FOR_ALL, Prompts
 from fedsim.icl.models.reading import DemonstrationReading, FragmentReading
-from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Triggered
+from fedsim.icl.tasks.base import Demonstrations, Longs, Queries, TaskData, Triggered
 from fedsim.icl.tasks.gaussian import Latent, class_means
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class LinearAttention:
         self._n_classes = len(data.source.base)
         self._base = torch.from_numpy(data.source.base).flatten()
         self._words = torch.from_numpy(data.source.words).flatten(1).contiguous()
-        steps = demonstration_steps(data.source, data.demonstrations, demonstrations)
+        steps = demonstration_steps(data.source, data.demonstrations, demonstrations, data.order)
         self._slot_sizes = steps.shape[1:3]
         self._steps = steps.reshape(-1, self._base.numel())
         self._columns = {
@@ -81,10 +82,23 @@ class LinearAttention:
 
 
 def demonstration_steps(
-    latent: Latent, demonstrations: Demonstrations, reading: DemonstrationReading
+    latent: Latent,
+    demonstrations: Demonstrations,
+    reading: DemonstrationReading,
+    order: Longs | None = None,
 ) -> Tensor:
-    """Return what each demonstration adds to the classifier, (W, U, V, U, d + 1)."""
+    """Return what the candidates of each slot add to the classifier, (W, S, V / s, U, d + 1).
+
+    Args:
+        latent: the box's view of the task.
+        demonstrations: the candidates.
+        reading: what the box takes from them.
+        order: the slots, as a prompt shows them; none: as they are numbered.
+    """
     base, shares = torch.from_numpy(latent.base), reading.shares
+    n_slots = demonstrations.y.shape[1]
+    per_class = n_slots // len(base)
+    classes = torch.arange(n_slots) // per_class
     means = torch.from_numpy(class_means(latent.parameters, len(base)))
     x = torch.from_numpy(demonstrations.x)
     shown = functional.one_hot(torch.from_numpy(demonstrations.y), len(base)).double()
@@ -92,10 +106,13 @@ def demonstration_steps(
     # A step is linear in the label: labels and texts together are one step towards their mixture.
     steps = _step(base, x, shares.labels * shown + shares.texts * recognised, shares.labels + shares.texts)
     each = _step(base, means, shares.presence * torch.eye(len(base), dtype=torch.float64), shares.presence)
-    steps = latent.parameters.demo_step * (steps + each[:, None])
+    steps = latent.parameters.demo_step * (steps + each[classes][:, None])
     # Independent biases of two labels differ by sqrt(2) times their deviation.
     steps[..., -1] += torch.from_numpy(demonstrations.bias) * (latent.parameters.label_bias / 2**0.5)
-    return steps
+    if reading.recency:
+        places = np.arange(n_slots) if order is None else order
+        steps[..., -1] *= torch.from_numpy(reading.place_weights(places))[:, None, None]
+    return steps if per_class == 1 else steps / per_class**reading.shots_exponent
 
 
 def _step(base: Tensor, x: Tensor, labels: Tensor, share: float) -> Tensor:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 class Surrogate(BlackBox):
     """Linear attention: demonstrations act as one gradient step on a base classifier, words shift it.
 
-    The classifier of a prompt with words j and demonstrations k, on features ``[x; 1]``, is
-    ``W = W0 + sum_u G[u, k_u] + sum_w a_w(j) E[w]`` and the label scores are ``softmax(W [x; 1])``. What the
-    fragment holds of each word, a_w, is that of `FragmentReading`. The demonstration (x, y) in slot u adds
-    ``G = step * (l (onehot(y) - s(x)) [x; 1]^T + t (onehot(c(x)) - s(x)) [x; 1]^T
+    The classifier of a prompt with words j and demonstrations k, n of each class, on features ``[x; 1]``, is
+    ``W = W0 + n^-e sum_i G[i, k_i] + sum_w a_w(j) E[w]`` and the label scores are ``softmax(W [x; 1])``. What
+    the fragment holds of each word, a_w, is that of `FragmentReading`. The demonstration (x, y) in a slot of
+    class u adds ``G = step * (l (onehot(y) - s(x)) [x; 1]^T + t (onehot(c(x)) - s(x)) [x; 1]^T
     + o (onehot(u) - s(m_u)) [m_u; 1]^T)``, plus its label bias in the last column: s is
     ``softmax(W0 [x; 1])``, c(x) the class whose mean is nearest, m_u the mean of class u, and (l, t, o) the
-    shares of `DemonstrationReading`. With l = 1 it is the gradient step itself, and a mislabelled
-    demonstration pushes the wrong way with all its strength.
+    shares of `DemonstrationReading`, whose `shots_exponent` is e and whose `recency` weighs the last column
+    by place. With l = 1 it is the gradient step itself, and a mislabelled demonstration pushes the wrong way
+    with all its strength.
 
     Source: von Oswald et al., "Transformers learn in-context by gradient descent", ICML 2023, Proposition 1
     (linear attention is a step of gradient descent), with the softmax loss and a label bias (Zhao et al.,
@@ -33,6 +34,10 @@ class Surrogate(BlackBox):
 
     fragment: FragmentReading = FragmentReading()
     demonstrations: DemonstrationReading = DemonstrationReading()
+
+    @property
+    def reads_order(self) -> bool:
+        return self.demonstrations.recency > 0
 
     def attach(self, data: TaskData[Latent]) -> Scorer:
         from fedsim.icl.models.linear_attention import LinearAttention

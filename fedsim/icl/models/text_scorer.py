@@ -82,9 +82,9 @@ def texts_of(
 ) -> Iterator[PromptTexts]:
     """Yield the texts of each prompt: all I of the first worker, then those of the next.
 
-    Demonstrations stand in the order of their slots, with the label that is shown. They and the query carry
-    the fragment, its words joined by spaces. Heads are rendered once per prompt, tails once per query and
-    fragment.
+    Demonstrations stand in the order that the data name, with the label that is shown. They and the query
+    carry the fragment, its words joined by spaces. Heads are rendered once per prompt, tails once per query
+    and fragment.
     """
     rows, template, words = data.source
     tail_of = cache(template.tail)
@@ -105,10 +105,11 @@ def texts_of(
 
 
 def _shown(prompts: Prompts, data: TaskData[Texts]) -> list[list[list[tuple[int, int]]]]:
-    """Return the demonstrations of each prompt, (J, I, U): the number of a text and the label shown."""
+    """Return the demonstrations of each prompt, (J, I, S), as they follow each other: text and label."""
     assert prompts.demonstrations is not None
     numbers = prompts.demonstrations.transpose(1, 2).numpy()
-    place = (prompts.workers.numpy()[:, None, None], np.arange(numbers.shape[2]), numbers)
+    order = np.arange(numbers.shape[2]) if data.order is None else data.order
+    place = (prompts.workers.numpy()[:, None, None], order, numbers[:, :, order])
     pools = data.demonstrations
     return np.stack([pools.x[place], pools.y[place]], -1).tolist()
 

@@ -60,12 +60,16 @@ class Queries(NamedTuple):
 
 
 class Demonstrations(NamedTuple):
-    """Every worker's pools: V candidates for each of the U slots of a prompt, those of others included."""
+    """Every worker's pools: V candidates of each of the U classes, or V / s for each slot of a prompt.
+
+    A task draws pools of classes; `Shots` shares them out among the s slots of each class, those of class 0
+    first, and where s is one they are the same.
+    """
 
     x: NDArray[Any]
     """Features, (W, U, V, d), or numbers of texts, (W, U, V)."""
     y: Longs
-    """The label that is shown, (W, U, V): the number of the slot, unless somebody flipped it."""
+    """The label that is shown, (W, U, V): the number of the class, unless somebody flipped it."""
     bias: Floats | None = None
     """Unit-variance scores by which a demonstration favours each label whatever its features, (W, U, V, U);
     none with texts, where the black box itself decides."""
@@ -96,6 +100,8 @@ class TaskData(NamedTuple, Generic[Source]):
     """Which candidates an attack chose, (W, U, V), whatever they show now; none: no attack is on pools."""
     triggered: Triggered | None = None
     """None without a backdoor."""
+    order: Longs | None = None
+    """The slots of a prompt in the order in which it shows them, (S,); none: as they are numbered."""
 
 
 def _drawn(part: Task, name: str, given: list[Any], answer: Any) -> TaskData[Any]:
@@ -144,7 +150,7 @@ class Task(Part):
 
     @property
     def n_classes(self) -> int:
-        """U, classes; also the number of demonstration slots of a prompt."""
+        """U, classes."""
         return len(self.class_counts)
 
     @property

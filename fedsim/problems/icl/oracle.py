@@ -51,7 +51,11 @@ class IclOracle:
         clean = task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
         model = Attached(problem.model)
         phases = over_time(clean, attacks, streams, pooled, Access(model.to, problem.loss_floor))
-        self._phases = phases._replace(data=tuple(problem.pool.joined(data) for data in phases.data))
+        # Attackers act on the pools that they hold, before other workers and the slots get their shares.
+        sizes = task.n_demonstrations, problem.pool.offered_per_class
+        joined = (problem.pool.joined(data) for data in phases.data)
+        in_slots = tuple(problem.shots.shared_out(data, streams, *sizes) for data in joined)
+        self._phases = phases._replace(data=in_slots)
         data, self._rows = stacked(self._phases)
         self.data = with_tests(data, attacks)
         """Row w holds the data of worker w at the start; others may follow, see `rows`."""
@@ -60,14 +64,14 @@ class IclOracle:
         self.start_p = torch.full(
             (task.n_words, task.n_candidates), 1 / task.n_candidates, dtype=torch.float64
         )
-        n_shown = self.data.demonstrations.y.shape[2]
-        self.start_q = torch.full((task.n_classes, n_shown), 1 / n_shown, dtype=torch.float64)
+        _, self._n_slots, n_shown = self.data.demonstrations.y.shape
+        self.start_q = torch.full((self._n_slots, n_shown), 1 / n_shown, dtype=torch.float64)
         self._train_y = torch.from_numpy(self.data.train.y)
 
     def upper(
         self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor, starts_s: Sequence[float] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Return estimates (27) of the gradients of f_v by p, (J, M, N), and by q, (J, U, V).
+        """Return estimates (27) of the gradients of f_v by p, (J, M, N), and by q, (J, S, V / s).
 
         The part that a prompt does not use has gradient zero.
         """
@@ -90,7 +94,7 @@ class IclOracle:
         realised: Tensor,
         starts_s: Sequence[float] = (),
     ) -> Tensor:
-        """Return estimates of the gradient of g_v by p, (J, M, N), given demonstrations (J, U)."""
+        """Return estimates of the gradient of g_v by p, (J, M, N), given demonstrations (J, S)."""
         if not self.problem.use_fragment:
             return torch.zeros_like(P)
         parts = []
@@ -106,7 +110,7 @@ class IclOracle:
         return torch.cat(parts)
 
     def realise(self, workers: list[int], Q: Tensor, rule: RealisationRule, update: int) -> Tensor:
-        """Return one demonstration a slot, (J, U).
+        """Return one demonstration a slot, (J, S).
 
         ``modal``: the likeliest (ties: lowest number). ``sampled``: drawn from Q, anew for each `update`.
         ``fixed``: drawn once from the uniform distribution, whatever Q and `update` are.
@@ -116,8 +120,7 @@ class IclOracle:
         # Job 0 of the address is the draw for the whole run, job 1 + t that of polyhedron update t.
         job = 0 if rule == "fixed" else 1 + update
         table = self.start_q.expand_as(Q) if rule == "fixed" else Q
-        n_slots = self.problem.task.n_classes
-        uniforms = self.streams.uniforms(Stream.REALISATION, workers, [job] * len(workers), n_slots)
+        uniforms = self.streams.uniforms(Stream.REALISATION, workers, [job] * len(workers), self._n_slots)
         return draw(table, torch.from_numpy(uniforms)[:, :, None]).squeeze(-1)
 
     def rows(self, workers: list[int], starts_s: Sequence[float] = ()) -> list[int]:
@@ -162,9 +165,9 @@ class IclOracle:
         return measure.evaluate(self, workers, P, Q, z, time_s)
 
     def _uniforms(self, workers: list[int], jobs: list[int]) -> tuple[Tensor, Tensor]:
-        """Return the uniforms of the jobs' demonstrations, (J, U, I), and words, (J, M, I)."""
+        """Return the uniforms of the jobs' demonstrations, (J, S, I), and words, (J, M, I)."""
         task, n_samples = self.problem.task, self.problem.n_samples
-        split = task.n_classes * n_samples
+        split = self._n_slots * n_samples
         size = split + (task.n_words * n_samples if self.problem.use_fragment else 0)
         uniforms = torch.from_numpy(self.streams.uniforms(Stream.PROMPTS, workers, jobs, size))
         shape = (len(workers), -1, n_samples)

@@ -14,6 +14,7 @@ from fedsim.icl.models import AnyModel
 from fedsim.icl.models.language import LanguageModel
 from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.pools import Pool
+from fedsim.icl.shots import Shots
 from fedsim.icl.tasks import AnyTask
 from fedsim.learning.attacks.worst_word import WorstWord
 from fedsim.messages import JobCost
@@ -75,6 +76,8 @@ class IclProblem(Problem):
     """What to measure besides the workers' own prompts on the test set: the consensus words there, and the
     own prompts on the workers' validation queries. A surrogate answers for nothing; a real model is asked."""
     tokens: Tokens = Tokens()
+    shots: Shots = Shots()
+    """How many demonstrations of each class a prompt shows, and in which order."""
     pool: Pool = Pool()
     """Whose demonstrations a worker may show."""
 
@@ -110,6 +113,7 @@ class IclProblem(Problem):
                 f"pool.offered_per_class: found {offered}, expected at most {held}, the demonstrations of a "
                 "class in a worker's own pool"
             )
+        self.shots.check(self.task, self.pool)
         return self
 
     def idle(self) -> Mapping[str, str]:
@@ -122,9 +126,16 @@ class IclProblem(Problem):
             ]
             found |= dict.fromkeys(keys, "prompts have no fragment (use_fragment = false)")
         if not self.use_demonstrations:
-            keys = ["pool"] if self.task.gives == "text" else ["pool", "task.n_demonstrations"]
+            keys = ["pool", "shots"]
+            keys += [] if self.task.gives == "text" else ["task.n_demonstrations"]
             found |= dict.fromkeys(
                 [*keys, "model.demonstrations"], "prompts show no demonstration (use_demonstrations = false)"
+            )
+        elif not self.model.reads_order:
+            found["shots.order"] = f"model {self.model.kind!r} adds demonstrations up, whatever their order"
+        if self.shots.per_class == 1:
+            found["model.demonstrations.shots_exponent"] = (
+                "prompts show one demonstration of each class (shots.per_class = 1)"
             )
         if self.evaluation == "modal":
             found["evaluation_samples"] = 'one prompt a worker is measured (evaluation = "modal")'
@@ -170,7 +181,7 @@ class IclProblem(Problem):
         queries = (self.batch or self.level_size) * pooled
         calls = self.n_samples * (queries + self.model.calls_per_prompt)
         n_words = self.task.n_words if self.use_fragment else 0
-        n_demonstrations = self.task.n_classes if self.use_demonstrations else 0
+        n_demonstrations = self.shots.slots(self.task.n_classes) if self.use_demonstrations else 0
         size_bytes = FLOAT32_BYTES * n_words * self.task.n_candidates
         return JobCost(
             calls=calls,
@@ -190,7 +201,8 @@ class IclProblem(Problem):
             numbers = 2 * n_workers * task.n_classes * task.n_demonstrations
             found[f"q of {task.n_demonstrations:,} demonstrations per class"] = 8 * numbers
         # The prompts of one job: jobs of a batch may be done one after the other.
-        positions = (task.n_words if self.tunes_p else 0) + (task.n_classes if self.tunes_q else 0)
+        n_slots = self.shots.slots(task.n_classes) if self.tunes_q else 0
+        positions = (task.n_words if self.tunes_p else 0) + n_slots
         numbers = positions + (self.batch or self.level_size) * task.n_classes
         found[f"problem.n_samples = {self.n_samples:,} prompts of one job"] = 8 * self.n_samples * numbers
         if self.evaluation == "sampled":

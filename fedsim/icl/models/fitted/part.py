@@ -60,6 +60,10 @@ class Fitted(BlackBox):
             raise ValueError(str(error)) from error
         return settings | {"file": str(path), "sha256": found}
 
+    @property
+    def reads_order(self) -> bool:
+        return False
+
     def attach(self, data: TaskData[Texts]) -> Scorer:
         from fedsim.icl.models.fitted.arithmetic import FittedScorer
 
