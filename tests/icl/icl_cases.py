@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from statistics import pstdev
 from typing import Any
 
-from fedsim.icl.models.reading import DemonstrationReading
+from fedsim.icl.models.reading import DemonstrationReading, FragmentReading
 from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.tasks.base import TaskData
 from fedsim.icl.tasks.gaussian import SurrogateParameters, class_means
@@ -53,6 +54,29 @@ def apply(classifier: list[list[float]], x: list[float]) -> list[float]:
     ]
 
 
+def fragment_effects(table: list, words: list[int], reading: FragmentReading) -> list[list[float]]:
+    """Return what a fragment adds to a classifier, label by label and feature by feature."""
+    places = [(label, feature) for label in range(len(table[0])) for feature in range(len(table[0][0]))]
+    added = [[0.0] * len(table[0][0]) for _ in table[0]]
+    deviations, sums = [], []
+    for label, feature in places:
+        column = [row[label][feature] for row in table]
+        sums.append(
+            sum(
+                count**reading.repeat_exponent / len(words) ** reading.length_exponent * column[word]
+                for word, count in Counter(words).items()
+            )
+        )
+        deviations.append(pstdev(column) * (len(words) or 1) ** (0.5 - reading.length_exponent))
+    for place, (label, feature) in enumerate(places):
+        added[label][feature] = sums[place]
+        if words and reading.interaction:
+            before = sums[place - 1] / deviations[place - 1]
+            odds = reading.interaction / (1 - reading.interaction)
+            added[label][feature] += math.sqrt(2 * odds) * deviations[place] * math.sin(3 * before)
+    return added
+
+
 def plain_scores(
     data: TaskData,
     worker: int,
@@ -91,11 +115,9 @@ def plain_scores(
         for label, row in enumerate(classifier):
             bias = float(data.demonstrations.bias[worker, slot, k, label])
             row[-1] += weakened * n_slots * place_weight * parameters.label_bias / math.sqrt(2) * bias
-    for word, count in Counter(words or []).items():
-        held = count**model.fragment.repeat_exponent / len(words or []) ** model.fragment.length_exponent
-        for label, row in enumerate(classifier):
-            for feature in range(len(row)):
-                row[feature] += held * float(data.source.words[word, label, feature])
+    for label, row in enumerate(fragment_effects(data.source.words.tolist(), words or [], model.fragment)):
+        for feature, effect in enumerate(row):
+            classifier[label][feature] += effect
     return softmax(apply(classifier, x))
 
 

@@ -90,6 +90,7 @@ def test_accuracy_by_hand_tie_goes_to_the_lower_class() -> None:
 MODELS_READ = [
     Surrogate(),
     Surrogate(fragment=FragmentReading(length_exponent=0.7, repeat_exponent=0.3)),
+    Surrogate(fragment=FragmentReading(length_exponent=0.6, interaction=0.3)),
     Surrogate(
         fragment=FragmentReading(length_exponent=1, repeat_exponent=1), demonstrations=GRADIENT.demonstrations
     ),
@@ -183,6 +184,28 @@ def test_a_word_adds_less_and_less_by_hand() -> None:
     reading = FragmentReading(length_exponent=0.25, repeat_exponent=0.5)
     weights = reading.weights(torch.tensor([[[0], [0], [1], [0], [0]]]), 3)
     np.testing.assert_allclose(weights, [[[2 / 5**0.25, 1 / 5**0.25, 0]]])
+
+
+def test_what_is_no_sum_by_hand() -> None:
+    # One word of two, with effects +-1 and +-2, which are their deviations too. A share of 0.8 is twice the
+    # deviation of the sum: 1 + 2 sqrt(2) sin(3 * 1) in the first number, after the last one, and
+    # 2 + 4 sqrt(2) sin(3 * 1) in the second.
+    table = torch.tensor([[1.0, 2], [-1, -2]], dtype=torch.float64)
+    found = FragmentReading(interaction=0.8).effects(torch.tensor([[[0]]]), table)
+    np.testing.assert_allclose(found, [[[1.399148, 2.798295]]], atol=1e-6)
+
+
+def test_what_is_no_sum_has_its_share_and_is_no_sum() -> None:
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(2000, 6, generator=generator, dtype=torch.float64)
+    table -= table.mean(0)
+    words = torch.randint(2000, (1, 25, 20_000), generator=generator)
+    sums, found = (FragmentReading(interaction=share).effects(words, table)[0] for share in (0, 0.6))
+    rest = found - sums
+    # Sums of 25 words are nearly normal, whose sine has the variance 1/2 within 1e-7; draws add 1 %.
+    assert (rest.var() / found.var()).item() == pytest.approx(0.6, abs=0.03)
+    for column in range(6):
+        assert abs(np.corrcoef(sums[:, column], rest[:, column])[0, 1]) < 0.05
 
 
 def test_random_fragments_of_any_length_are_as_strong() -> None:

@@ -68,7 +68,7 @@ class LinearAttention:
 
     def _worded(self, words: Tensor) -> Tensor:
         """Return what the words of each fragment add up to, (J, I, U * (d + 1))."""
-        return self._fragment.weights(words, len(self._words)) @ self._words
+        return self._fragment.effects(words, self._words)
 
     def _queries(self, prompts: Prompts) -> Tensor:
         """Return the queries as columns ``[x; 1]``, (J or 1, d + 1, b)."""
