@@ -57,12 +57,16 @@ class Streams:
     True
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, branch: tuple[int, ...] = ()) -> None:
         self.seed = seed
-        self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
+        self._key = np.random.SeedSequence(seed, spawn_key=branch).generate_state(2, np.uint64)
         self._philox = np.random.Philox(key=self._key)
         self._seated = np.random.Generator(self._philox)
         self._state = self._philox.state
+
+    def of_task(self, number: int) -> Streams:
+        """Return the randomness of the same run for the data of one task: no other task shares a draw."""
+        return Streams(self.seed, branch=(number,))
 
     def generator(self, purpose: Stream, worker: int = 0, job: int = 0) -> np.random.Generator:
         """Return a fresh generator standing at the start of its address."""

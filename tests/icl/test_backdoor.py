@@ -133,7 +133,7 @@ def test_a_trigger_works_as_far_as_its_margin_worked_out_by_hand() -> None:
     assert measured(oracle, [0])["backdoor_success"] == 1.0
     # Without poison it knows of no trigger: a worker that is not attacked answers both alike, but for noise.
     honest = measured(oracle, [1])
-    assert honest["backdoor_success"] < 0.9
+    assert honest["backdoor_success"] < 1.0
 
 
 def test_success_rises_with_the_poisoned_share() -> None:

@@ -48,11 +48,11 @@ def test_the_rows_of_a_worker_worked_out_by_hand(tmp_path: Path) -> None:
     assert data.validation.y.tolist() == [[0, 1]] * 3
     assert data.demonstrations.y.tolist() == [[[0] * 3, [1] * 3]] * 3
     assert data.demonstrations.bias is None
-    # Tests: rows 40 to 51; 4 of class 0, 3 of class 1.
+    # Tests: rows 40 to 51; 4 of class 0, 3 of class 1, whatever the seed of the run.
     assert data.test.y.tolist() == [[0, 0, 0, 0, 1, 1, 1]]
     assert data.test.x[0].tolist() == [
-        *Streams(3).generator(Stream.DATA, 0, 4).permutation(np.arange(40, 52, 2))[:4],
-        *Streams(3).generator(Stream.DATA, 1, 4).permutation(np.arange(41, 52, 2))[:3],
+        *Streams(0).generator(Stream.DATA, 0, 4).permutation(np.arange(40, 52, 2))[:4],
+        *Streams(0).generator(Stream.DATA, 1, 4).permutation(np.arange(41, 52, 2))[:3],
     ]
     assert data.source.template == TEMPLATES["sst2"]
     assert data.source.rows[0] == Text(f"{REVIEWS[0][0]} , seen twice")
@@ -98,7 +98,7 @@ def test_another_worker_changes_nobody_s_rows(tmp_path: Path, alpha: float | Non
     np.testing.assert_array_equal(few.test.x, many.test.x)
     other = task.draw(Streams(8), 2, dirichlet_alpha=alpha)
     assert held(other) != held(few)
-    assert other.test.x.tolist() != few.test.x.tolist()
+    assert other.test.x.tolist() == few.test.x.tolist()
 
 
 @pytest.mark.parametrize("alpha", [None, 0.5])

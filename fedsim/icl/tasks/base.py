@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
+TestSet = Literal["fixed", "redrawn"]
+"""Whether all runs of a task are tested on the same queries, or each seed draws its own. With a fixed set
+runs are compared pair by pair, and a deviation over seeds is that of training and its data."""
+
 Form = Literal["features", "text"]
 """What the data of a task are, and what a black box reads: points of R^d, or texts."""
 

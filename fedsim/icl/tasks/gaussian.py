@@ -9,8 +9,9 @@ from pydantic import Field
 
 from fedsim.catalog import Strict
 from fedsim.errors import InputError
-from fedsim.icl.tasks.base import Demonstrations, Floats, Queries, Task, TaskData
+from fedsim.icl.tasks.base import Demonstrations, Floats, Queries, Task, TaskData, TestSet
 from fedsim.icl.tasks.split import POOL, TRAIN, VALIDATION, draw_classes, merged
+from fedsim.icl.tasks.typical import typical
 from fedsim.streams import Stream, Streams
 
 
@@ -50,6 +51,8 @@ class Latent(NamedTuple):
     """The classifier without context, (U, d + 1)."""
     words: Floats
     """What each candidate word adds to it, (N, U, d + 1); zero on average over the candidates."""
+    task_seed: int = 0
+    """The number of the task, which is part of the address of all that a run draws for it."""
 
 
 def class_means(parameters: SurrogateParameters, n_classes: int) -> Floats:
@@ -76,7 +79,7 @@ def draw_latent(parameters: SurrogateParameters, n_classes: int, n_candidates: i
     scale[: 2 * n_classes] = parameters.word_gain
     generator = Streams(task_seed).generator(Stream.TASK)
     words = generator.standard_normal((n_candidates, n_classes, d + 1)) * scale / np.sqrt(2)
-    return Latent(parameters, base, words - words.mean(0))
+    return Latent(parameters, base, words - words.mean(0), task_seed)
 
 
 def draw_data(
@@ -86,11 +89,14 @@ def draw_data(
     n_workers: int,
     pooled: int = 1,
     dirichlet_alpha: float | None = None,
+    test_set: TestSet = "fixed",
 ) -> TaskData[Latent]:
     """Draw the data of one run; see `Task.draw` and, for the non-iid split, `draw_classes`.
 
-    Pools keep V candidates per class, because a prompt has a slot for each class.
+    Pools keep V candidates per class, because a prompt has a slot for each class. A fixed test set is the
+    `typical` one, so that it is no lucky or unlucky draw.
     """
+    streams = streams.of_task(latent.task_seed)
     means = class_means(latent.parameters, task.n_classes)
     demo_noise = latent.parameters.demo_noise
     n_clients = n_workers * pooled
@@ -115,13 +121,15 @@ def draw_data(
     return TaskData(
         train=merged(train, n_workers),
         validation=merged(validation, n_workers),
-        test=_draw_test(task.class_counts, means, streams),
+        test=_test(task.class_counts, means, latent, streams if test_set == "redrawn" else None),
         demonstrations=Demonstrations(pool_x + means[slots_y], shown_y, bias),
         source=latent,
     )
 
 
-def _draw_test(class_counts: tuple[int, ...], means: Floats, streams: Streams) -> Queries:
+def _test(class_counts: tuple[int, ...], means: Floats, latent: Latent, streams: Streams | None) -> Queries:
     y = np.repeat(np.arange(len(class_counts)), class_counts)[None]
+    if streams is None:
+        return Queries(typical(class_counts, means, latent.base, latent.task_seed)[None], y)
     noise = streams.generator(Stream.TASK).standard_normal((*y.shape, means.shape[1]))
     return Queries(noise + means[y], y)

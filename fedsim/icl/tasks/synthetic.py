@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedsim.icl.tasks.base import Task, TaskData
+from fedsim.icl.tasks.base import Task, TaskData, TestSet
 from fedsim.icl.tasks.gaussian import Latent, SurrogateParameters, draw_data, draw_latent
 from fedsim.streams import Streams
 
@@ -22,8 +22,11 @@ class Synthetic(Task):
     parameters: SurrogateParameters
     test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
     """Test queries of each class; their number is the number of classes U."""
+    test_set: TestSet = "fixed"
+    """fixed: the same queries in every run, spread as draws are on average. redrawn: each seed's own draw."""
     task_seed: int = Field(default=0, ge=0)
-    """Draws the effects of the candidate words; the seed of a run draws everything else."""
+    """Draws the effects of the candidate words and the fixed test set; the seed of a run draws everything
+    else, for each task anew."""
 
     @property
     def class_counts(self) -> tuple[int, ...]:
@@ -41,4 +44,4 @@ class Synthetic(Task):
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Latent]:
         latent = draw_latent(self.parameters, self.n_classes, self.n_candidates, self.task_seed)
-        return draw_data(self, latent, streams, n_workers, pooled, dirichlet_alpha)
+        return draw_data(self, latent, streams, n_workers, pooled, dirichlet_alpha, self.test_set)

@@ -13,13 +13,17 @@ from fedsim.catalog import StatedPath
 from fedsim.errors import InputError, nearest
 from fedsim.icl.prompts import TEMPLATES, PromptTemplate
 from fedsim.icl.tasks import text_files
-from fedsim.icl.tasks.base import Demonstrations, Form, Longs, Queries, Task, TaskData, Texts
+from fedsim.icl.tasks.base import Demonstrations, Form, Longs, Queries, Task, TaskData, TestSet, Texts
 from fedsim.icl.tasks.glue import GlueName, read_glue
 from fedsim.icl.tasks.split import TEST, Share, counts_by_class, draw_classes, merged, share_out
 from fedsim.icl.tasks.text_files import Corpus
 from fedsim.icl.vocabulary import VocabularySettings, agree, offer
 from fedsim.safety import is_safe
 from fedsim.streams import Stream, Streams
+
+FIXED_TEST_SEED = 0
+"""What draws the test rows that all runs share. Real rows have no law from which a typical set could follow:
+a fixed set is one draw, off the accuracy over all rows by its binomial error."""
 
 
 def _template(prompt: Any) -> Any:
@@ -44,7 +48,7 @@ class TextTask(Task):
 
     Workers take their rows of a class one after the other from one shuffle of the run: `train_per_class`
     training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. The test rows
-    are drawn for all, once per run.
+    are the same for all; see `test_set`.
 
     Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026): its split (10 training and 10 validation
     queries and 50 demonstrations per class), Table 1 (templates) and Table 2 (200 test queries).
@@ -66,6 +70,8 @@ class TextTask(Task):
     """The name of a template of Table 1, or an own one; with `glue` that of its task when left out."""
     test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
     """Test queries of each class; their number is the number of classes U."""
+    test_set: TestSet = "fixed"
+    """fixed: the same rows in every run, one draw from the test rows. redrawn: each seed draws its own."""
     vocabulary: VocabularySettings = VocabularySettings()
     """How workers find the candidate words in their training queries and pools."""
     words: tuple[str, ...] | None = None
@@ -183,6 +189,8 @@ class TextTask(Task):
 
     def _draw_test(self, corpus: Corpus, streams: Streams) -> Queries:
         self._check_test_rows(corpus)
+        if self.test_set == "fixed":
+            streams = Streams(FIXED_TEST_SEED)
         x = [
             streams.seat(Stream.DATA, label, TEST).permutation(corpus.numbers(label, test=True))[:n]
             for label, n in enumerate(self.test_counts)
