@@ -14,6 +14,7 @@ from fedsim.icl.models.base import BlackBox, Prompts, Scorer
 from fedsim.icl.models.fitted import Fitted
 from fedsim.icl.models.fitted.arithmetic import rows_used
 from fedsim.icl.models.fitted.parameters import FittedParameters, address, write
+from fedsim.icl.models.reading import FragmentReading
 from fedsim.icl.tasks.base import Form, TaskData, Texts
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
@@ -40,6 +41,7 @@ def truth(data: TaskData[Texts], **changes: Any) -> FittedParameters:
         "step": 0.5,
         "queries": effects(texts, 0.3),
         "demonstrations": effects(texts, 0.4),
+        "fragment": FragmentReading(),
         "words": effects(data.source.words, 0.5),
     }
     return FittedParameters(**(fields | changes))

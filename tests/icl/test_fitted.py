@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ from fedsim.icl.tasks.base import Text
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.streams import Streams
 from fedsim_analysis.fitting.answers import Asked, gathered, query_rows
-from fedsim_analysis.fitting.estimation import Ridges, estimate, principal_components
-from fedsim_analysis.fitting.surrogate import FIT_SEED, fit, random_prompts
+from fedsim_analysis.fitting.estimation import TRIED_RIDGES, Ridges, estimate, principal_components
+from fedsim_analysis.fitting.surrogate import FIT_SEED, extremes, fit, random_prompts
 
 pytest.importorskip("wordllama")
 
@@ -75,9 +76,11 @@ def plain_scores(parameters, data, worker, words, shown, text):
         effect = parameters.demonstrations[address(demonstration)]
         for u in range(2):
             scores[u] += parameters.step * ((u == label) - before[u]) * near + effect[u]
-    for word in words or []:
+    reading = parameters.fragment
+    for word, count in Counter(words or []).items():
         effect = parameters.words[address(data.source.words[word])]
-        scores = [score + some / len(words) for score, some in zip(scores, effect, strict=True)]
+        amount = count**reading.repeat_exponent / len(words) ** reading.length_exponent
+        scores = [score + amount * some for score, some in zip(scores, effect, strict=True)]
     return softmax(scores)
 
 
@@ -228,6 +231,42 @@ def test_random_prompts_stay_in_range_and_share_queries_when_asked(tmp_path):
     assert torch.equal(alone.queries, own.queries)
 
 
+def test_spread_words_are_few_and_repeated(tmp_path):
+    problem, data = true_problem(tmp_path)
+    uniform, few = (
+        random_prompts(problem, data, Streams(1), 0, 400, 3, spread=spread)[0].words[:, :, 0]
+        for spread in (None, 0.3)
+    )
+    repeated = [(words[:, 0] == words[:, 1]).double().mean().item() for words in (uniform, few)]
+    # Two draws from a Dirichlet of 5 words with 0.3 each are equal with (1 + 0.3) / (1 + 5 * 0.3) = 0.52.
+    standard_error = 0.5 / 20
+    assert repeated == pytest.approx([0.2, 0.52], abs=4 * standard_error)
+    assert set(few.unique().tolist()) == set(range(5))
+
+
+def test_extremes_count_from_the_mean_of_their_worker_by_hand():
+    # From the means 2 and 11: -1, 1, 0 and 2, -2, 0.
+    losses, workers = tensor(1, 3, 2, 13, 9, 11)[:, None].flatten(), torch.tensor([0, 0, 0, 1, 1, 1])
+    assert extremes(losses, workers, 3).tolist() == [4, 0, 3]
+    assert extremes(losses, workers, 2).tolist() == [4, 3]
+
+
+def test_the_ridges_are_those_of_the_prompts_that_decide(tmp_path):
+    """A word is worth nothing in most prompts and much in the last ones, where its ridge is to be small."""
+    task = tiny_text_task(tmp_path)
+    data = task.draw(Streams(DATA_SEED), N_WORKERS)
+    words = torch.tensor([[0, 1], [1, 0]] * 20 + [[0, 0], [1, 1]] * 10)[:, :, None]
+    prompts = Prompts(torch.zeros(60, dtype=torch.long), words, None, "train", torch.zeros(60, 1).long())
+    odds = torch.cat([torch.zeros(40), torch.tensor([2.0, -2.0] * 10)]).double()
+    answers = torch.stack([-odds / 2, odds / 2], 1).softmax(1)[:, :, None]
+
+    def ridge(n_sought):
+        found = estimate([Asked(prompts, answers)], data, WordLlama(), 1, n_sought=n_sought)
+        return found.fitted_to["ridges"]["words"]
+
+    assert ridge(20) == min(TRIED_RIDGES["words"])
+
+
 def test_a_single_query_is_fitted_as_by_hand(tmp_path):
     """Without words or demonstrations and with a huge ridge only the bias is left: the mean log-odds."""
     task = tiny_text_task(tmp_path)
@@ -235,16 +274,16 @@ def test_a_single_query_is_fitted_as_by_hand(tmp_path):
     queries = torch.tensor([[0], [1], [2], [3]])
     prompts = Prompts(torch.tensor([0, 0, 0, 0]), None, None, "train", queries)
     answers = tensor([0.2, 0.8], [0.4, 0.6], [0.2, 0.8], [0.4, 0.6])[:, :, None]
-    huge = Ridges(queries=1e4, prompts=1e4)
+    huge = Ridges(1e4, 1e4, 1e4, 1e4)
     found = estimate([Asked(prompts, answers)], data, WordLlama(), N_FEATURES, huge)
     # cross entropy is least where the predicted mean is the mean answer: 0.7
     bias = [row[-1] for row in found.base]
     assert bias[1] - bias[0] == pytest.approx(math.log(0.7 / 0.3), abs=1e-3)
     assert len(found.queries) == 4
     assert (found.demonstrations, found.words) == ({}, {})
-    assert found.fitted_to == {"ridges": {"queries": 1e4, "prompts": 1e4}}
+    assert found.fitted_to == {"ridges": huge._asdict()}
     # and without any ridge to speak of, each answer is met exactly
-    free = estimate([Asked(prompts, answers)], data, WordLlama(), N_FEATURES, Ridges(1e-9, 1e4))
+    free = estimate([Asked(prompts, answers)], data, WordLlama(), N_FEATURES, huge._replace(queries=1e-9))
     assert FittedScorer(free, data).scores(prompts)[:, 0].numpy() == pytest.approx(answers.numpy(), abs=1e-3)
 
 
@@ -285,15 +324,22 @@ def test_a_fit_to_answers_of_its_own_form_recovers_them(tmp_path):
         assert held.predicted["constant"].std(dim=(0, 2)).max() < 1e-12
         assert held.predicted["fitted"].sum(1).numpy() == pytest.approx(1)
     # where answers are exact, cross-validation takes small ridges
-    assert found.parameters.fitted_to["ridges"] == {"queries": 0.1, "prompts": 0.1}
+    assert found.parameters.fitted_to["ridges"] == {
+        "queries": 0.1,
+        "base": 0.1,
+        "demonstrations": 0.03,
+        "words": 0.03,
+    }
     assert found.parameters.fitted_to["prompts"] == 120
+    assert found.parameters.fitted_to["of_the_second_round"] == 48
     assert found.parameters.fitted_to["queries_a_prompt"] == 6
     assert_means_by_query(found.held_out[0], problem, data)
 
 
 def assert_means_by_query(held, problem, data):
     """Check one prediction and one label against the prompts as they were drawn."""
-    seen, _ = random_prompts(problem, data, Streams(FIT_SEED), 0, 120, 3)
+    # of 120 prompts, four tenths are those of the second round
+    seen, _ = random_prompts(problem, data, Streams(FIT_SEED), 0, 72, 3)
     unseen, _ = random_prompts(problem, data, Streams(FIT_SEED), 1, 60, 3, shared=True)
     answers = problem.model.attach(data).scores(seen)[:, 0].transpose(1, 2)
     about_it = torch.from_numpy(query_rows(seen, data) == query_rows(unseen, data)[0, 1])

@@ -1,8 +1,10 @@
 """Estimate the numbers of `Fitted` from a model's answers: ridge-regularised cross entropy.
 
-The targets are the model's own label probabilities. One ridge draws the queries' own effects to zero, another
-W0 (its bias apart) and the effects of demonstrations and words; a word's effect by as much less as a prompt
-has positions, so that a whole fragment is drawn as a demonstration is. The step and the bias of W0 are free.
+The targets are the model's own label probabilities. W0 (its bias apart), the queries' own effects and those
+of demonstrations and words are each drawn to zero by a ridge of their own; a word's effect by as much as its
+share in a random fragment, so that a whole fragment is drawn as a demonstration is. The step and the bias of
+W0 are free. Ridges are chosen one after the other by cross-validation over prompts, where there are some on
+those alone that tuning would end at: a ridge that serves the average prompt flattens the best ones.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from fedsim.icl.models.fitted.arithmetic import errors_of, features, logits, rows_used
 from fedsim.icl.models.fitted.parameters import FittedParameters, address
+from fedsim.icl.models.reading import FragmentReading
 from fedsim.learning.one_thread import one_thread
 from fedsim_analysis.fitting.answers import Answers, Asked, gathered
 
@@ -23,8 +26,13 @@ if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
     from fedsim.icl.tasks.base import TaskData, Text, Texts
 
-RIDGES_OF_QUERIES = (0.03, 0.1, 0.3, 1.0)
-RIDGES_OF_PROMPTS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+TRIED_RIDGES = {
+    "demonstrations": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "words": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "base": (0.1, 1.0, 10.0),
+    "queries": (0.03, 0.1, 0.3, 1.0),
+}
+"""Which ridges are tried, in the order in which they are chosen."""
 FOLDS = 5
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-6
@@ -35,7 +43,9 @@ class Ridges(NamedTuple):
     """Weights of the squares of effects; where cross-validation starts from."""
 
     queries: float = 0.3
-    prompts: float = 1.0
+    base: float = 1.0
+    demonstrations: float = 1.0
+    words: float = 1.0
 
 
 class FittedEffects(NamedTuple):
@@ -61,6 +71,8 @@ def estimate(
     n_features: int,
     ridges: Ridges | None = None,
     said: dict[str, object] | None = None,
+    fragment: FragmentReading | None = None,
+    n_sought: int = 0,
 ) -> FittedParameters:
     """Return the parameters that fit a model's answers best.
 
@@ -71,6 +83,8 @@ def estimate(
         n_features: d, or as many as the texts span.
         ridges: None to choose them by cross-validation.
         said: what the parameters' `fitted_to` says besides the ridges.
+        fragment: how the effects of words add up; None for the default.
+        n_sought: how many of the prompts, the last ones, are near those at which tuning ends.
     """
     used = rows_used(data)
     texts = [data.source.rows[row] for row in used]
@@ -79,8 +93,10 @@ def estimate(
     points = features(encoder, centre, projection, texts)
     answers = gathered(asked, data, used, texts)
     n_words = len(data.source.words)
-    ridges = ridges or cross_validated(answers, points, n_words)
-    found = minimise(answers, points, n_words, ridges)
+    fragment = fragment or FragmentReading()
+    fitting = Fitting(points, n_words, fragment)
+    ridges = ridges or cross_validated(answers, fitting, n_sought)
+    found = minimise(answers, fitting, ridges)
 
     def by_address(
         table: Tensor, names: Sequence[Text | str], seen: Tensor | None
@@ -97,6 +113,7 @@ def estimate(
         step=float(found.step),
         queries=by_address(found.queries, texts, answers.queries),
         demonstrations=by_address(found.demonstrations, texts, answers.shown),
+        fragment=fragment,
         words=by_address(found.words, data.source.words, answers.words),
         fitted_to={**(said or {}), "ridges": ridges._asdict()},
     )
@@ -114,41 +131,67 @@ def principal_components(embeddings: Tensor, n_features: int) -> tuple[Tensor, T
     return centre, projection / (length if length > 0 else 1.0)
 
 
-def cross_validated(answers: Answers, points: Tensor, n_words: int) -> Ridges:
-    """Return the ridges whose fit to some prompts answers the others best, `prompts` chosen first."""
-    fold = torch.arange(len(answers.targets)) % FOLDS
+class Fitting(NamedTuple):
+    """What all prompts of a fit share."""
+
+    points: Tensor
+    """``[x; 1]`` of the n texts, (n, d + 1)."""
+    n_words: int
+    """N."""
+    fragment: FragmentReading
+
+
+def cross_validated(answers: Answers, fitting: Fitting, n_sought: int = 0) -> Ridges:
+    """Return the ridges whose fit to some prompts answers the others best, chosen one after the other.
+
+    Args:
+        answers: to the P prompts.
+        fitting: what they share.
+        n_sought: how many of them, the last ones, decide; all where that is 0.
+    """
+    n_prompts = len(answers.targets)
+    numbers = torch.arange(n_prompts)
+    fold = numbers % FOLDS
+    decides = numbers >= n_prompts - (n_sought or n_prompts)
 
     def loss(ridges: Ridges) -> float:
         total = 0.0
         for left_out in range(FOLDS):
-            found = minimise(answers.part(fold != left_out), points, n_words, ridges)
-            total += float(cross_entropy(found, answers.part(fold == left_out), points))
+            found = minimise(answers.part(fold != left_out), fitting, ridges)
+            total += float(cross_entropy(found, answers.part((fold == left_out) & decides), fitting))
         return total
 
-    best = min((Ridges(prompts=ridge) for ridge in RIDGES_OF_PROMPTS), key=loss)
-    return min((best._replace(queries=ridge) for ridge in RIDGES_OF_QUERIES), key=loss)
+    best = Ridges()
+    for name, tried in TRIED_RIDGES.items():
+        best = min((best._replace(**{name: ridge}) for ridge in tried), key=loss)
+    return best
 
 
-def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> FittedEffects:
+def minimise(answers: Answers, fitting: Fitting, ridges: Ridges) -> FittedEffects:
     """Return the numbers that minimise cross entropy plus ridge; all start at zero.
 
     Source: Liu, Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
     Programming 45, 1989, with a line search under the strong Wolfe conditions.
     """
-    n_classes, n_texts = answers.targets.shape[-1], len(points)
-    sizes = [(n_classes, points.shape[1]), (), *((n, n_classes) for n in (n_texts, n_texts, n_words))]
+    n_classes, (n_texts, n_features) = answers.targets.shape[-1], fitting.points.shape
+    sizes = [(n_classes, n_features), (), *((n, n_classes) for n in (n_texts, n_texts, fitting.n_words))]
     found = FittedEffects(*(torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes))
     n_positions = 1 if answers.words is None else answers.words.shape[1]
+    of_one_word = n_positions ** (0.5 - fitting.fragment.length_exponent)
     optimiser = torch.optim.LBFGS(
         list(found), max_iter=MAX_ITERATIONS, tolerance_change=TOLERANCE, line_search_fn="strong_wolfe"
     )
 
     def objective() -> Tensor:
         with torch.enable_grad():
-            drawn = (found.base[:, :-1], found.demonstrations, found.words / n_positions**0.5)
-            squares = torch.stack([(table**2).sum() for table in drawn]).sum()
-            loss = cross_entropy(found, answers, points) + ridges.prompts * squares
-            loss = loss + ridges.queries * (found.queries**2).sum()
+            drawn = {
+                "queries": found.queries,
+                "base": found.base[:, :-1],
+                "demonstrations": found.demonstrations,
+                "words": found.words * of_one_word,
+            }
+            squares = [ridge * drawn[name].square().sum() for name, ridge in ridges._asdict().items()]
+            loss = cross_entropy(found, answers, fitting) + torch.stack(squares).sum()
             gradients = torch.autograd.grad(loss, list(found), allow_unused=True)
         for table, gradient in zip(found, gradients, strict=True):
             table.grad = gradient
@@ -158,8 +201,9 @@ def minimise(answers: Answers, points: Tensor, n_words: int, ridges: Ridges) -> 
     return FittedEffects(*(table.detach() for table in found))
 
 
-def cross_entropy(found: FittedEffects, answers: Answers, points: Tensor) -> Tensor:
+def cross_entropy(found: FittedEffects, answers: Answers, fitting: Fitting) -> Tensor:
     """Return the cross entropy of the closed form against the model's probabilities, summed, ()."""
+    points = fitting.points
     shift = found.base.new_zeros(1, len(found.base))
     shown = errors = None
     if answers.shown is not None and answers.labels is not None:
@@ -167,7 +211,8 @@ def cross_entropy(found: FittedEffects, answers: Answers, points: Tensor) -> Ten
         errors = errors_of(found.base, shown, answers.labels)
         shift = shift + found.demonstrations[answers.shown].sum(1)
     if answers.words is not None:
-        shift = shift + found.words[answers.words].mean(1)
+        amounts = fitting.fragment.weights(answers.words[:, :, None], fitting.n_words)[:, 0]
+        shift = shift + amounts @ found.words
     own = found.queries[answers.queries]
     scores = logits(found.base, found.step, points[answers.queries], own, shown, errors, shift)
     return -(answers.targets * scores.log_softmax(-1)).sum()

@@ -79,6 +79,7 @@ class FittedScorer:
         self._pools = points[places]
         self._errors = errors_of(self._base, self._pools, torch.from_numpy(data.demonstrations.y))
         self._pool_effects = self._effects(parameters.demonstrations, texts)[places]
+        self._fragment = parameters.fragment
         self._words = self._effects(parameters.words, words)
 
     def scores(self, prompts: Prompts) -> Tensor:
@@ -90,7 +91,7 @@ class FittedScorer:
             demonstrations, errors = self._pools[chosen], self._errors[chosen]
             shift = shift + self._pool_effects[chosen].sum(2)
         if prompts.words is not None:
-            shift = shift + self._words[prompts.words].mean(1)
+            shift = shift + self._fragment.effects(prompts.words, self._words)
         found = logits(self._base, self._step, queries, own, demonstrations, errors, shift)
         return found.softmax(-1).transpose(2, 3)
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from fedsim.catalog import Strict
 from fedsim.errors import InputError
 from fedsim.icl.encoders import AnyEncoder, WordLlama
+from fedsim.icl.models.reading import FragmentReading
 from fedsim.icl.tasks.base import Text
 from fedsim.plain_text import read_text
 from fedsim.whole_files import write_whole
@@ -39,8 +40,10 @@ class FittedParameters(Strict):
     """Each query's own scores, by its `address`, (U,)."""
     demonstrations: dict[str, Row]
     """Scores by which a demonstration favours each label whatever the query is, (U,)."""
+    fragment: FragmentReading
+    """How the scores of a fragment's words add up."""
     words: dict[str, Row]
-    """Each word's scores, which a prompt takes the mean of over its positions, (U,)."""
+    """Each word's scores, (U,)."""
     fitted_to: dict[str, Any] = Field(default_factory=dict)
     """The model's identity, numbers of prompts and queries, ridge and seed: for readers, not for answers."""
 

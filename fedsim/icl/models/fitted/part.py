@@ -23,9 +23,10 @@ class Fitted(BlackBox):
 
     With the features x of a text (its embedding, reduced by principal components), the label scores of a
     query under a prompt with demonstrations k and words j are ``W0 [x; 1] + o + sum_u G_u [x; 1] +
-    sum_u b_u + mean_i e(j_i)``, and the label probabilities their softmax. ``G_u = step * (onehot(y_u) -
+    sum_u b_u + sum_w a_w(j) e_w``, and the label probabilities their softmax. ``G_u = step * (onehot(y_u) -
     softmax(W0 [x_u; 1])) [x_u; 1]^T`` is the implicit gradient step of demonstration (x_u, y_u); o, b_u and
-    e(j_i) are effects of the very query, demonstration and word.
+    e_w are effects of the very query, demonstration and word. What the fragment holds of each word, a_w, is
+    that of `FragmentReading`.
 
     Fitted by `fedsim_analysis.fitting.surrogate`: W0, step and every o, b and e, to probabilities of label
     words that one model gave to random prompts of one run's data. A text or word that was in none of these
