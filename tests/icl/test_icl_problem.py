@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_model import FakeModel
 from icl_cases import plain_loss, plain_scores, tiny_oracle, tiny_task
 from pydantic import ValidationError
+from text_cases import tiny_text_task
 
 from fedsim.messages import JobCost
+from fedsim.problems.icl.measure import drawn_prompts
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import IclProblem
+from fedsim.streams import Stream, Streams
 
 SST2 = {"kind": "calibrated", "name": "sst2"}
 
@@ -71,7 +76,7 @@ def test_an_odd_number_of_queries_cannot_be_split() -> None:
         IclProblem(task=task, upper_split=True)
 
 
-def by_hand(oracle: IclOracle, worker: int, words: list[int], shown: list[int]) -> tuple[float, float]:
+def by_hand(oracle: IclOracle, worker: int, words: list[int], shown: list[int] | None) -> tuple[float, float]:
     """Return loss and accuracy of one prompt on the test set, query by query."""
     test = oracle.data.test
     as_training = oracle.data._replace(
@@ -85,7 +90,7 @@ def by_hand(oracle: IclOracle, worker: int, words: list[int], shown: list[int]) 
 
 
 def test_evaluate_equals_plain_loops() -> None:
-    oracle = tiny_oracle(3)
+    oracle = tiny_oracle(3, also_measured=("consensus", "validation"))
     generator = torch.Generator().manual_seed(1)
     P = torch.rand((2, 2, 3), generator=generator, dtype=torch.float64).softmax(-1)
     Q = torch.rand((2, 2, 2), generator=generator, dtype=torch.float64).softmax(-1)
@@ -126,14 +131,25 @@ def test_many_workers_are_measured_in_parts() -> None:
     assert measured["loss"] == pytest.approx(sum(alone) / 150, abs=1e-12)
 
 
-def test_ties_of_a_modal_prompt_go_to_the_lowest_numbers() -> None:
-    oracle = tiny_oracle()
-    measured = oracle.evaluate([0], oracle.start_p[None], oracle.start_q[None], oracle.start_p)
-    assert measured["loss"] == pytest.approx(by_hand(oracle, 0, [0, 0], [0, 0])[0], abs=1e-12)
+def test_ties_of_a_modal_prompt_are_drawn_once() -> None:
+    oracle = tiny_oracle(2, seed=4)
+    # Uniforms of the slots first, then of the words; 2 demonstrations and 3 words tie.
+    drawn = Streams(4).uniforms(Stream.EVALUATION, [1], [1], 4)[0]
+    shown, words = [int(2 * u) for u in drawn[:2]], [int(3 * u) for u in drawn[2:]]
+    assert words != [0, 0]
+    measured = oracle.evaluate([1], oracle.start_p[None], oracle.start_q[None], oracle.start_p)
+    assert measured["loss"] == pytest.approx(by_hand(oracle, 1, words, shown)[0], abs=1e-12)
+    # What rounding makes likelier is not likelier.
+    beside = oracle.start_p[None] + torch.tensor([[[1e-15, 0, -1e-15]]])
+    again = oracle.evaluate([1], beside, oracle.start_q[None], oracle.start_p)
+    assert again["loss"] == measured["loss"]
+    likelier = oracle.evaluate([1], beside + 1e-9 * (beside < 1 / 3), oracle.start_q[None], oracle.start_p)
+    assert likelier["loss"] == pytest.approx(by_hand(oracle, 1, [2, 2], shown)[0], abs=1e-12)
 
 
-def test_sampled_evaluation_averages_over_drawn_prompts() -> None:
-    oracle = tiny_oracle(evaluation="sampled", evaluation_samples=4000)
+@pytest.mark.parametrize(("evaluation", "column"), [("sampled", "loss"), ("modal", "loss_sampled")])
+def test_sampled_evaluation_averages_over_drawn_prompts(evaluation: str, column: str) -> None:
+    oracle = tiny_oracle(evaluation=evaluation, evaluation_samples=4000)
     P = torch.tensor([[[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]]], dtype=torch.float64)
     Q = torch.tensor([[[0.7, 0.3], [0.4, 0.6]]], dtype=torch.float64)
     losses, weights = [], []
@@ -149,8 +165,49 @@ def test_sampled_evaluation_averages_over_drawn_prompts() -> None:
     mean = sum(w * loss for w, loss in zip(weights, losses, strict=True))
     variance = sum(w * (loss - mean) ** 2 for w, loss in zip(weights, losses, strict=True))
     measured = oracle.evaluate([0], P, Q, P[0])
-    assert abs(measured["loss"] - mean) < 4 * (variance / 4000) ** 0.5
+    assert abs(measured[column] - mean) < 4 * (variance / 4000) ** 0.5
+    # The standard error of a deviation is at most about that of a normal law, one in sqrt(2 n), times 2.
+    assert measured["loss_sampled_std"] == pytest.approx(variance**0.5, rel=8 / 8000**0.5)
+    if evaluation == "sampled":
+        assert measured["loss_sampled"] == measured["loss"]
     assert measured == oracle.evaluate([0], P, Q, P[0])
+
+
+def test_spread_is_that_over_the_prompts_of_a_worker() -> None:
+    oracle = tiny_oracle(3, evaluation_samples=2, use_demonstrations=False)
+    P, Q = oracle.start_p.expand(3, -1, -1), oracle.start_q.expand(3, -1, -1)
+    found = oracle.evaluate([0, 1, 2], P, Q, oracle.start_p)
+    drawn = drawn_prompts(oracle, [0, 1, 2], P, Q, "test").words
+    assert drawn is not None
+    for place, column in enumerate(("loss", "accuracy")):
+        values = [
+            [by_hand(oracle, 0, drawn[w, :, i].tolist(), None)[place] for i in (0, 1)] for w in range(3)
+        ]
+        assert found[f"{column}_sampled"] == pytest.approx(sum(map(sum, values)) / 6)
+        # Of two numbers the deviation is their difference over the square root of 2.
+        spread = sum(abs(one - other) for one, other in values) / 3 / 2**0.5
+        assert found[f"{column}_sampled_std"] == pytest.approx(spread)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sampled"),
+    [
+        ({}, {"loss_sampled", "loss_sampled_std", "accuracy_sampled", "accuracy_sampled_std"}),
+        ({"evaluation_samples": 1}, {"loss_sampled", "accuracy_sampled"}),
+        ({"also_measured": ("consensus",)}, set()),
+    ],
+)
+def test_which_columns_of_drawn_prompts_there_are(settings: dict[str, Any], sampled: set[str]) -> None:
+    oracle = tiny_oracle(**settings)
+    found = oracle.evaluate([0], oracle.start_p[None], oracle.start_q[None], oracle.start_p)
+    assert {name for name in found if "sampled" in name} == sampled
+
+
+def test_a_real_model_is_asked_about_drawn_prompts_only_if_a_scenario_says_so(tmp_path: Path) -> None:
+    problem = IclProblem(task=tiny_text_task(tmp_path), model=FakeModel(cache=False))
+    assert problem.measures == ("consensus", "validation")
+    assert not problem.draws_prompts
+    assert IclProblem(task=SST2).measures == ("consensus", "validation", "sampled")
 
 
 def test_settings_survive_a_round_trip() -> None:

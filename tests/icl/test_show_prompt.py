@@ -105,14 +105,17 @@ def test_a_prompt_by_hand(tmp_path):
     )
 
 
-def test_measurements_at_the_start_use_the_first_candidates(tmp_path):
+def test_measurements_at_the_start_use_a_random_prompt(tmp_path):
     found = scenario(text_problem(tmp_path))
     data = found.problem.prepare(Streams(3), N_WORKERS).data
     rows, template, words = data.source
-    shown = [(rows[data.demonstrations.x[0, slot, 0]], slot) for slot in (0, 1)]
+    tables = [*data.demonstrations.x[0], words, words]
+    drawn = Streams(3).uniforms(Stream.EVALUATION, [0], [1], 4)[0]
+    *numbers, first, second = [table[int(u * len(table))] for table, u in zip(tables, drawn, strict=True)]
+    shown = [(rows[number], slot) for slot, number in enumerate(numbers)]
     for split, worker in (("test", 0), ("validation", 0)):
         query = Text(*rows[getattr(data, split).x[worker, 1]])
-        expected = template.prompt(shown, query, f"{words[0]} {words[0]}")
+        expected = template.prompt(shown, query, f"{first} {second}")
         assert exact_prompt(found, query=1, split=split) == expected
 
 

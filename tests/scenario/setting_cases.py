@@ -40,6 +40,7 @@ ONE_OUTAGE = [[{"start_s": 1.0, "stop_s": 4.0}]]
 
 VALUES: dict[str, list[Any]] = {
     "algorithms/cendbt.machine": ["others"],
+    "problems/icl.also_measured": [["consensus"]],
     "networks/graph_file.text": ["hub a {'mbps': 0.01}\nhub b\na c\na d\nb e\n"],
     "networks/graph_file.server": ["c"],
     "networks/graph_file.workers": [["b", "b", "c", "d", "e"]],

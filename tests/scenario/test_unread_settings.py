@@ -179,7 +179,9 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
     (
         ICL,
         "problem.evaluation_samples=3",
-    ): 'problem.evaluation_samples: one prompt a worker is measured (evaluation = "modal")',
+        "problem.also_measured=[]",
+    ): "problem.evaluation_samples: one prompt a worker is measured "
+    '(evaluation = "modal", no "sampled" in also_measured)',
     (
         ICL,
         "problem.pool.offered_per_class=3",

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedsim.icl.loss import accuracy, cross_entropy
 from fedsim.icl.models.base import Prompts, Split
 from fedsim.learning.categorical import draw
+from fedsim.learning.ties import argmax
 from fedsim.streams import Stream
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 WORKERS_AT_ONCE = 64
 """Workers measured together: bounds the memory, whatever the number of workers."""
+SAMPLES, TIES = range(2)
+"""The last part of an address of `Stream.EVALUATION`: drawn prompts, which of equally likely candidates."""
 
 
 def evaluate(
@@ -37,7 +40,7 @@ def _columns(
     oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, z: Tensor, time_s: float
 ) -> dict[str, Tensor]:
     """Return every measurement of every worker, each (J,)."""
-    measured = oracle.problem.also_measured
+    measured = oracle.problem.measures
     rows = torch.tensor(oracle.rows(workers, [time_s] * len(workers)))
     own = prompts(oracle, workers, P, Q, "test")._replace(workers=rows)
     scores = oracle.scorer.scores(own)
@@ -50,6 +53,8 @@ def _columns(
         columns["loss_consensus"], columns["accuracy_consensus"] = _loss_and_accuracy(oracle, consensus)
     if "validation" in measured:
         columns["validation_loss"], _ = _loss_and_accuracy(oracle, own._replace(split="validation"))
+    if "sampled" in measured:
+        columns |= _sampled(oracle, drawn_prompts(oracle, workers, P, Q, "test")._replace(workers=rows))
     if oracle.problem.tunes_p:
         columns["p_max"] = P.amax(-1).mean(-1)
     if oracle.problem.tunes_q:
@@ -65,17 +70,36 @@ def _columns(
 def prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: Split) -> Prompts:
     """Return the prompts that stand for distributions P and Q, completed with all queries of a split.
 
-    ``modal``: one prompt a worker, of the likeliest candidates. ``sampled``: drawn from the distributions,
-    with the same uniforms at each measurement, so that measurements differ by what was learned alone.
+    ``modal``: one prompt a worker, of the likeliest candidates. Of several that are equally likely, as all
+    are at the start, each word and slot has drawn its own once and for all: the first of them at all places
+    would be one word many times over, which is no typical fragment. ``sampled``: see `drawn_prompts`.
     """
+    if oracle.problem.evaluation == "sampled":
+        return drawn_prompts(oracle, workers, P, Q, split)
+    n_slots = Q.shape[1]
+    drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [TIES] * len(workers), n_slots + P.shape[1])
+    uniforms = torch.from_numpy(drawn)
+    demonstrations = argmax(Q, uniforms=uniforms[:, :n_slots])
+    words = argmax(P, uniforms=uniforms[:, n_slots:])
+    return _prompts(oracle, workers, words[..., None], demonstrations[..., None], split)
+
+
+def drawn_prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: Split) -> Prompts:
+    """Return prompts drawn from the distributions, completed with all queries of a split.
+
+    The uniforms are the same at each measurement, so that measurements differ by what was learned alone.
+    """
+    n_slots, n_words, n_prompts = Q.shape[1], P.shape[1], oracle.problem.evaluation_samples
+    size = (n_slots + n_words) * n_prompts
+    drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [SAMPLES] * len(workers), size)
+    uniforms = torch.from_numpy(drawn).view(len(workers), -1, n_prompts)
+    return _prompts(oracle, workers, draw(P, uniforms[:, n_slots:]), draw(Q, uniforms[:, :n_slots]), split)
+
+
+def _prompts(
+    oracle: IclOracle, workers: list[int], words: Tensor, demonstrations: Tensor, split: Split
+) -> Prompts:
     problem = oracle.problem
-    words, demonstrations = P.argmax(-1, keepdim=True), Q.argmax(-1, keepdim=True)
-    if problem.evaluation == "sampled":
-        n_slots, n_words, n_prompts = Q.shape[1], P.shape[1], problem.evaluation_samples
-        size = (n_slots + n_words) * n_prompts
-        drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [0] * len(workers), size)
-        uniforms = torch.from_numpy(drawn).view(len(workers), -1, n_prompts)
-        demonstrations, words = draw(Q, uniforms[:, :n_slots]), draw(P, uniforms[:, n_slots:])
     return Prompts(
         workers=torch.tensor(workers),
         words=words if problem.use_fragment else None,
@@ -83,6 +107,16 @@ def prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: 
         split=split,
         queries=None,
     )
+
+
+def _sampled(oracle: IclOracle, drawn: Prompts) -> dict[str, Tensor]:
+    """Return mean and standard deviation of loss and accuracy over each worker's drawn prompts, each (J,)."""
+    columns = {}
+    for name, values in zip(("loss", "accuracy"), _by_prompt(oracle, drawn), strict=True):
+        columns[f"{name}_sampled"] = values.mean(1)
+        if values.shape[1] > 1:  # a single prompt has no spread
+            columns[f"{name}_sampled_std"] = values.std(1)
+    return columns
 
 
 def _backdoor(oracle: IclOracle, own: Prompts, scores: Tensor, triggered: Triggered) -> dict[str, Tensor]:
@@ -107,8 +141,13 @@ def _loss_and_accuracy(
     oracle: IclOracle, asked: Prompts, scores: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return each worker's mean loss and accuracy over its prompts, both (J,)."""
+    losses, accuracies = _by_prompt(oracle, asked, scores)
+    return losses.mean(1), accuracies.mean(1)
+
+
+def _by_prompt(oracle: IclOracle, asked: Prompts, scores: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return loss and accuracy of each prompt, both (J, I)."""
     scores = oracle.scorer.scores(asked) if scores is None else scores
     y = torch.from_numpy(getattr(oracle.data, asked.split).y)
     labels = y if asked.split == "test" else y[asked.workers]
-    losses = cross_entropy(scores, labels, oracle.problem.loss_floor)
-    return losses.mean(1), accuracy(scores, labels).mean(1)
+    return cross_entropy(scores, labels, oracle.problem.loss_floor), accuracy(scores, labels)

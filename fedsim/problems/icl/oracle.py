@@ -151,10 +151,9 @@ class IclOracle:
         ``accuracy`` and ``loss`` use each worker's own p and q, ``accuracy_consensus`` and
         ``loss_consensus`` the words of z; ``validation_loss`` is on each worker's own validation queries;
         ``p_max`` and ``q_max`` are the mean largest probability of a word and of a demonstration, where these
-        are tuned.
-
-        At a uniform start all candidates tie: modal prompts then repeat word 0 at each position and show
-        demonstration 0 of each class, which is as good as a random one since candidates are exchangeable.
+        are tuned. ``accuracy_sampled`` and ``loss_sampled`` are means over prompts drawn from each worker's
+        own p and q, ``accuracy_sampled_std`` and ``loss_sampled_std`` the standard deviation over the prompts
+        of a worker, averaged over workers.
 
         With an attack on demonstrations that others than the attacker may show (shared pools, or one
         machine for all), ``poison_mass`` is the mean probability that q puts on poisoned candidates, over

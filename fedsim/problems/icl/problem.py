@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedsim.streams import Streams
 
 Estimator = Literal["zero", "code", "paper"]
-AlsoMeasured = Literal["consensus", "validation"]
+AlsoMeasured = Literal["consensus", "validation", "sampled"]
 
 FLOAT32_BYTES = 4
 
@@ -69,12 +69,14 @@ class IclProblem(Problem):
     """Whether the two levels see disjoint halves of the training queries instead of the same queries."""
     loss_floor: float = Field(default=1e-2, gt=0, lt=1)
     evaluation: Literal["modal", "sampled"] = "modal"
-    """Prompts to evaluate: the likeliest word and demonstration (ties: lowest number), or drawn ones."""
+    """Prompts to evaluate: the likeliest candidates (of several, one drawn once), or drawn ones."""
     evaluation_samples: int = Field(default=20, ge=1)
-    """Prompts a worker when `evaluation` is "sampled"."""
-    also_measured: tuple[AlsoMeasured, ...] = ("consensus", "validation")
-    """What to measure besides the workers' own prompts on the test set: the consensus words there, and the
-    own prompts on the workers' validation queries. A surrogate answers for nothing; a real model is asked."""
+    """Drawn prompts a worker."""
+    also_measured: tuple[AlsoMeasured, ...] | None = None
+    """What to measure besides the workers' own prompts on the test set: the consensus words there, the own
+    prompts on the workers' validation queries, and prompts drawn from the workers' distributions on the test
+    set, with their spread. None: all that costs nothing, which is the first two where a real model is asked,
+    and all three where answers are computed."""
     tokens: Tokens = Tokens()
     shots: Shots = Shots()
     """How many demonstrations of each class a prompt shows, and in which order."""
@@ -137,12 +139,14 @@ class IclProblem(Problem):
             found["model.demonstrations.shots_exponent"] = (
                 "prompts show one demonstration of each class (shots.per_class = 1)"
             )
-        if self.evaluation == "modal":
-            found["evaluation_samples"] = 'one prompt a worker is measured (evaluation = "modal")'
+        if not self.draws_prompts:
+            found["evaluation_samples"] = (
+                'one prompt a worker is measured (evaluation = "modal", no "sampled" in also_measured)'
+            )
         if not (self.use_fragment or self.use_demonstrations):
             off = "nothing is drawn for a prompt (use_fragment = false, use_demonstrations = false)"
             found |= dict.fromkeys(("estimator", "evaluation", "evaluation_samples"), off)
-        if "validation" not in self.also_measured and self.task.gives == "features":
+        if "validation" not in self.measures and self.task.gives == "features":
             found["task.validation_per_class"] = "nothing asks validation queries (also_measured)"
         return found
 
@@ -152,6 +156,19 @@ class IclProblem(Problem):
     @property
     def asks_model(self) -> bool:
         return isinstance(self.model, LanguageModel)
+
+    @property
+    def measures(self) -> tuple[AlsoMeasured, ...]:
+        """What is measured besides the workers' own prompts on the test set."""
+        if self.also_measured is not None:
+            return self.also_measured
+        asked: tuple[AlsoMeasured, ...] = ("consensus", "validation")
+        return asked if self.asks_model else (*asked, "sampled")
+
+    @property
+    def draws_prompts(self) -> bool:
+        """Whether prompts are drawn for a measurement."""
+        return self.evaluation == "sampled" or "sampled" in self.measures
 
     @property
     def level_size(self) -> int:
@@ -205,7 +222,7 @@ class IclProblem(Problem):
         positions = (task.n_words if self.tunes_p else 0) + n_slots
         numbers = positions + (self.batch or self.level_size) * task.n_classes
         found[f"problem.n_samples = {self.n_samples:,} prompts of one job"] = 8 * self.n_samples * numbers
-        if self.evaluation == "sampled":
+        if self.draws_prompts:
             count = self.evaluation_samples
             found[f"problem.evaluation_samples = {count:,} prompts"] = 8 * count * max(1, positions)
         return found
