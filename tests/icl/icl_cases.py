@@ -109,12 +109,13 @@ def plain_scores(
             before = softmax(apply(base, point))
             for label, row in enumerate(classifier):
                 error = (1.0 if label == label_of else 0.0) - before[label]
-                for feature, value in enumerate(point):
+                for feature, value in enumerate([*point, 1.0]):
                     row[feature] += weakened * parameters.demo_step * share * error * value
-                row[-1] += weakened * n_slots * place_weight * parameters.demo_step * share * error
         for label, row in enumerate(classifier):
             bias = float(data.demonstrations.bias[worker, slot, k, label])
-            row[-1] += weakened * n_slots * place_weight * parameters.label_bias / math.sqrt(2) * bias
+            row[-1] += weakened * parameters.label_bias / math.sqrt(2) * bias
+            if label == demo_y:
+                row[-1] += weakened * parameters.label_bias * (n_slots * place_weight - 1)
     for label, row in enumerate(fragment_effects(data.source.words.tolist(), words or [], model.fragment)):
         for feature, effect in enumerate(row):
             classifier[label][feature] += effect

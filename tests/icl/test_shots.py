@@ -101,6 +101,17 @@ def test_weights_of_places_by_hand() -> None:
     assert four[3] / four[0] == pytest.approx(16.1 / 8.5, abs=0.02)
 
 
+def test_later_labels_are_repeated_by_hand() -> None:
+    """Weights of two places with recency 0.5 are 0.8 and 1.2, so the later label gains 0.4 label biases."""
+    data = tiny_task(n_demonstrations=1).draw(Streams(4), 1)
+    asked = Prompts(torch.tensor([0]), None, torch.zeros(1, 2, 1, dtype=torch.int64), "test", None)
+    before = torch.logit(Surrogate().attach(data).scores(asked)[0, 0, 1])
+    model = Surrogate(demonstrations=DemonstrationReading(recency=0.5))
+    for order, sign in (([0, 1], 1), ([1, 0], -1)):
+        later = model.attach(data._replace(order=np.array(order))).scores(asked)
+        np.testing.assert_allclose(torch.logit(later[0, 0, 1]) - before, sign * 0.4 * PARAMETERS.label_bias)
+
+
 def test_two_equal_demonstrations_by_hand() -> None:
     """Twice the same demonstration of each class weighs as much as one times 2 ** (1 - exponent)."""
     data = tiny_task(n_demonstrations=1).draw(Streams(4), 1)

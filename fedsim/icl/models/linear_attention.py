@@ -111,7 +111,8 @@ def demonstration_steps(
     steps[..., -1] += torch.from_numpy(demonstrations.bias) * (latent.parameters.label_bias / 2**0.5)
     if reading.recency:
         places = np.arange(n_slots) if order is None else order
-        steps[..., -1] *= torch.from_numpy(reading.place_weights(places))[:, None, None]
+        pushes = latent.parameters.label_bias * torch.from_numpy(reading.place_weights(places) - 1)
+        steps[..., -1] += pushes[:, None, None] * shown
     return steps if per_class == 1 else steps / per_class**reading.shots_exponent
 
 

@@ -102,10 +102,11 @@ PRESETS = {
 }
 """Shares of three readers, by the published figures in `published_demonstrations.csv`.
 
-`large`: with eight demonstrations a class on the six calibrated tasks, random labels cost 0 to 5 points and
-flipped ones nearly 10, as Min et al. find for models up to GPT-3 (section 4). `small`: hardly anything in
-either case, as for their MetaICL and for the small models of Wei et al. `very_large`: with 16 a class,
-flipped labels lead far below chance, as for text-davinci-002 (Wei et al., section 3: from 90.3 % to 22.5 %).
+`large`: between two figures of Min et al. (section 4) for eight demonstrations a class: on the calibrated
+tasks random labels cost 3.9 points on average (theirs: 2.6 over twelve models), flipped ones 8.5 (theirs:
+nearly 10 for GPT-J). `small`: hardly anything in either case, as for their MetaICL and for the small models
+of Wei et al. `very_large`: with 16 a class, flipped labels lead far below chance, to 28 % (Wei et al.,
+section 3: 22.5 % for text-davinci-002).
 What labels leave goes to texts and presence in equal parts: texts of another corpus cost 3 to 16 points more
 than random labels, labels of another vocabulary 5 to 16 (Min et al., sections 5.1 and 5.2).
 """
@@ -142,10 +143,10 @@ class DemonstrationReading(Strict):
     (Min et al., section 4.2) and varies as much as before (Zhao et al., "Calibrate before use", ICML 2021,
     section 3)."""
     recency: float = Field(default=0, ge=0)
-    """By how much a demonstration favours a label whatever the query more than the one before it does: the
-    weight of place i is proportional to ``(1 + recency) ** i``, and 1 on average over the places.
+    """How much more the box repeats the labels of later demonstrations: place i has the weight w_i, which is
+    proportional to ``(1 + recency) ** i`` and 1 on average, and pushes its label by ``w_i - 1`` label biases.
 
-    0 by default, because the calibrated tasks have one order and their label bias was fitted to it. 0.24
+    0 by default, because the calibrated tasks have one order, and their label bias was fitted with it. 0.24
     gives the last of four answers 1.9 times the weight of the first. Source: Zhao et al., section 4: GPT-3
     repeats the answers of four demonstrations 8.5, 8.3, 14.3 and 16.1 points too often."""
 
@@ -172,7 +173,7 @@ class DemonstrationReading(Strict):
         return Shares(labels, texts, 1 - labels - texts)
 
     def place_weights(self, order: Longs) -> Floats:
-        """Return how much each slot favours labels whatever the query, (S,), 1 on average.
+        """Return the weight of each slot's label by its place, (S,), 1 on average.
 
         Args:
             order: numbers of the slots, as a prompt shows them.

@@ -21,9 +21,9 @@ class Surrogate(BlackBox):
     class u adds ``G = step * (l (onehot(y) - s(x)) [x; 1]^T + t (onehot(c(x)) - s(x)) [x; 1]^T
     + o (onehot(u) - s(m_u)) [m_u; 1]^T)``, plus its label bias in the last column: s is
     ``softmax(W0 [x; 1])``, c(x) the class whose mean is nearest, m_u the mean of class u, and (l, t, o) the
-    shares of `DemonstrationReading`, whose `shots_exponent` is e and whose `recency` weighs the last column
-    by place. With l = 1 it is the gradient step itself, and a mislabelled demonstration pushes the wrong way
-    with all its strength.
+    shares of `DemonstrationReading`, whose `shots_exponent` is e and whose `recency` adds to the bias of the
+    label that is shown, by place. With l = 1 it is the gradient step itself, and a mislabelled demonstration
+    pushes the wrong way with all its strength.
 
     Source: von Oswald et al., "Transformers learn in-context by gradient descent", ICML 2023, Proposition 1
     (linear attention is a step of gradient descent), with the softmax loss and a label bias (Zhao et al.,
