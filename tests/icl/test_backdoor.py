@@ -126,14 +126,16 @@ def test_rates_equal_plain_loops() -> None:
 
 def test_a_trigger_works_as_far_as_its_margin_worked_out_by_hand() -> None:
     """A box that knows nothing, shown (s e, target) twice, answers q + s e by the sign of 2 (s^2 + 1) > 0."""
-    still = PARAMETERS.model_copy(update={"base_alignment": 0.0, "base_confidence": 1e-12, "label_bias": 0.0})
+    still = PARAMETERS.model_copy(
+        update={"base_alignment": 0.0, "base_confidence": 1e-12, "label_bias": 0.0, "demo_noise": 0.0}
+    )
     task = tiny_task(parameters=still, test_counts=(30, 30))
     problem = IclProblem(task=task, use_fragment=False)
     oracle = oracle_of(problem, by(0, target=1, size=50.0))
     assert measured(oracle, [0])["backdoor_success"] == 1.0
-    # Without poison it knows of no trigger: a worker that is not attacked answers both alike, but for noise.
+    # Without poison it knows of no trigger: a worker that is not attacked answers both alike.
     honest = measured(oracle, [1])
-    assert honest["backdoor_success"] < 1.0
+    assert honest["backdoor_success"] == honest["backdoor_base"]
 
 
 def test_success_rises_with_the_poisoned_share() -> None:
@@ -149,7 +151,7 @@ def test_success_rises_with_the_poisoned_share() -> None:
         found.append(measured(oracle, [0]))
     success = [numbers["backdoor_success"] for numbers in found]
     assert all(after > before + 0.03 for before, after in pairwise(success))
-    # 0.34 and 0.98 with this seed; a clean pool cannot tell the trigger.
+    # A clean pool cannot tell the trigger.
     assert success[-1] > success[0] + 0.4
     assert abs(found[0]["backdoor_success"] - found[0]["backdoor_base"]) < 0.02
     assert found[-1]["backdoor_success"] > found[-1]["backdoor_base"] + 0.05
