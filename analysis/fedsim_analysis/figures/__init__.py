@@ -72,6 +72,11 @@ FIGURES = {
         "a fitted surrogate beside the real model",
         study="fedsim_analysis.studies.surrogate_validation",
     ),
+    "fragment_effects": Entry(
+        "fedsim_analysis.figures.fragment_effects",
+        "how the effects of a fragment's words add up on a real model",
+        study="fedsim_analysis.studies.fragment_effects",
+    ),
     "robustness": Entry(
         "fedsim_analysis.figures.robustness",
         "honest workers' loss against the share of malicious ones",
