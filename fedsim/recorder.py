@@ -59,10 +59,6 @@ class Recorder:
         self.rows: list[dict[str, Any]] = []
         self.tickets: list[tuple[Any, ...]] = []
         """Where the run keeps spans: what `tables.tickets` says of each ticket taken."""
-        self.reached_s = math.nan
-        """When a measurement first found the target reached."""
-        self.resolution_s = math.nan
-        """How long before that it was last measured: the target was reached somewhere in between."""
         self.stop_reason = ""
         self._scenario = scenario
         self._learner = learner
@@ -70,7 +66,8 @@ class Recorder:
         self._progress = progress
         self._distance = scenario.evaluation.distance(scenario.n_machines)
         self._place = 0
-        self._measured_s = 0.0
+        self._times_s: list[float] = []
+        self._values: list[float] = []
         self._best = math.inf
         self._since_best = 0
         self._malicious = scenario.malicious_machines
@@ -169,13 +166,30 @@ class Recorder:
         if any(bound.passed(metrics[key]) for key, bound in BOUNDS.items() if key in metrics):
             self._stop("diverged")
         target = scenario.target
-        if target is not None and math.isnan(self.reached_s) and target.reached(metrics):
-            self.reached_s, self.resolution_s = row["time_s"], row["time_s"] - self._measured_s
-            if target.stop:
+        if target is not None:
+            self._times_s.append(row["time_s"])
+            self._values.append(metrics[target.metric])
+            if target.stop and target.reached_at(self._values) is not None:
                 self._stop("target")
-        self._measured_s = row["time_s"]
         if scenario.evaluation.patience is not None:
             self._watch(metrics.get("validation_loss", metrics["loss"]), scenario.evaluation.patience)
+
+    def reached(self) -> tuple[float, float]:
+        """Return when the target was reached for good, and how long before that it was last measured (s).
+
+        It was reached somewhere in between. NaN where it was not, or there is none.
+        """
+        target = self._scenario.target
+        place = None if target is None else target.reached_at(self._values)
+        if place is None:
+            return math.nan, math.nan
+        before_s = self._times_s[place - 1] if place else 0.0
+        return self._times_s[place], self._times_s[place] - before_s
+
+    def caution(self) -> str:
+        """Return a sentence if the target says nothing."""
+        target = self._scenario.target
+        return "" if target is None else target.caution(self._values)
 
     def _watched(self, alive: list[int]) -> list[int]:
         """Return the honest among the workers."""

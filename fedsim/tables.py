@@ -156,8 +156,7 @@ def summary(
         **{f"llm_{key}": value for key, value in ending.served._asdict().items() if key != "levels"},
         "staleness_mean": _mean_staleness(taken),
         "staleness_max": int(taken.staleness_max.max()) if len(taken) else 0,
-        "time_to_target_s": recorder.reached_s,
-        "time_to_target_resolution_s": recorder.resolution_s,
+        **dict(zip(("time_to_target_s", "time_to_target_resolution_s"), recorder.reached(), strict=True)),
         "seconds_by_activity": {
             label: float(workers[f"seconds_{label}"].mean()) for label in _of_workers(clock)
         },
@@ -171,8 +170,8 @@ def summary(
     known = {*report._fields, *counted, "cost", *recorder.counters}
     for metric in (column for column in steps.columns if column not in known):
         numbers[metric] = float(measured[metric].iloc[-1]) if len(measured) else math.nan
-    if told := scenario.algorithm.cautions(numbers):
-        numbers["cautions"] = list(told)
+    if told := [*filter(None, [recorder.caution()]), *scenario.algorithm.cautions(numbers)]:
+        numbers["cautions"] = told
     return {key: None if _is_unknown(value) else value for key, value in numbers.items()}
 
 

@@ -250,17 +250,18 @@ def _expected(run: Evidence) -> dict[str, Any]:
 
 
 def _reached(scenario: Scenario, measured: pd.DataFrame) -> tuple[float | None, float | None]:
-    """Return when the target was reached, by the measurements, and how long before the last one was made.
+    """Return when the target was reached for good, and how long before the measurement was that came before.
 
     Nothing where it was not reached, or there is none.
     """
-    before_s = 0.0
-    if scenario.target is not None:
-        for time_s, loss, accuracy in measured[["time_s", "loss", "accuracy"]].to_numpy(float):
-            if scenario.target.reached({"loss": loss, "accuracy": accuracy}):
-                return float(time_s), float(time_s - before_s)
-            before_s = time_s
-    return None, None
+    target = scenario.target
+    if target is None:
+        return None, None
+    place = target.reached_at(measured[target.metric].to_numpy(float).tolist())
+    if place is None:
+        return None, None
+    times_s = measured["time_s"].to_numpy(float)
+    return float(times_s[place]), float(times_s[place] - (times_s[place - 1] if place else 0.0))
 
 
 def _same(said: Any, expected: Any) -> bool:

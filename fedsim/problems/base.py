@@ -162,6 +162,11 @@ class Problem(Part):
         return self.tunes_q
 
     @property
+    def measures_drawn(self) -> bool:
+        """Whether drawn prompts are measured beside the likeliest: ``loss_sampled``, ``accuracy_sampled``."""
+        return False
+
+    @property
     def asks_model(self) -> bool:
         """Whether a real model answers, whose answers can be kept."""
         return False

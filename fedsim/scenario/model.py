@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -61,17 +61,47 @@ class Budget(Strict):
 
 
 class Target(Strict):
-    """The mark that `time_to_target_s` is about."""
+    """The mark that `time_to_target_s` is about.
 
-    metric: Literal["loss", "accuracy"] = "loss"
+    A run is there by the first measurement from which on the mean over the last `window` measurements is at
+    the mark or beyond until the end of the run. A curve that only touches the mark, or falls back behind it,
+    has not reached it; nor has one that was there from the start, of which a time would say nothing.
+    """
+
+    metric: Literal["loss", "accuracy", "loss_sampled", "accuracy_sampled"] = "loss"
+    """Of the likeliest prompts, which jump while distributions are still even, or the mean over drawn ones,
+    which moves as training does."""
     value: float
+    window: int = Field(5, ge=1)
+    """Measurements, the start among them, over which a mean is taken."""
     stop: bool = False
-    """End the run when the mark is reached."""
+    """End the run as soon as the mean is at the mark or beyond; whether it would have stayed is left open."""
 
-    def reached(self, metrics: dict[str, float]) -> bool:
-        """Whether these measurements are at the mark or beyond."""
-        found = metrics[self.metric]
-        return found <= self.value if self.metric == "loss" else found >= self.value
+    def met(self, value: float) -> bool:
+        """Whether a value of the metric is at the mark or beyond."""
+        return value <= self.value if self.metric.startswith("loss") else value >= self.value
+
+    def reached_at(self, values: Sequence[float]) -> int | None:
+        """Return the place of the measurement by which the mark was reached for good; None: never.
+
+        Args:
+            values: of the metric, from the start of the run to its end.
+        """
+        first = None
+        for last in range(len(values), self.window - 1, -1):
+            if not self.met(sum(values[last - self.window : last]) / self.window):
+                break
+            first = last - 1
+        return None if first == self.window - 1 and self.met(values[0]) else first
+
+    def caution(self, values: Sequence[float]) -> str:
+        """Return a sentence if the start is at the mark or beyond; arguments as of `reached_at`."""
+        if not values or not self.met(values[0]):
+            return ""
+        return (
+            f"the start already meets the target: {self.metric} {values[0]:.4g}, and target.value is "
+            f"{self.value:g}; expected one that only what is learned reaches"
+        )
 
 
 DISTANCES = {"every_steps": "step", "every_updates": "worker_updates", "every_s": "time_s"}

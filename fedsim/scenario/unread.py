@@ -23,8 +23,13 @@ def unread(scenario: Scenario) -> dict[str, str]:
     if not any(daily):
         found["clock"] = "no worker is on at some hours of the day (availability 'diurnal')"
     target = scenario.target
-    if target is not None and target.metric == "accuracy" and not scenario.problem.has_accuracy:
+    if target is not None and target.metric.startswith("accuracy") and not scenario.problem.has_accuracy:
         found["target.metric"] = f"problem {scenario.problem.kind!r} has no accuracy"
+    if target is not None and target.metric.endswith("_sampled") and not scenario.problem.measures_drawn:
+        found["target.metric"] = (
+            f"problem {scenario.problem.kind!r} measures no drawn prompts "
+            '("sampled" in problem.also_measured)'
+        )
     if not scenario.problem.asks_model:
         found["record.answers"] = "no real model is asked"
     # What a table is left out for is said once, and not of each of its settings.

@@ -53,6 +53,7 @@ server_steps = 12
 [target]
 metric = "loss"
 value = 2.9
+window = 1
 
 [evaluation]
 every_steps = 3

@@ -9,6 +9,7 @@ from conftest import SMALL
 
 from fedsim.errors import InputError
 from fedsim.scenario import Scenario, load_variants
+from fedsim.scenario.model import Target
 from fedsim.simulation import run
 
 
@@ -84,7 +85,7 @@ def test_one_of_the_three_may_be_stated(small):
 def test_a_time_to_a_target_is_known_up_to_the_last_look_before(small):
     steps = run(small(*SDBT, "evaluation.every_steps=1")).steps
     value = float(steps["loss"].iloc[7])
-    target = f"target={{ value = {value!r} }}"
+    target = f"target={{ value = {value!r}, window = 1 }}"
     first = int((steps["loss"] <= value).idxmax())  # of step 7 at the latest
     exact = run(small(*SDBT, target, "evaluation.every_steps=1")).summary
     assert (exact["time_to_target_s"], exact["time_to_target_resolution_s"]) == (
@@ -96,5 +97,46 @@ def test_a_time_to_a_target_is_known_up_to_the_last_look_before(small):
     assert rough["time_to_target_s"] - 8.1 < exact["time_to_target_s"] <= rough["time_to_target_s"]
     never = run(small(*SDBT, "target={ value = -1.0 }")).summary
     assert never["time_to_target_s"] is never["time_to_target_resolution_s"] is None
-    at_once = run(small(*SDBT, f"target={{ value = {math.ceil(steps['loss'].max()) + 1}.0 }}")).summary
-    assert (at_once["time_to_target_s"], at_once["time_to_target_resolution_s"]) == (0.0, 0.0)
+    assert "cautions" not in never
+
+
+@pytest.mark.parametrize(
+    ("values", "window", "place"),
+    [
+        ([9, 5, 3, 2, 1], 1, 2),  # the mark is 4
+        ([9, 3, 5, 3, 2], 1, 3),  # touched, left again, then reached for good
+        ([9, 3, 2, 1, 5], 1, None),  # not there at the end
+        ([9, 3, 4, 1, 5], 2, 2),  # means 6, 3.5, 2.5, 3: the last measurement alone says little
+        ([9, 5, 3, 3], 4, None),  # mean 5
+        ([6, 4, 3, 3], 4, 3),  # mean 4
+        ([6, 3, 3], 4, None),  # fewer measurements than the window
+        ([2, 2, 2, 2], 2, None),  # there from the start
+        ([2, 9, 3, 2], 2, 3),  # there at the start, and not the measurement after
+        ([math.nan, 2, 2], 1, 1),
+        ([], 1, None),
+    ],
+)
+def test_the_target_is_reached_for_good_by_hand(values, window, place):
+    assert Target(value=4, window=window).reached_at(values) == place
+    upside_down = Target(metric="accuracy", value=-4, window=window)
+    assert upside_down.reached_at([-value for value in values]) == place
+
+
+def test_a_target_that_the_start_meets_is_told_and_has_no_time(small):
+    found = run(small(*SDBT, "target={ value = 1000.5, stop = true }")).summary
+    assert found["time_to_target_s"] is found["time_to_target_resolution_s"] is None
+    assert found["ended"] == "budget"
+    assert found["cautions"][0].startswith("the start already meets the target: loss ")
+    assert "target.value is 1000.5" in found["cautions"][0]
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_run_that_stops_at_its_target_stops_at_the_time_that_it_tells(small, window):
+    often = [*SDBT, "evaluation.every_steps=1"]
+    losses = run(small(*often)).steps["loss"]
+    target = f"target={{ value = {float(losses[6])!r}, window = {window}, stop = true }}"
+    found = run(small(*often, target))
+    assert found.summary["ended"] == "target"
+    assert found.summary["time_to_target_s"] == found.summary["simulated_time_s"]
+    means = losses.rolling(window).mean()
+    assert found.summary["server_steps"] == (means <= losses[6]).idxmax() > 0

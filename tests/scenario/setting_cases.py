@@ -555,7 +555,7 @@ def _clocks() -> dict[str, Base]:
     asynchronous = ASYNDBT | {"wait_for": 1, "tau": 30}
     dying = groups[0] | {"count": 3, "stops_at_s": 4.0}
     alternating = {"kind": "on_off", "on": exponential(4.0), "off": exponential(2.0)}
-    whole = {"target": {"value": 0.05}, "evaluation": {"every_steps": 2, "patience": 9}}
+    whole = {"target": {"value": 0.05, "window": 2}, "evaluation": {"every_steps": 2, "patience": 9}}
     whole |= {"budget": {"epochs": 9, "server_steps": 12, "worker_updates": 30, "horizon_s": 20.0}}
     whole |= {"attacks": [{"kind": "zero", "workers": [0]}]}
     return {

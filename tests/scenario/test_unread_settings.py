@@ -135,6 +135,8 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
         f"algorithm.aggregation={{outer={{kind='mean'}}, filter={FILTER}}}",
     ): 'algorithm.aggregation.filter.decay: dampening = "none" has none',
     ("target={metric='accuracy', value=0.5}",): "target.metric: problem 'quadratic' has no accuracy",
+    ("target={metric='loss_sampled', value=0.5}",): "target.metric: problem 'quadratic' measures no drawn "
+    'prompts ("sampled" in problem.also_measured)',
     ("record.answers=true",): "record.answers: no real model is asked",
     (
         "workers.0.compute_speed=2.0",

@@ -157,9 +157,18 @@ def test_a_loss_that_is_no_number_any_more_is_kept_as_null(command, small):
 
 
 def test_a_target_ends_the_run(command, small):
-    summary = json.loads(command("run", small, "--set", "target={ value = 1e9, stop = true }", "--json").out)
+    target = "target={ value = -1e9, window = 2, stop = true, metric = 'loss' }"
+    assert json.loads(command("run", small, "--set", target, "--json").out)["ended"] == "budget"
+    start = fedsim.load_results("results", "steps").loss.iloc[0]
+    target = f"target={{ value = {float(start) - 1e-9!r}, window = 1, stop = true }}"
+    summary = json.loads(command("run", small, "--set", target, "--json").out)
     assert summary["ended"] == "target"
-    assert summary["time_to_target_s"] == 0.0
+    assert 0 < summary["time_to_target_s"] == summary["simulated_time_s"]
+
+
+def test_a_target_that_the_start_meets_is_said_aloud(command, small):
+    done = command("run", small, "--set", "target={ value = 1e9 }")
+    assert "the start already meets the target: loss " in done.err
 
 
 def test_timing_only_has_the_same_clock_and_its_own_place(command, small):

@@ -249,7 +249,7 @@ def test_a_very_short_run_is_not_excused(small, tmp_path):
 
 
 def test_no_number_of_the_summary_is_believed(small, tmp_path):
-    asked = ["target.metric=loss", "target.value=1.8"]
+    asked = ["target.metric=loss", "target.value=1.8", "target.window=1"]
     folder = sweep.run_one(load_scenario(small, overrides=asked), tmp_path / "results").folder
     good = (folder / "summary.json").read_text()
     believed = set()

@@ -166,9 +166,13 @@ class IclProblem(Problem):
         return asked if self.asks_model else (*asked, "sampled")
 
     @property
+    def measures_drawn(self) -> bool:
+        return "sampled" in self.measures
+
+    @property
     def draws_prompts(self) -> bool:
         """Whether prompts are drawn for a measurement."""
-        return self.evaluation == "sampled" or "sampled" in self.measures
+        return self.evaluation == "sampled" or self.measures_drawn
 
     @property
     def level_size(self) -> int:
