@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -101,6 +102,40 @@ def resolutions(runs: pd.DataFrame, width_in: float) -> str:
     if not told:
         return ""
     return fill(f"time to the target is known to within: {', '.join(told)}", round(_LETTERS * width_in))
+
+
+def common_horizon_s(groups: Iterable[pd.DataFrame]) -> float:
+    """Return up to when the mean times to the target of several groups of runs may be compared (s).
+
+    Args:
+        groups: of runs, with `time_to_target_s` and `simulated_time_s`.
+    """
+    return min(
+        time_to_target(group["time_to_target_s"].astype(float), group["simulated_time_s"]).horizon_s
+        for group in groups
+    )
+
+
+def hours_to_target(group: pd.DataFrame, horizon_s: float) -> dict[str, float]:
+    """Return the cells of a table: the restricted mean time to the target, and how many runs are there.
+
+    Args:
+        group: of runs, with `time_to_target_s` and `simulated_time_s`.
+        horizon_s: up to when the mean counts, see `common_horizon_s`.
+
+    Returns:
+        `time_to_target_h` with `_low` and `_high`, NaN where no run is there; `target_reached`, `horizon_h`
+        and `time_to_target_resolution_h`.
+    """
+    found = time_to_target(group["time_to_target_s"].astype(float), group["simulated_time_s"], horizon_s)
+    means_s = {"": found.mean_s, "_low": found.mean_low_s, "_high": found.mean_high_s}
+    # Where no run is there, the mean would be that of their ends.
+    hours = {f"time_to_target_h{end}": s / 3600 if found.reached else math.nan for end, s in means_s.items()}
+    return hours | {
+        "target_reached": found.reached,
+        "horizon_h": horizon_s / 3600,
+        "time_to_target_resolution_h": resolution_s(group) / 3600,
+    }
 
 
 def survival(reached_s: pd.Series[float], ended_s: pd.Series[float]) -> Survival:

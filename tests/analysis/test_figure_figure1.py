@@ -63,6 +63,27 @@ def test_the_legends_fit_the_page_when_all_activities_occur():
     assert_inside(picture)
 
 
+def test_times_to_the_target_stand_below_with_the_runs_that_are_there():
+    runs = study()
+    runs.loc[(runs["variant"] == "sdbt") & (runs["seed"] == 1), "time_to_target_s"] = math.nan
+    rows = figure1.table(runs).set_index(["task", "method"])
+    # 4 h, 4 h, and 8 h without being there.
+    assert rows.loc["5g", "sdbt"]["time_to_target_h"] == pytest.approx(16 / 3)
+    assert rows.loc["5g", "sdbt"]["target_reached"] == 2
+    below = figure1.figure(runs).axes[1]
+    assert [text.get_text() for text in below.texts] == ["2/3", "2/3"]
+    drawn = {
+        to_hex(line.get_color()): float(line.get_ydata()[0])
+        for line in below.lines
+        if line.get_marker() == "o"
+    }
+    methods = ("cendbt", "sdbt", "asyndbt")
+    assert drawn == pytest.approx(
+        {style.METHODS[name].colour.lower(): rows.loc["5g", name]["time_to_target_h"] for name in methods}
+    )
+    assert len(figure1.figure(runs.assign(time_to_target_s=math.nan)).axes) == 1
+
+
 def test_a_slower_method_shows_a_plus():
     runs = pd.DataFrame([run("5g", "cendbt", 0, 100.0), run("5g", "asyndbt", 0, 109.0)])
     texts = [text.get_text() for text in figure1.figure(runs).axes[0].texts]

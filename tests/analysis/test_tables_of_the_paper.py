@@ -70,6 +70,7 @@ def with_accuracies():
     ours = runs["variant"] == "asyndbt"
     runs.loc[ours, "accuracy"] = [0.84, 0.85, 0.86]
     runs.loc[ours, "time_to_target_s"] = [3600.0, 10800.0, math.nan]
+    runs.loc[ours, "accuracy_sampled"], runs.loc[ours, "accuracy_sampled_std"] = 0.9, 0.04
     return runs
 
 
@@ -79,7 +80,9 @@ def test_figure1_in_numbers_by_hand():
     assert row["saving_percent"] == 50.0
     assert row["s_per_server_step"] == pytest.approx(180.0)  # 5 h over 100 steps
     assert row["s_per_worker_update"] == pytest.approx(60.0)
-    assert (row["time_to_target_h"], row["target_reached"], row["seeds"]) == (2.0, 2, 3)
+    # 1 h, 3 h, and 4 h without being there: the mean up to the end of that run.
+    assert row["time_to_target_h"] == pytest.approx(8 / 3)
+    assert (row["horizon_h"], row["target_reached"], row["seeds"]) == (4.0, 2, 3)
     assert row["accuracy_percent"] == pytest.approx(85.0)
     assert row["accuracy_deviation_percent"] == pytest.approx(1.0)
     assert (row["paper_percent"], row["paper_deviation_percent"]) == (85.05, 1.01)
@@ -106,12 +109,12 @@ def test_figure1_in_the_terminal():
     text = printed(figure1.render(figure1.table(with_accuracies())))
     lines = [line.split() for line in text.splitlines()]
     assert [line for line in lines if line[:2] == ["5G", "AsynDBT"]] == [
-        ["5G", "AsynDBT", *["5.00", "±", "2.48", "50.0", "±", "24.8", "2.00", "±", "12.71", "(2/3)"]],
+        ["5G", "AsynDBT", *["5.00", "±", "2.48", "50.0", "±", "24.8", "2.67", "±", "12.94", "(2/3)"]],
         ["5G", "AsynDBT", *["100", "300", "180.00", "±", "89.43", "60.00", "±", "29.81"]],
-        ["5G", "AsynDBT", *["85.00", "(1.00)", "85.05", "(1.01)", "-0.05", "predicted"]],
+        ["5G", "AsynDBT", *["90.00", "(4.00)", "85.00", "(1.00)", "85.05", "(1.01)", "-0.05", "predicted"]],
     ]
     # Seeds that agree have no interval, and the baseline saves nothing over itself.
-    assert ["5G", "cenDBT", "10.00", "5.00", "(3/3)"] in lines
+    assert ["5G", "cenDBT", "10.00", "4.00", "(3/3)"] in lines
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 

@@ -4,6 +4,9 @@ A bar is the mean simulated time of a run over the seeds, its whisker the 95 % i
 parts of a bar are the seconds of an average worker by activity. The number above a bar is its change against
 cenDBT: the mean of the savings of the single seeds, with the sign turned.
 
+Below, where runs have a target, stands the mean time until they are there for good, with its 95 % interval.
+A run that is not there at its end counts in full; how many runs are there is written below such a mean.
+
 Source: Ma et al., Scientific Reports 16:9381, 2026, Figure 1.
 """
 
@@ -22,6 +25,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.frames import BASELINE, by_task_and_method, require
 from fedsim_analysis.statistics import estimate, saving_percent
+from fedsim_analysis.survival import common_horizon_s, hours_to_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,12 +39,15 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per task and method: hours in all and by activity, and the saving over cenDBT (%).
 
     Args:
-        runs: one row per run, with `simulated_time_s` and `seconds_<activity>`.
+        runs: one row per run, with `simulated_time_s`, `time_to_target_s` and `seconds_<activity>`.
+
+    Returns:
+        Also the cells of `survival.hours_to_target`.
 
     Raises:
         InputError: a column is missing, two runs share a seed, or the activities of a run do not add up.
     """
-    require(runs, "runs", ["simulated_time_s", "seconds_calling"])
+    require(runs, "runs", ["simulated_time_s", "time_to_target_s", "seconds_calling"])
     activities = _activities(runs)
     _check_sums(runs)
     groups = by_task_and_method(runs)
@@ -48,11 +55,13 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     for (task, method), group in groups.items():
         time_s = group["simulated_time_s"]
         baseline = groups.get((task, BASELINE), group.iloc[:0])["simulated_time_s"]
+        horizon_s = common_horizon_s(other for (of, _), other in groups.items() if of == task)
         rows.append(
             {"task": task, "method": method, "seeds": len(group)}
             | estimate(time_s / 3600).columns("time_h")
             | {f"{name}_h": group[f"seconds_{name}"].fillna(0).mean() / 3600 for name in activities}
             | estimate(saving_percent(time_s, baseline)).columns("saving_percent")
+            | hours_to_target(group, horizon_s)
         )
     return pd.DataFrame(rows)
 
@@ -64,21 +73,30 @@ def figure(runs: pd.DataFrame) -> Figure:
     looks = style.methods(rows["method"])
     methods = list(looks)
     shown = [name for name in _activities(runs) if (rows[f"{name}_h"] > 0).any()]
+    timed = bool((rows["target_reached"] > 0).any())
     with style.look():
-        picture = Figure(figsize=(style.PAGE_IN, 3.1), layout="constrained")
-        axes = picture.add_subplot()
+        picture = Figure(figsize=(style.PAGE_IN, 4.3 if timed else 3.1), layout="constrained")
+        ratios = [2.2, 1] if timed else [1]
+        axes, *below = picture.subplots(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
         width = _GROUP_WIDTH / len(methods)
         for row in rows.to_dict("records"):
             place = methods.index(row["method"]) - (len(methods) - 1) / 2
-            _bar(axes, row, tasks.index(row["task"]) + place * width, 0.9 * width, shown, looks)
-        axes.set_xticks(range(len(tasks)), [style.task_name(task) for task in tasks])
+            x = tasks.index(row["task"]) + place * width
+            _bar(axes, row, x, 0.9 * width, shown, looks)
+            for panel in below:
+                _point(panel, row, x, looks[row["method"]])
         # The bars of one or two tasks do not fill the page.
         edge = 0.6 + max(0, 3 - len(tasks)) / 2
-        axes.set_xlim(-edge, len(tasks) - 1 + edge)
-        axes.tick_params(axis="x", length=0)
         axes.set_ylabel("Training time (simulated hours)")
-        axes.grid(axis="y")
-        axes.margins(y=0.1)
+        for panel in below:
+            panel.set_ylabel("Time to target\n(simulated hours)")
+        for panel in (axes, *below):
+            panel.set_xticks(range(len(tasks)), [style.task_name(task) for task in tasks])
+            panel.set_xlim(-edge, len(tasks) - 1 + edge)
+            panel.tick_params(axis="x", length=0)
+            panel.grid(axis="y")
+            panel.margins(y=0.1)
+            panel.set_ylim(bottom=0)
         _legends(picture, looks.values(), shown)
     return picture
 
@@ -128,6 +146,27 @@ def _bar(
             va="bottom",
             fontsize=6,
             bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
+        )
+
+
+def _point(axes: Axes, row: Mapping[Hashable, Any], x: float, look: style.Method) -> None:
+    """Draw a mean time to the target, and how many runs are there unless all of them are."""
+    mean_h, low_h, high_h = (row[f"time_to_target_h{end}"] for end in ("", "_low", "_high"))
+    reached, runs = row["target_reached"], row["seeds"]
+    if not math.isnan(mean_h):
+        reach = None if math.isnan(low_h) else [[mean_h - max(low_h, 0.0)], [high_h - mean_h]]
+        axes.errorbar(
+            x, mean_h, reach, color=look.colour, fmt="o", markersize=3.5, capsize=1.6, linewidth=0.9
+        )
+    if reached < runs:
+        axes.annotate(
+            f"{reached}/{runs}",
+            (x, 0.0),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6,
         )
 
 

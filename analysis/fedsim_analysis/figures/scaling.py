@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodF
 
 from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.frames import named, require
-from fedsim_analysis.survival import resolution_s, resolutions, time_to_target
+from fedsim_analysis.survival import common_horizon_s, resolution_s, resolutions, time_to_target
 from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         (dict(zip(_KEYS, names, strict=True)), group)
         for names, group in runs.sort_values("n_workers", kind="stable").groupby(_KEYS, sort=False)
     ]
-    horizon_s = min(
-        time_to_target(group["time_to_target_s"], group["simulated_time_s"]).horizon_s for _, group in groups
-    )
+    horizon_s = common_horizon_s(group for _, group in groups)
     rows = []
     for place, group in groups:
         found = time_to_target(group["time_to_target_s"], group["simulated_time_s"], horizon_s)

@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from fedsim_analysis import style
 from fedsim_analysis.frames import BASELINE, by_task_and_method, require
 from fedsim_analysis.statistics import estimate, saving_percent
-from fedsim_analysis.survival import resolution_s
+from fedsim_analysis.survival import common_horizon_s, hours_to_target
 from fedsim_analysis.tables import published
 
 
@@ -32,8 +32,11 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Means over seeds with the bounds `_low` and `_high` of their 95 % interval: `time_h`, `saving_percent`
         (over cenDBT, of runs paired by seed), `server_steps`, `worker_updates`, `s_per_server_step`,
-        `s_per_worker_update`, `time_to_target_h` (over the `target_reached` of `seeds` runs that reached the
-        target, known to within `time_to_target_resolution_h`) and `accuracy_percent`;
+        `s_per_worker_update`, `time_to_target_h` and `accuracy_percent`. `time_to_target_h` is the restricted
+        mean up to `horizon_h`, equal for all methods of a task: a run that never reaches the target counts as
+        long as it lasted, and `target_reached` of `seeds` runs do, known to within
+        `time_to_target_resolution_h`. `drawn_percent` is the accuracy of drawn prompts, and
+        `drawn_spread_percent` its standard deviation over the prompts of one worker. Further
         `accuracy_deviation_percent` over seeds; the paper's `paper_percent` and `paper_deviation_percent`;
         `difference_percent`, ours minus the paper's; and `status`, whether the
         accuracy was "fitted" or is "predicted". NaN where there is no such number.
@@ -47,7 +50,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (task, method), group in groups.items():
         baseline = groups.get((task, BASELINE), group.iloc[:0])["simulated_time_s"]
-        rows.append({"task": task, "method": method, "seeds": len(group)} | _measured(group, baseline))
+        horizon_s = common_horizon_s(other for (of, _), other in groups.items() if of == task)
+        row = {"task": task, "method": method, "seeds": len(group)} | _measured(group, baseline)
+        rows.append(row | hours_to_target(group, horizon_s))
     found = pd.DataFrame(rows).merge(published.accuracies(), on=["task", "method"], how="left")
     found["difference_percent"] = found["accuracy_percent"] - found["paper_percent"]
     found["status"] = found["method"].map(published.status)
@@ -59,15 +64,16 @@ def render(rows: pd.DataFrame) -> Group:
     looks = style.methods(rows["method"])
     times = _empty(
         "Training time: mean and 95 % interval over seeds",
-        ("time (h)", "saving (%)", "h to target (seeds)"),
-        f"saving: over cenDBT; the paper states about {published.SAVING_PERCENT:.0f} % on every task"
-        + _known(rows, looks),
+        ("time (h)", "saving (%)", "h to target (runs there)"),
+        f"saving: over cenDBT; the paper states about {published.SAVING_PERCENT:.0f} % on every task\n"
+        "to the target: a run that is not there for good at its end counts in full" + _known(rows, looks),
     )
     work = _empty("Work", ("server steps", "worker updates", "s per step", "s per update"))
     accuracy = _empty(
         "Test accuracy in percent (standard deviation over seeds)",
-        ("simulated", "paper", "difference", "status"),
-        "predicted: nothing was fitted to these accuracies of the paper",
+        ("drawn", "likeliest", "paper", "diff.", "status"),
+        "drawn: prompts drawn from what was learned, with the deviation over those of a worker\n"
+        "diff.: likeliest prompt less paper; predicted: nothing was fitted to the paper's number",
     )
     last_task = None
     for row in rows.to_dict("records"):
@@ -96,7 +102,7 @@ def _empty(title: str, numbers: Sequence[str], caption: str | None = None) -> Ta
 
 
 def _measured(group: pd.DataFrame, baseline_s: pd.Series[float]) -> dict[str, float]:
-    time_s, to_target_s = group["simulated_time_s"], group["time_to_target_s"].dropna()
+    time_s = group["simulated_time_s"]
     accuracy = estimate(100 * group["accuracy"])
     return (
         estimate(time_s / 3600).columns("time_h")
@@ -105,11 +111,15 @@ def _measured(group: pd.DataFrame, baseline_s: pd.Series[float]) -> dict[str, fl
         | estimate(group["worker_updates"]).columns("worker_updates")
         | estimate(time_s / group["server_steps"]).columns("s_per_server_step")
         | estimate(time_s / group["worker_updates"]).columns("s_per_worker_update")
-        | estimate(to_target_s / 3600).columns("time_to_target_h")
-        | {"target_reached": len(to_target_s), "time_to_target_resolution_h": resolution_s(group) / 3600}
         | accuracy.columns("accuracy_percent")
         | {"accuracy_deviation_percent": accuracy.deviation}
+        | {"drawn_percent": _mean_percent(group, "accuracy_sampled")}
+        | {"drawn_spread_percent": _mean_percent(group, "accuracy_sampled_std")}
     )
+
+
+def _mean_percent(group: pd.DataFrame, column: str) -> float:
+    return 100 * float(group[column].astype(float).mean()) if column in group else math.nan
 
 
 def _time_cells(row: Mapping[Hashable, Any]) -> list[str]:
@@ -127,7 +137,8 @@ def _accuracy_cells(row: Mapping[Hashable, Any]) -> list[str]:
     ours = _with_deviation(row["accuracy_percent"], row["accuracy_deviation_percent"])
     paper = _with_deviation(row["paper_percent"], row["paper_deviation_percent"])
     difference = row["difference_percent"]
-    return [ours, paper, "-" if math.isnan(difference) else f"{difference:+z.2f}", row["status"]]
+    drawn = _with_deviation(row["drawn_percent"], row["drawn_spread_percent"])
+    return [drawn, ours, paper, "-" if math.isnan(difference) else f"{difference:+z.2f}", row["status"]]
 
 
 def _with_interval(row: Mapping[Hashable, Any], name: str, digits: int) -> str:
