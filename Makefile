@@ -9,6 +9,7 @@
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make fragments  how the effects of a fragment's words add up on that model (about 20 minutes)
+# make demonstrations  what changes of demonstrations do to that model and to the surrogate (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 # make fuzz      shipped scenarios with mistakes in them, N of them (default 5000) from SEED
 # make lower-bounds  the tests with the lowest versions that pyproject.toml allows (6 GB, up to an hour)
@@ -18,7 +19,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate fragments test check fuzz lower-bounds format bench clean
+.PHONY: figure1 sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -98,6 +99,9 @@ validate: .venv/weights data/movie_reviews.jsonl
 
 fragments: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/python -m fedsim_analysis.studies.fragment_effects scenarios/llm/movie_reviews.toml --variant asyndbt
+
+demonstrations: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/python -m fedsim_analysis.studies.demonstrations scenarios/llm/movie_reviews.toml --variant asyndbt
 
 test: .venv/weights
 	$(BIN)/pytest -q -n $(JOBS) --ignore=tests/benchmarks

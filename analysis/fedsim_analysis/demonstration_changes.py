@@ -79,7 +79,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
-class Asked(NamedTuple):
+class PromptKind(NamedTuple):
     """One kind of prompt."""
 
     change: str
@@ -89,24 +89,24 @@ class Asked(NamedTuple):
 
 
 PLAN = (
-    Asked("none", 0),
-    *(Asked(change, s) for change in ("right", "random_labels", "flipped_labels") for s in (1, 2, 4, 8)),
-    *(Asked(change, s) for change in ("off_topic", "other_words") for s in (1, 4)),
-    Asked("right", 4, "by_class"),
-    Asked("right", 4, "by_class_reversed"),
-    Asked("right", 4, "alternating"),
-    Asked("backdoor", 4),
-    Asked("backdoor_right_labels", 4),
+    PromptKind("none", 0),
+    *(PromptKind(change, s) for change in ("right", "random_labels", "flipped_labels") for s in (1, 2, 4, 8)),
+    *(PromptKind(change, s) for change in ("off_topic", "other_words") for s in (1, 4)),
+    PromptKind("right", 4, "by_class"),
+    PromptKind("right", 4, "by_class_reversed"),
+    PromptKind("right", 4, "alternating"),
+    PromptKind("backdoor", 4),
+    PromptKind("backdoor_right_labels", 4),
 )
 """What is asked, besides a choice of the worst demonstrations."""
 
 
-class Sizes(NamedTuple):
+class Amounts(NamedTuple):
     """How much is asked."""
 
-    draws: int = 16
+    draws: int = 6
     queries_per_class: int = 8
-    ranked_per_class: int = 16
+    ranked_per_class: int = 8
     """Candidates of a class among which the worst are looked for."""
     held_per_class: int = 48
     """Candidates of a class from which demonstrations are drawn."""
@@ -119,7 +119,7 @@ class Measuring:
         InputError: the texts do not suffice.
     """
 
-    def __init__(self, task: TextTask, model: LanguageModel, seed: int, sizes: Sizes) -> None:
+    def __init__(self, task: TextTask, model: LanguageModel, seed: int, sizes: Amounts) -> None:
         n_test = tuple(4 * sizes.queries_per_class for _ in range(task.n_classes))
         larger = {"n_demonstrations": sizes.held_per_class, "test_counts": n_test}
         self._task = task.model_copy(update=larger)
@@ -127,7 +127,7 @@ class Measuring:
         self._data = self._task.without_fragment().draw(self._streams, 1)
         self.asking = Asking(model)
 
-    def answers(self, plan: Sequence[Asked] = PLAN) -> pd.DataFrame:
+    def answers(self, plan: Sequence[PromptKind] = PLAN) -> pd.DataFrame:
         """Return one row per draw and kind of prompt.
 
         Returns:
@@ -142,7 +142,7 @@ class Measuring:
         rows = [row for draw in range(self._sizes.draws) for row in self._of_draw(draw, plan)]
         return pd.DataFrame([*rows, *self._of_worst()])
 
-    def _of_draw(self, draw: int, plan: Sequence[Asked]) -> Iterator[dict[str, object]]:
+    def _of_draw(self, draw: int, plan: Sequence[PromptKind]) -> Iterator[dict[str, object]]:
         generator = self._streams.generator(Stream.PROMPTS, 0, draw)
         queries = self._queries(generator)
         pools = self._data.demonstrations.x[0]
@@ -160,7 +160,7 @@ class Measuring:
 
     def _row(
         self,
-        asked: Asked,
+        asked: PromptKind,
         draw: int,
         slots: list[Labelled],
         queries: list[Labelled],

@@ -26,7 +26,7 @@ from fedsim.icl.shots import Shots
 from fedsim.icl.tasks.calibrated.part import NAMES, parameters
 from fedsim.icl.tasks.gaussian import class_means
 from fedsim.streams import Streams
-from fedsim_analysis.demonstration_changes import TARGET, Asked
+from fedsim_analysis.demonstration_changes import TARGET, PromptKind
 from fedsim_analysis.fitting.calibrated import as_task
 from fedsim_analysis.fitting.targets import expected_accuracy, plain
 
@@ -45,23 +45,23 @@ ATTACKS: dict[str, DemonstrationAttack] = {
 RECENCY = 0.24
 """Of the rows that are about the order; see `DemonstrationReading.recency`."""
 PLAN = (
-    Asked("none", 0),
-    *(Asked("right", s) for s in (1, 4, 8, 16)),
-    *(Asked(change, s) for change in ("random_labels", "flipped_labels") for s in (1, 8, 16)),
-    Asked("out_of_class", 1),
-    Asked("off_topic", 1),
-    Asked("off_topic", 8),
-    Asked("right", 4, "by_class"),
-    Asked("right", 4, "alternating"),
-    Asked("adversarial", 1),
-    Asked("backdoor", 4),
-    Asked("backdoor_right_labels", 4),
+    PromptKind("none", 0),
+    *(PromptKind("right", s) for s in (1, 4, 8, 16)),
+    *(PromptKind(change, s) for change in ("random_labels", "flipped_labels") for s in (1, 8, 16)),
+    PromptKind("out_of_class", 1),
+    PromptKind("off_topic", 1),
+    PromptKind("off_topic", 8),
+    PromptKind("right", 4, "by_class"),
+    PromptKind("right", 4, "alternating"),
+    PromptKind("adversarial", 1),
+    PromptKind("backdoor", 4),
+    PromptKind("backdoor_right_labels", 4),
 )
 SEED, HELD_PER_CLASS, POOLS, PROMPTS = 0, 16, 20, 50
 """Candidates of a class, pools a task and prompts a pool."""
 
 
-def answers(plan: tuple[Asked, ...] = PLAN) -> pd.DataFrame:
+def answers(plan: tuple[PromptKind, ...] = PLAN) -> pd.DataFrame:
     """Return one row per task, reader and kind of prompt.
 
     Returns:
@@ -80,7 +80,7 @@ def answers(plan: tuple[Asked, ...] = PLAN) -> pd.DataFrame:
 
 
 def _measured(
-    task: Synthetic, clean: TaskData[Latent], reader: Any, asked: Asked
+    task: Synthetic, clean: TaskData[Latent], reader: Any, asked: PromptKind
 ) -> Iterator[tuple[str, float]]:
     if asked.change == "none":
         yield "accuracy", plain(task.parameters)
