@@ -12,6 +12,9 @@ from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.figures import curves
 
+T_OF_2 = 12.7062047
+"""The 97.5 % quantile of Student's t with one degree of freedom."""
+
 
 def two_runs(ends=(2, 2)):
     """Return tables; seed s steps every 100 (s + 1) seconds and is evaluated at steps 0 and `ends[s]`."""
@@ -41,6 +44,9 @@ def test_mean_and_deviation_against_iterations_by_hand():
     # accuracies 50 and 60 at step 0, 70 and 80 at step 2; step 1 was not evaluated
     assert found["mean"].to_dict() == pytest.approx({0.0: 55.0, 2.0: 75.0})
     assert found["deviation"].tolist() == pytest.approx([10 / math.sqrt(2)] * 2)
+    assert found["mean_high"].tolist() == pytest.approx([55 + T_OF_2 * 5, 75 + T_OF_2 * 5])
+    assert found["mean_low"].tolist() == pytest.approx([55 - T_OF_2 * 5, 75 - T_OF_2 * 5])
+    assert found["prompts"].unique().tolist() == ["likeliest"]
     assert found["runs"].tolist() == [2, 2]
 
 
@@ -84,14 +90,48 @@ def test_figure_has_four_panels_a_task_in_the_colours_of_the_methods():
         ("Simulated time (min)", ""),
     ]
     assert picture.axes[0].get_title(loc="left") == "SST-2"
-    colours = [drawn.get_color() for drawn in picture.axes[0].lines]
+    # Beside each line that of the likeliest prompts, which is empty where those have the line itself.
+    colours = [drawn.get_color() for drawn in picture.axes[0].lines if len(drawn.get_xdata())]
     assert colours == [style.METHODS[name].colour for name in ("cendbt", "asyndbt")]
-    band = picture.axes[0].collections[1]
+    band = picture.axes[0].collections[2]
     assert to_hex(band.get_facecolor()[0]) == style.METHODS["asyndbt"].colour.lower()
-    assert np.nanmax(band.get_paths()[0].vertices[:, 1]) == pytest.approx(75 + 10 / math.sqrt(2))
+    assert np.nanmax(band.get_paths()[0].vertices[:, 1]) == pytest.approx(75 + T_OF_2 * 5)
     assert [text.get_text() for text in picture.legends[0].get_texts()] == ["cenDBT", "AsynDBT"]
     assert [drawn.get_color() for drawn in picture.legends[0].get_lines()] == colours
     assert picture.axes[1].lines[0].get_xdata().max() == pytest.approx(400 / 60)
+
+
+def test_drawn_prompts_have_the_line_and_the_likeliest_a_thin_one():
+    runs, steps = two_runs()
+    drawn = {"loss_sampled": steps["loss"] + 1, "accuracy_sampled": steps["accuracy"] - 0.3}
+    drawn |= {"loss_sampled_std": steps["loss"] / 2, "accuracy_sampled_std": steps["accuracy"] / 10}
+    steps = steps.assign(**drawn)
+    rows = curves.table(runs, steps)
+    found = line(rows[rows["prompts"] == "drawn"], "accuracy_percent", "step")
+    assert found["mean"].tolist() == pytest.approx([25.0, 45.0])
+    assert found["spread"].tolist() == pytest.approx([5.5, 7.5])
+    found = line(rows[rows["prompts"] == "drawn"], "loss", "step")
+    assert found["mean"].tolist() == pytest.approx([1.9, 1.5])
+    assert found["spread"].tolist() == pytest.approx([0.45, 0.25])
+    assert rows[rows["prompts"] == "likeliest"]["spread"].isna().all()
+    picture = curves.figure(runs, steps)
+    thick, thin = picture.axes[0].lines
+    assert thick.get_ydata().tolist() == pytest.approx([25.0, 45.0])
+    assert thin.get_ydata().tolist() == pytest.approx([55.0, 75.0])
+    assert thin.get_linewidth() < thick.get_linewidth()
+    paler = picture.axes[0].collections[1].get_paths()[0].vertices[:, 1]
+    assert np.nanmax(paler) == pytest.approx(45 + 7.5)
+    # An interval of two seeds reaches from -39 to 89: the axis shows what the prompts do.
+    low, high = picture.axes[0].get_ylim()
+    assert 10 < low < 18
+    assert 82 < high < 90
+    labels = [text.get_text() for text in picture.legends[0].get_texts()]
+    assert labels[1:] == [
+        "drawn prompts",
+        "95 % interval over seeds",
+        "deviation over prompts",
+        "likeliest prompt",
+    ]
 
 
 def test_one_seed_is_a_line_without_a_band():

@@ -1,26 +1,35 @@
 """Test accuracy and cross-entropy of the methods against server iterations and against simulated time.
 
-One row of panels per task; a line is the mean over the seeds and its band one standard deviation to both
-sides. The evaluations of a run are joined by straight lines; a run counts between its first and its last
-evaluation and nowhere else, and a line is drawn only where at least half of the method's runs count.
+One row of panels per task. Where prompts were drawn from what was learned, the lines are about them: the mean
+over the seeds, in a band that is its 95 % interval, in a paler one that reaches one standard deviation of the
+prompts of a worker to both sides. The likeliest prompts are a thin line without a band. They jump while the
+distributions are nearly even, and say little of them then. Where no prompts were drawn, as with most real
+models, the likeliest have the line and the band.
+
+The evaluations of a run are joined by straight lines; a run counts between its first and its last evaluation
+and nowhere else, and a line is drawn only where at least half of the method's runs count.
 
 Source: Ma et al., Scientific Reports 16:9381, 2026, Figures 2 to 7.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.frames import by_task_and_method, named, require
+from fedsim_analysis.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +37,11 @@ if TYPE_CHECKING:
 NEEDS: tuple[str, ...] = ("runs", "steps")
 
 _METRICS = {"accuracy_percent": "Test accuracy (%)", "loss": "Test cross-entropy"}
+_LIKELIEST, _DRAWN = "likeliest", "drawn"
 _AXES = ("step", "time_s")
 _TIME_POINTS = 201
+_BAND, _SPREAD = 0.25, 0.08  # opacities
+_THIN, _PALE = 0.5, 0.6  # of the likeliest prompts beside drawn ones
 
 
 def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
@@ -38,11 +50,14 @@ def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     Args:
         runs: one row per run; says which method a run belongs to.
         steps: one row per server step, with `step`, `time_s`, `loss` and `accuracy` (a fraction), the last
-            two null where the model was not evaluated.
+            two null where the model was not evaluated; where prompts were drawn also `loss_sampled`,
+            `accuracy_sampled` and their deviations, `loss_sampled_std` and `accuracy_sampled_std`.
 
     Returns:
-        `task, metric, axis, method, x, mean, deviation, runs`: `x` in steps or seconds, `runs` the number of
-        runs that count there, `deviation` NaN where it is one.
+        `task, metric, axis, method, prompts, x, mean, mean_low, mean_high, deviation, spread, runs`, with
+        "likeliest" or "drawn" `prompts`, `x` in steps or seconds, and the number of `runs` that count there.
+        Interval and `deviation` are over seeds, NaN where it is one; `spread` is the mean deviation over the
+        drawn prompts of a worker, NaN of the likeliest.
 
     Raises:
         InputError: a column is missing, nothing was evaluated, or a method has several runs of one seed.
@@ -50,9 +65,11 @@ def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     by_task_and_method(runs)  # a mean over different settings would be none of either
     require(steps, "steps", ["run_id", "step", "time_s", "loss", "accuracy"])
     methods = named(runs)[["run_id", "scenario", "seed", "method"]]
-    steps = steps[["run_id", "step", "time_s", "loss"]].assign(accuracy_percent=100 * steps["accuracy"])
-    steps = steps.merge(methods, on="run_id", validate="many_to_one")
-    lines = [line for metric in _METRICS for line in _lines(steps.dropna(subset=[metric]), metric)]
+    lines: list[pd.DataFrame] = []
+    for part in _by_prompts(steps):
+        named_part = part.merge(methods, on="run_id", validate="many_to_one")
+        for metric in _METRICS:
+            lines += _lines(named_part.dropna(subset=[metric]), metric)
     if not lines:
         raise InputError("no step of these runs was evaluated, so there are no curves to draw")
     return pd.concat(lines, ignore_index=True)
@@ -77,10 +94,34 @@ def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
                     mine = of_task[(of_task["metric"] == metric) & (of_task["axis"] == axis)]
                     _panel(panel, mine, axis, methods)
             row[0].set_title(style.task_name(task), loc="left", fontweight="bold")
+            for pair, metric in zip((row[:2], row[2:]), _METRICS, strict=True):
+                pair[0].set_ylim(_limits(of_task[of_task["metric"] == metric]))
         looks = [methods[name] for name in shown]
-        handles = [Line2D([], [], color=look.colour, linestyle=look.line, label=look.label) for look in looks]
-        picture.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+        handles: list[Artist] = [
+            Line2D([], [], color=look.colour, linestyle=look.line, label=look.label) for look in looks
+        ]
+        if (lines["prompts"] == _DRAWN).any():
+            handles += [
+                Line2D([], [], color="#444444", label="drawn prompts"),
+                Patch(facecolor="#444444", alpha=2 * _BAND, label="95 % interval over seeds"),
+                Patch(facecolor="#444444", alpha=2 * _SPREAD, label="deviation over prompts"),
+                Line2D([], [], color="#444444", linewidth=_THIN, alpha=_PALE, label="likeliest prompt"),
+            ]
+        picture.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
     return picture
+
+
+def _by_prompts(steps: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the measurements of the likeliest prompts, then of drawn ones if there are any, named alike."""
+    for prompts, tail in ((_LIKELIEST, ""), (_DRAWN, "_sampled")):
+        if f"loss{tail}" in steps:
+            found = steps[["run_id", "step", "time_s"]].assign(
+                prompts=prompts, loss=steps[f"loss{tail}"], accuracy_percent=100 * steps[f"accuracy{tail}"]
+            )
+            for metric, column, factor in (("loss", "loss", 1), ("accuracy_percent", "accuracy", 100)):
+                spread = f"{column}{tail}_std"
+                found[f"{metric}_spread"] = factor * steps[spread] if spread in steps else math.nan
+            yield found
 
 
 def _lines(evaluated: pd.DataFrame, metric: str) -> Iterator[pd.DataFrame]:
@@ -94,23 +135,48 @@ def _lines(evaluated: pd.DataFrame, metric: str) -> Iterator[pd.DataFrame]:
             }
             for axis in _AXES:
                 line = _line(of_method, axis, metric, grids[axis])
-                yield line.assign(task=task, metric=metric, axis=axis, method=method)[
-                    ["task", "metric", "axis", "method", "x", "mean", "deviation", "runs"]
-                ]
+                places = {"task": task, "metric": metric, "axis": axis, "method": method}
+                places["prompts"] = of_method["prompts"].iloc[0]
+                yield line.assign(**places)[[*places, *line]]
 
 
 def _line(evaluated: pd.DataFrame, axis: str, metric: str, grid: NDArray[np.float64]) -> pd.DataFrame:
     """Return mean and deviation over the runs of one method, at the places of `grid`."""
-    values = pd.DataFrame(
-        [
-            np.interp(grid, run[axis], run[metric], left=np.nan, right=np.nan)
-            for _, run in evaluated.sort_values("step").groupby("run_id")
-        ]
-    )
+    from scipy.stats import t as student
+
+    runs = [run for _, run in evaluated.sort_values("step").groupby("run_id")]
+
+    def interpolated(column: str) -> pd.DataFrame:
+        return pd.DataFrame(
+            [np.interp(grid, run[axis], run[column], left=np.nan, right=np.nan) for run in runs]
+        )
+
+    values = interpolated(metric)
+    mean, deviation, count = values.mean(), values.std(ddof=1), values.count()
+    half_width = student.ppf((1 + CONFIDENCE) / 2, count - 1) * deviation / np.sqrt(count)
     line = pd.DataFrame(
-        {"x": grid, "mean": values.mean(), "deviation": values.std(ddof=1), "runs": values.count()}
+        {
+            "x": grid,
+            "mean": mean,
+            "mean_low": mean - half_width,
+            "mean_high": mean + half_width,
+            "deviation": deviation,
+            "spread": interpolated(f"{metric}_spread").mean(),
+            "runs": count,
+        }
     )
     return line[line["runs"] * 2 >= len(values)]
+
+
+def _limits(lines: pd.DataFrame) -> tuple[float, float]:
+    """Return between which values an axis shows lines, their deviations and no whole interval.
+
+    The interval of few seeds reaches far beyond all that a metric can be.
+    """
+    reach = np.fmax(lines["spread"].fillna(0), lines["deviation"].fillna(0))
+    low, high = float((lines["mean"] - reach).min()), float((lines["mean"] + reach).max())
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, high + margin
 
 
 def _panel(axes: Axes, lines: pd.DataFrame, axis: str, methods: dict[str, style.Method]) -> None:
@@ -121,9 +187,14 @@ def _panel(axes: Axes, lines: pd.DataFrame, axis: str, methods: dict[str, style.
     for method in style.methods_in_order(lines["method"]):
         line = lines[lines["method"] == method]
         look = methods[method]
-        x, mean, deviation = line["x"] / unit, line["mean"], line["deviation"]
+        main = _DRAWN if (line["prompts"] == _DRAWN).any() else _LIKELIEST
+        first, rest = line[line["prompts"] == main], line[line["prompts"] != main]
+        x, mean, spread = first["x"] / unit, first["mean"], first["spread"]
         axes.plot(x, mean, color=look.colour, linestyle=look.line, label=look.label)
-        axes.fill_between(x, mean - deviation, mean + deviation, color=look.colour, alpha=0.18, linewidth=0)
+        bands = {_BAND: (first["mean_low"], first["mean_high"]), _SPREAD: (mean - spread, mean + spread)}
+        for alpha, (low, high) in bands.items():
+            axes.fill_between(x, low, high, color=look.colour, alpha=alpha, linewidth=0)
+        axes.plot(rest["x"] / unit, rest["mean"], color=look.colour, linewidth=_THIN, alpha=_PALE)
     axes.set_xlabel(label)
     axes.set_xlim(left=0)
     axes.grid()
