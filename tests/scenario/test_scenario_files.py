@@ -26,7 +26,7 @@ def name(file: Path) -> str:
 
 def test_what_there_is():
     assert {name(file) for file in COMPLETE} >= {
-        f"{study}/{task}" for study in ("figure1", "ablations") for task in SIX
+        f"{study}/{task}" for study in ("figure1", "faithful", "ablations") for task in SIX
     }
     assert set(FEATURES) >= {
         *("quadratic", "straggler", "transient", "three-endpoints", "fail-stop", "bandwidth"),
