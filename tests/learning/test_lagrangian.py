@@ -90,7 +90,7 @@ def test_a_word_without_a_cut_keeps_multiplier_zero() -> None:
 
 
 def test_regulariser_by_hand() -> None:
-    constant = MultiplierSettings(rate=0.1, c1=0.04)
+    constant = MultiplierSettings(rate=0.1, c1=0.04, schedule="constant")
     assert [constant.regulariser(t) for t in (0, 15, 10**9)] == [0.04] * 3
     falling = MultiplierSettings(rate=0.1, c1=0.04, schedule="decreasing")
     # 1 / (0.1 (t + 1)^(1/4)): 10 at t = 0, 5 at t = 15, and below the floor in the end

@@ -340,3 +340,23 @@ def expected_loss(tuner: Tuner, P: Tensor, Q: Tensor) -> float:
     words = draw(P, uniforms[:, : P.shape[1]].contiguous()) if oracle.problem.use_fragment else None
     shown = draw(Q, uniforms[:, -Q.shape[1] :].contiguous()) if oracle.problem.use_demonstrations else None
     return float(oracle._losses("upper", [0, 1, 2], [0, 0, 0], words, shown).mean())
+
+
+@pytest.mark.parametrize(
+    ("multipliers", "settles"),
+    [({}, True), ({"c1": 0.04, "schedule": "constant"}, False)],  # the default, and ADBO's code
+)
+def test_the_default_regulariser_outweighs_the_lag_of_a_quadratic(multipliers: Any, settles: bool) -> None:
+    """Without bounds p and z circle with their multipliers, the wider the weaker these are damped."""
+    algorithm = {
+        "kind": "asyndbt",
+        "optimizer": {"kind": "sgd", "learning_rate": 0.02},
+        "z_rate": 0.02,
+        "cuts": {"every": 10, "rounds": 10},
+        "inner": {"p_rate": 0.2, "z_rate": 0.1, "rho_rate": 0.2},
+        "multipliers": multipliers,
+    }
+    problem = {"kind": "quadratic", "dimension": 10}
+    found = simulation.run(small(algorithm, problem=problem, budget={"server_steps": 600}))
+    largest = found.summary["multiplier_max"]
+    assert largest < 0.1 if settles else largest > 100

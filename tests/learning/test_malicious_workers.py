@@ -206,7 +206,7 @@ def test_huge_messages_go_through_the_cuts_without_a_nan(
         robust=robust,
         polyhedron={"norm": norm},
         optimizer={"kind": optimizer, "learning_rate": 0.05},
-        multipliers={"rate": 0.5},
+        multipliers={"rate": 0.5, "c1": 0.04, "schedule": "constant"},
     )
     drive = Drive(tuner, R)
     for t in range(30):

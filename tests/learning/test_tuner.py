@@ -136,7 +136,7 @@ def test_what_the_cuts_weigh_is_kept_up_to_date(drop: str) -> None:
     torch.testing.assert_close(state.multipliers.weighed, full, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("schedule", "c1"), [("constant", 0.04), ("decreasing", 10.0)])
+@pytest.mark.parametrize(("schedule", "c1"), [("constant", 0.4), ("decreasing", 10.0)])
 def test_one_step_by_hand(schedule: str, c1: float) -> None:
     """z by (21) with lambda^t, then lambda by (22) with the new p and the new z; the workers' step (19).
 

@@ -122,10 +122,6 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
         "algorithm.polyhedron.drop_below=0.1",
     ): 'algorithm.polyhedron.drop_below: no cut is dropped (drop = "never")',
     (
-        "algorithm.polyhedron={epsilon_in_cut=false, only_if_violated=false, epsilon=0.1}",
-    ): "algorithm.polyhedron.epsilon: cuts leave it out and are always made "
-    "(epsilon_in_cut, only_if_violated)",
-    (
         "algorithm.cuts=false",
         "algorithm.robust={outer='R0', psi=0.1}",
     ): "algorithm.robust.psi: psi pulls nowhere: not "
