@@ -8,6 +8,8 @@
 # make speedup   where asynchrony saves time, and where every worker's time goes
 # make systems   rate limits, queues and networks: runs and three figures
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
+# make consensus  what agreeing on words is worth when data are unlike: runs and a figure (some minutes)
+# make constraint-search  with which settings cuts constrain: 155 runs and a table (about 15 minutes)
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make fragments  how the effects of a fragment's words add up on that model (about 20 minutes)
 # make demonstrations  what changes of demonstrations do to that model and to the surrogate (about 20 minutes)
@@ -20,7 +22,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps calibrate llm llm-studies validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate llm llm-studies validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -80,6 +82,13 @@ sweeps: .venv/installed
 	for sweep in $(SWEEPS); do \
 	  $(BIN)/fedsim report results/sweeps/$$sweep -o figures/report_$$sweep.html || exit 1; \
 	done
+
+consensus: .venv/installed
+	$(BIN)/fedsim sweep scenarios/consensus/words.toml --jobs $(JOBS) --out results/consensus
+	$(BIN)/fedsim figure consensus results/consensus/words -o figures/consensus.pdf
+
+constraint-search: .venv/installed
+	$(BIN)/python -m fedsim_analysis.studies.constraint_search --jobs $(JOBS) --replicates 1
 
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed

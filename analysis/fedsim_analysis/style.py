@@ -102,6 +102,7 @@ METHODS = {
     "cendbt": Method("cenDBT", "#D55E00", "--"),
     "sdbt": Method("SDBT", "#009E73", "-."),
     "asyndbt": Method("AsynDBT", "#0072B2", "-"),
+    "local": Method("local, no exchange", "#CC6677", ":"),
     "bdpl": Method("BDPL", "#882255", ":"),
     "fedbdpl": Method("Fed-BDPL", "#999933", "--"),
     "demonstrations_only": Method("demos only", "#332288", "-."),

@@ -50,7 +50,7 @@ def test_before_the_first_update_nothing_is_known() -> None:
 
 
 ABOVE, BELOW = (1.0, 1.0, 1.0), (0.1, 0.1, 0.1)
-WORKING, IDLE = [0.5], [0.0]
+WORKING, IDLE = [0.5], [1e-13]
 
 
 @pytest.mark.parametrize(

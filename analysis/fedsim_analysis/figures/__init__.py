@@ -110,6 +110,9 @@ FIGURES = {
         "fedsim_analysis.figures.topology", "the network as a graph, links coloured by utilisation"
     ),
     "queue": Entry("fedsim_analysis.figures.queue", "calls that wait at the LLM service, over time"),
+    "consensus": Entry(
+        "fedsim_analysis.figures.consensus", "what agreeing on words is worth, against how alike data are"
+    ),
     "straggler_sweep": Entry(
         "fedsim_analysis.figures.straggler_sweep",
         "saving over SDBT against the stragglers' factor and number",

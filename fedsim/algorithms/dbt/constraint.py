@@ -11,6 +11,7 @@ from torch import Tensor
 from fedsim.algorithms.dbt.lagrangian import Multipliers
 from fedsim.algorithms.dbt.polyhedron import Polyhedron
 from fedsim.algorithms.dbt.settings import MOST
+from fedsim.learning.ties import TIE
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Constraint:
 
     def stepped(self, multipliers: Tensor) -> Constraint:
         """Return it after a step of the multipliers, which are now these, (M, L)."""
-        return replace(self, worked=self.worked | (self.above & (multipliers > 0).any(1)))
+        return replace(self, worked=self.worked | (self.above & (multipliers > TIE).any(1)))
 
     def measured(self, polyhedron: Polyhedron, multipliers: Multipliers) -> dict[str, float]:
         """Return the measurements of a run with cuts.
