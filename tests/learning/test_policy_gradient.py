@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from fedsim.learning.categorical import draw
+from fedsim.learning.optimizers.adam import Adam
+from fedsim.learning.optimizers.base import Optimizer
+from fedsim.learning.optimizers.sgd import Sgd
 from fedsim.learning.policy_gradient import Estimator, gradient
+from fedsim.learning.simplex import project
 
 ESTIMATORS: tuple[Estimator, ...] = ("zero", "code", "paper")
 SLOPES = [("zero", 1.0), ("code", 2.0), ("paper", 2.0)]
@@ -24,8 +28,36 @@ def random(*shape: int, seed: int) -> Tensor:
 
 
 def centred(table: Tensor) -> Tensor:
-    """Without the constant along each row, which a projection on the simplex does not see."""
+    """Without the constant along each row, which plain steps with a projection on the simplex do not see."""
     return table - table.mean(dim=-1, keepdim=True)
+
+
+def stepped(estimator: Estimator, optimizer: Optimizer, n_updates: int = 1) -> Tensor:
+    """Return p after updates from (1/2, 1/4, 1/4), words 0 and 1 drawn each time with losses 1 and 3."""
+    p = f64([[[0.5, 0.25, 0.25]]])
+    moments = tuple(torch.zeros_like(p) for _ in range(optimizer.n_moments))
+    for update in range(1, n_updates + 1):
+        found = gradient(f64([[1, 3]]), torch.tensor([[[0, 1]]]), p, estimator)
+        p = project(p - optimizer.step(found, moments, torch.tensor([update])))
+    return p.flatten()
+
+
+def test_plain_steps_do_not_see_the_constant_of_the_estimators() -> None:
+    # Weights -1 and 1 make (-2, 4, 0); the constant of `paper` is 2.
+    expected = stepped("zero", Sgd(learning_rate=0.02))
+    torch.testing.assert_close(expected, f64([0.54 + 0.04 / 3, 0.17 + 0.04 / 3, 0.25 + 0.04 / 3]))
+    for estimator in ("code", "paper"):
+        torch.testing.assert_close(stepped(estimator, Sgd(learning_rate=0.01)), expected)
+
+
+def test_adam_sees_the_constant_of_the_estimators() -> None:
+    # The first step is the rate against the sign of each coordinate: of (-2, 4, 0), and of (-6, 6, -2).
+    adam = Adam(learning_rate=0.1)
+    for estimator in ("zero", "code"):
+        torch.testing.assert_close(stepped(estimator, adam), f64([0.6, 0.15, 0.25]), rtol=0, atol=1e-6)
+    # The word that was not drawn goes up as if it had been the good one.
+    expected = f64([0.6, 0.15, 0.35]) - 0.1 / 3
+    torch.testing.assert_close(stepped("paper", adam), expected, rtol=0, atol=1e-6)
 
 
 def score(j: int, p: list[float], estimator: str) -> list[float]:

@@ -61,6 +61,7 @@ class IclProblem(Problem):
     batch: int | None = Field(default=None, ge=1)
     """b, queries a gradient estimate, drawn without replacement for every job; None for all."""
     estimator: Estimator = "zero"
+    """The score vector; "code" is twice "zero", and "paper" learns less under Adam."""
     use_demonstrations: bool = True
     use_fragment: bool = True
     dirichlet_alpha: float | None = Field(default=None, gt=0)
