@@ -44,13 +44,12 @@ ATTACKS: dict[str, DemonstrationAttack] = {
 }
 RECENCY = 0.24
 """Of the rows that are about the order; see `DemonstrationReading.recency`."""
+NUMBERS = (1, 2, 4, 8, 16)
 PLAN = (
     PromptKind("none", 0),
-    *(PromptKind("right", s) for s in (1, 4, 8, 16)),
-    *(PromptKind(change, s) for change in ("random_labels", "flipped_labels") for s in (1, 8, 16)),
+    *(PromptKind(change, s) for change in ("right", "random_labels", "flipped_labels") for s in NUMBERS),
     PromptKind("out_of_class", 1),
-    PromptKind("off_topic", 1),
-    PromptKind("off_topic", 8),
+    *(PromptKind("off_topic", s) for s in (1, 4, 8)),
     PromptKind("right", 4, "by_class"),
     PromptKind("right", 4, "alternating"),
     PromptKind("adversarial", 1),

@@ -11,6 +11,7 @@ import pytest
 from fake_model import FakeModel, probability
 from scipy.stats import norm
 from text_cases import tiny_text_task
+from tiny_tables import assert_inside
 
 from fedsim.icl.models.surrogate import Surrogate
 from fedsim.icl.tasks.base import Text
@@ -19,6 +20,7 @@ from fedsim.icl.tasks.gaussian import class_means
 from fedsim.streams import Streams
 from fedsim_analysis import demonstration_changes, simulated_changes
 from fedsim_analysis.demonstration_changes import CHANGES, TRIGGER, Amounts, Measuring, PromptKind
+from fedsim_analysis.figures import demonstrations as drawing
 from fedsim_analysis.fitting.calibrated import as_task
 from fedsim_analysis.studies import demonstrations as study
 from fedsim_analysis.tables import demonstrations as side_by_side
@@ -214,7 +216,10 @@ def test_the_study_from_end_to_end(scenario, tmp_path, capsys, monkeypatch):
         simulated_changes, "answers", lambda: few((PromptKind("right", 1), PromptKind("random_labels", 1)))
     )
     monkeypatch.setattr(simulated_changes, "NAMES", ("5g",))
-    study.main([str(scenario), "--draws", "2", "--queries", "1", "--out", str(tmp_path / "out")])
+    out, picture = str(tmp_path / "out"), tmp_path / "figures" / "demonstrations.pdf"
+    size = ["--draws", "2", "--queries", "1"]
+    study.main([str(scenario), *size, "--out", out, "--figure", str(picture)])
+    assert all(picture.with_suffix(suffix).exists() for suffix in (".pdf", ".png", ".csv"))
     said = capsys.readouterr().out
     assert "random_labels" in said
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
@@ -235,3 +240,39 @@ def test_a_scenario_without_texts_is_refused(scenario, capsys):
         study.main([str(scenario)])
     assert stopped.value.code == 2
     assert "with a task of texts" in capsys.readouterr().err
+
+
+def test_the_figure_shows_what_was_measured_and_simulated():
+    kinds = [("none", 0), ("right", 1), ("flipped_labels", 1), ("random_labels", 1)]
+    measured = pd.DataFrame(
+        [
+            {
+                "change": change,
+                "per_class": s,
+                "order": "shuffled",
+                "draw": draw,
+                "accuracy": 0.8 + 0.02 * draw,
+            }
+            for change, s in kinds
+            for draw in (0, 1)
+        ]
+    )
+    simulated = pd.DataFrame(
+        [
+            {"task": task, "reader": reader, "change": change, "per_class": s, "order": "shuffled"}
+            | {"accuracy": 70.0 + number}
+            for number, task in enumerate(NAMES)
+            for reader in ("small", "large", "very_large")
+            for change, s in kinds
+        ]
+    )
+    rows = drawing.table(measured, simulated)
+    assert len(rows) == 4 * len(kinds)
+    first = rows[(rows["panel"] == "measured") & (rows["change"] == "right")].iloc[0]
+    # 80 and 82 %: standard error 1, t(0.975, 1) = 12.7062.
+    assert (first["percent"], first["low"]) == pytest.approx((81, 81 - 12.7062), abs=1e-4)
+    reader = rows[(rows["panel"] == "small") & (rows["change"] == "right")].iloc[0]
+    assert (reader["percent"], reader["low"], reader["high"]) == (72.5, 70, 75)
+    picture = drawing.figure(measured, simulated)
+    assert picture.axes[0].get_title() == "real model"
+    assert_inside(picture)

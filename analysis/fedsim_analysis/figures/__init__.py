@@ -77,6 +77,11 @@ FIGURES = {
         "how the effects of a fragment's words add up on a real model",
         study="fedsim_analysis.studies.fragment_effects",
     ),
+    "demonstrations": Entry(
+        "fedsim_analysis.figures.demonstrations",
+        "wrong labels against the number of demonstrations, measured and simulated",
+        study="fedsim_analysis.studies.demonstrations",
+    ),
     "robustness": Entry(
         "fedsim_analysis.figures.robustness",
         "honest workers' loss against the share of malicious ones",

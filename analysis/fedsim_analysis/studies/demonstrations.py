@@ -4,7 +4,7 @@ Run as ``python -m fedsim_analysis.studies.demonstrations SCENARIO``: its task g
 Every change is made to the same draws of demonstrations and asked about the same queries. Writes below
 ``--out`` the answers of the model (`measured.csv`), those of the surrogate's readers on the calibrated tasks
 (`simulated.csv`) and the table of both beside published figures (`table.csv`). Answers of the real model are
-cached: a second start goes on from there.
+cached: a second start goes on from there. Ends with `figures/demonstrations.pdf`, PNG and CSV.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario import load_scenario
 from fedsim.terminal import say, show
 from fedsim.whole_files import write_whole
-from fedsim_analysis import demonstration_changes, simulated_changes
+from fedsim_analysis import demonstration_changes, figures, simulated_changes
 from fedsim_analysis.demonstration_changes import Amounts, Measuring
 from fedsim_analysis.statistics import estimate
 from fedsim_analysis.tables import demonstrations as side_by_side
@@ -41,6 +41,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=AMOUNTS.draws, help="of demonstrations and queries")
     parser.add_argument("--queries", type=int, default=AMOUNTS.queries_per_class, help="of a class, a draw")
     parser.add_argument("--out", type=Path, default=Path("results/demonstrations"))
+    parser.add_argument("--figure", type=Path, default=Path("figures/demonstrations.pdf"))
     options = parser.parse_args(words)
     try:
         study(options)
@@ -65,11 +66,14 @@ def study(options: argparse.Namespace) -> None:
         measuring.asking.close()
     simulated = simulated_changes.answers()
     rows = side_by_side.table(measured, simulated)
-    for name, found in {"measured": measured, "simulated": simulated, "table": rows}.items():
+    tables = {"measured": measured, "simulated": simulated, "table": rows}
+    for name, found in tables.items():
         write_whole(options.out / f"{name}.csv", found.to_csv(index=False))
+    files = figures.draw("demonstrations", tables.__getitem__, options.figure)
     show(measured_table(measured))
     show(side_by_side.render(rows))
-    say(options.out / "table.csv")
+    for file in (options.out / "table.csv", *files):
+        say(file)
 
 
 def measured_table(measured: pd.DataFrame) -> Table:

@@ -22,8 +22,9 @@ class Adversarial(DemonstrationAttack):
 
     Before the run, each malicious worker ranks its own candidates of each class by the loss on its own
     training queries under a prompt that shows the candidate in its slot, the worker's first candidate in the
-    other slots, and no fragment. Each poisoned candidate becomes a copy, with label, of one of the `n_worst`
-    worst of its class. A tie goes to the lower number.
+    other slots, and no fragment: one demonstration of each class, however many the run's prompts show. Each
+    poisoned candidate becomes a copy, with label, of one of the `n_worst` worst of its class. A tie goes to
+    the lower number.
 
     That takes one prompt for each candidate and a call for each training query: U * V * B calls, of which a
     model answers those of equal text once. With a real model they are in its own books of what was asked;
