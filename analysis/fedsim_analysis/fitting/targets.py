@@ -13,6 +13,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
+from fedsim.icl.loss import cross_entropy
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.models.linear_attention import LinearAttention
 from fedsim.icl.tasks.base import Floats
@@ -23,6 +24,9 @@ from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import Estimator, IclProblem
 from fedsim.streams import Streams
 from fedsim_analysis.fitting.training import UPDATES, train
+
+MANY = 5
+"""How many times the paper's test queries stand for all queries, where there is no closed form."""
 
 
 class MeanOfDraws(NamedTuple):
@@ -56,13 +60,47 @@ def base_alignment(accuracy: float, separation: float) -> float:
     return float(2 * norm.ppf(accuracy / 100) / separation)
 
 
-def random_pairs(task: Synthetic, n_draws: int, seed: int, pooled: int) -> MeanOfDraws:
-    """Return the mean accuracy of all pairs of demonstrations of each draw's pool: that of a random one."""
+def pairs(task: Synthetic, n_draws: int, seed: int, pooled: int) -> tuple[MeanOfDraws, MeanOfDraws]:
+    """Return the accuracy of a random pair of demonstrations, and of the best pair of each draw's pool.
+
+    The best of the V * V pairs has the smallest loss on the draw's training queries: what the tuning of q
+    alone works towards.
+    """
     oracle = IclOracle(IclProblem(task=task, use_fragment=False), Streams(seed), n_draws, pooled)
     numbers = torch.arange(task.n_demonstrations)
-    pairs = torch.cartesian_prod(numbers, numbers).T.expand(n_draws, -1, -1)
-    shown = Prompts(torch.arange(n_draws), None, pairs, "test", None)
-    return estimate(accuracies(oracle, shown).mean(1))
+    every = torch.cartesian_prod(numbers, numbers).T[None]
+    labels = torch.from_numpy(oracle.data.train.y)
+    random, best = np.empty(n_draws), np.empty(n_draws)
+    for draw in range(n_draws):
+        shown = Prompts(torch.tensor([draw]), None, every, "train", None)
+        losses = cross_entropy(oracle.scorer.scores(shown), labels[draw][None], oracle.problem.loss_floor)
+        right = accuracies(oracle, shown)[0]
+        random[draw], best[draw] = right.mean(), right[losses[0].argmin()]
+    return estimate(random), estimate(best)
+
+
+def nearest(task: Synthetic, n_draws: int, seed: int, pooled: int) -> MeanOfDraws:
+    """Return the accuracy with the demonstration of each class that is nearest to the query, by features.
+
+    What KATE comes to where a prompt shows one demonstration a class: the form has no other likeness of texts
+    than the distance of their features. Each query has a prompt of its own, so this one is measured, on many
+    test queries.
+
+    Source: Liu et al., "What makes good in-context examples for GPT-3?", DeeLIO 2022, Algorithm 1.
+    """
+    first, second = task.class_counts
+    many = task.model_copy(update={"test_counts": (MANY * first, MANY * second)})
+    oracle = IclOracle(IclProblem(task=many, use_fragment=False), Streams(seed), n_draws, pooled)
+    assert isinstance(oracle.scorer, LinearAttention)  # the default model
+    x, y = oracle.data.test.x[0], oracle.data.test.y[0]
+    columns = np.append(x, np.ones((len(x), 1)), axis=1)
+    right = np.empty(n_draws)
+    for draw, pool in enumerate(oracle.data.demonstrations.x):
+        shown = np.stack([((x[:, None] - of_class) ** 2).sum(-1).argmin(-1) for of_class in pool])
+        asked = Prompts(torch.tensor([draw]), None, torch.from_numpy(shown)[None], "test", None)
+        classifiers = oracle.scorer.classifiers(asked)[0].numpy()
+        right[draw] = 100 * (np.einsum("nuf,nf->nu", classifiers, columns).argmax(-1) == y).mean()
+    return estimate(right)
 
 
 class Recipe(NamedTuple):
