@@ -22,7 +22,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate llm llm-studies validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate leave-one-task-out llm llm-studies validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -93,6 +93,11 @@ constraint-search: .venv/installed
 # Fit the six tasks' surrogates anew; the fitted numbers are committed, so nobody has to.
 calibrate: .venv/installed
 	$(BIN)/python -m fedsim_analysis.fitting.calibrated
+	$(BIN)/python -m fedsim_analysis.studies.word_values
+
+# What all tasks share, chosen on five tasks and judged on the sixth.
+leave-one-task-out: .venv/installed
+	$(BIN)/python -m fedsim_analysis.studies.leave_one_task_out
 
 # Real answers on real text; about 10 minutes the first time, seconds when the answers are kept already.
 llm: .venv/weights data/movie_reviews.jsonl

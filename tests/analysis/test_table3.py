@@ -168,7 +168,7 @@ def test_an_encoders_network_is_never_called_roberta(settings, method, in_paper)
     ("model", "method", "status"),
     [
         (SURROGATE, "random_icl", "fitted"),
-        (SURROGATE, "asyndbt", "predicted"),
+        (SURROGATE, "asyndbt", "held out"),
         (SMALL, "random_icl", "measured"),
         ({"problem.model.kind": "fitted", "problem.model.file": "a/b.json"}, "asyndbt", "simulated"),
         ({}, "asyndbt", "not stated"),

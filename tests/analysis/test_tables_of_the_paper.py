@@ -60,7 +60,7 @@ def test_the_fit_aimed_at_these_numbers():
 
 def test_status_says_what_was_fitted():
     assert published.status("plain") == "fitted"
-    assert [published.status(name) for name in ("cendbt", "sdbt", "asyndbt")] == ["predicted"] * 3
+    assert [published.status(name) for name in ("cendbt", "sdbt", "asyndbt")] == ["held out"] * 3
     assert published.status("bdpl") == "fitted"
 
 
@@ -87,7 +87,7 @@ def test_figure1_in_numbers_by_hand():
     assert row["accuracy_deviation_percent"] == pytest.approx(1.0)
     assert (row["paper_percent"], row["paper_deviation_percent"]) == (85.05, 1.01)
     assert row["difference_percent"] == pytest.approx(-0.05)
-    assert row["status"] == "predicted"
+    assert row["status"] == "held out"
 
 
 def test_a_method_without_a_published_accuracy():
@@ -111,50 +111,89 @@ def test_figure1_in_the_terminal():
     assert [line for line in lines if line[:2] == ["5G", "AsynDBT"]] == [
         ["5G", "AsynDBT", *["5.00", "±", "2.48", "50.0", "±", "24.8", "2.67", "±", "12.94", "(2/3)"]],
         ["5G", "AsynDBT", *["100", "300", "180.00", "±", "89.43", "60.00", "±", "29.81"]],
-        ["5G", "AsynDBT", *["90.00", "(4.00)", "85.00", "(1.00)", "85.05", "(1.01)", "-0.05", "predicted"]],
+        ["5G", "AsynDBT", *["90.00", "(4.00)", "85.00", "(1.00)", "85.05", "(1.01)", "-0.05", "held", "out"]],
     ]
     # Seeds that agree have no interval, and the baseline saves nothing over itself.
     assert ["5G", "cenDBT", "10.00", "4.00", "(3/3)"] in lines
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 
-def residuals():
-    rows = [("5g", "plain", 58.5), ("5g", "random_icl", 69.0), ("sst2", "plain", 93.5)]
-    return pd.DataFrame(rows, columns=["name", "target", "fitted"])
+def closed_form():
+    rows = [("5g", "plain", 58.5), ("5g", "random_icl", 69.0), ("5g", "kate", 69.1), ("sst2", "plain", 93.5)]
+    return pd.DataFrame(rows, columns=["name", "target", "closed_form"])
 
 
-def runs_with_plain():
-    return pd.concat([with_accuracies(), pd.DataFrame([run("5g", "plain", 0, 1.0, accuracy=0.57)])])
+def runs_with_ablations():
+    accuracies = {"plain": 0.57, "demonstrations_only": 0.83, "bdpl": 0.68, "fragment_only": 0.66}
+    more = [run("5g", method, 0, 1.0, accuracy=accuracy) for method, accuracy in accuracies.items()]
+    return pd.concat([with_accuracies(), pd.DataFrame(more)])
 
 
 def test_calibration_by_hand():
-    rows = calibration.table(runs_with_plain(), residuals()).set_index(["task", "method", "source"])
-    fitted = rows.loc["5g", "plain", "fit"]
+    rows = calibration.table(runs_with_ablations(), closed_form()).set_index(["task", "method", "source"])
+    fitted = rows.loc["5g", "plain", "closed form"]
     assert (fitted["ours_percent"], fitted["difference_points"]) == (58.5, 0.5)
     assert fitted["status"] == "fitted"
     assert math.isnan(fitted["ours_percent_low"])
+    assert math.isnan(fitted["trivial_percent"])
     assert rows.loc["5g", "plain", "run"]["difference_points"] == pytest.approx(-1.0)
-    predicted = rows.loc["5g", "asyndbt", "run"]
-    assert predicted["ours_percent"] == pytest.approx(85.0)
-    assert predicted["ours_percent_low"] == pytest.approx(85 - 4.302653 / math.sqrt(3), abs=1e-5)
-    assert predicted["difference_points"] == pytest.approx(-0.05)
-    assert predicted["status"] == "predicted"
+    held = rows.loc["5g", "asyndbt", "run"]
+    assert held["ours_percent"] == pytest.approx(85.0)
+    assert held["ours_percent_low"] == pytest.approx(85 - 4.302653 / math.sqrt(3), abs=1e-5)
+    assert held["difference_points"] == pytest.approx(-0.05)
+    assert held["status"] == "held out"
+    # The paper's own demonstrations only, BDPL and Random ICL.
+    assert held["trivial_percent"] == 84
+    assert held["trivial_difference_points"] == pytest.approx(-1.05)
+    assert rows.loc["5g", "fragment_only", "run"]["trivial_percent"] == 67.2
+    assert rows.loc["5g", "kate", "closed form"]["trivial_percent"] == 69.7
     assert "sdbt" not in rows.index.get_level_values("method")
+    # 87.21 - 84 in the paper.
+    both, cendbt = rows.loc["5g", "gain_of_both", "run"], rows.loc["5g", "cendbt", "run"]
+    assert both["paper_percent"] == pytest.approx(3.21)
+    assert both["ours_percent"] == pytest.approx(cendbt["ours_percent"] - 83)
+    assert both["trivial_difference_points"] == pytest.approx(-3.21)
+
+
+def test_errors_of_what_is_held_out_by_hand():
+    rows = calibration.table(runs_with_ablations(), closed_form())
+    found = calibration.errors(rows).set_index("method")
+    cendbt = 100 * with_accuracies().query("algorithm == 'cendbt'")["accuracy"].mean()
+    # asyndbt 85 against 85.05, fragment only 66 against 60, KATE-like 69.1 against 68.1.
+    ours = [abs(cendbt - 87.21), 0.05, 6, 1]
+    trivial = [87.21 - 84, 85.05 - 84, 67.2 - 60, 69.7 - 68.1]
+    methods = ["cendbt", "asyndbt", "fragment_only", "kate"]
+    assert found.loc[methods, "ours_points"].tolist() == pytest.approx(ours)
+    assert found.loc[methods, "trivial_points"].tolist() == pytest.approx(trivial)
+    assert found.loc["all"].tolist() == pytest.approx([sum(ours) / 4, sum(trivial) / 4])
+    told = calibration.verdict(calibration.errors(rows))
+    assert told.endswith("the trivial predictor in: AsynDBT, fragment only, KATE-like")
+
+
+def test_a_verdict_where_nothing_is_better_or_nothing_was_run():
+    worse = pd.DataFrame(
+        {"method": ["cendbt", "all"], "ours_points": [2.0, 2.0], "trivial_points": [1.0, 1.0]}
+    )
+    assert calibration.verdict(worse).endswith("the trivial predictor in: no row")
+    assert calibration.verdict(worse.iloc[:0]) == "no row that is held out was run"
 
 
 def test_calibration_in_the_terminal():
-    text = printed(calibration.render(calibration.table(runs_with_plain(), residuals())))
+    text = printed(calibration.render(calibration.table(runs_with_ablations(), closed_form())))
     lines = [line.split() for line in text.splitlines()]
-    assert ["plain*", "58.5", "+0.5", "93.5", "+0.0"] in lines
-    assert ["Random", "ICL*", "69.0", "-0.7", "-"] in lines
-    assert ["plain*", "57.0", "-1.0"] in lines
-    assert ["AsynDBT", "85.0", "+0.0"] in lines
+    assert ["plain", "paper", "58.0", "93.5"] in lines
+    assert ["closed", "form", "58.5", "93.5", "0.25"] in lines
+    assert ["run", "57.0", "-", "1.00"] in lines
+    assert ["AsynDBT", "paper", "85.0"] in lines  # 85.05, rounded
+    assert ["trivial", "84.0", "1.05"] in lines
+    assert "mean absolute error over the held-out accuracies: simulated" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 
 def test_a_table_by_its_name():
     rows, rendered = tables.make("calibration", with_accuracies())
-    assert len(rows[rows["source"] == "fit"]) == 24  # four accuracies of six tasks
-    assert "58.0 +0.0" in printed(rendered)
+    assert len(rows[rows["source"] == "closed form"]) == 30  # five accuracies of six tasks
+    assert "58.0" in printed(rendered)
     rows, rendered = tables.make("figure1", with_accuracies())
     assert list(rows["method"]) == ["cendbt", "sdbt", "asyndbt"]
     assert "AsynDBT" in printed(rendered)

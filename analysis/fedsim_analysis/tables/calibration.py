@@ -1,82 +1,179 @@
-"""How far the simulated accuracies are from the paper's: the fitted ones, and those that are predictions.
+"""Accuracies beside the paper's: those that were fitted, those held out, and what a trivial predictor says.
 
-Four accuracies per task were fitted, so their differences say how well the surrogate can be made to agree
-with the paper. The others were not used in the fit: their differences say what the surrogate is worth.
+The trivial predictor copies the paper's accuracy of the fitted row that is nearest (`TRIVIAL`). A closed form
+that comes no closer than that has explained nothing, however small its differences are.
 
 Source: Ma et al., Scientific Reports 16:9381, 2026, Tables 3 and 4.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import pandas as pd
 from rich import box
 from rich.console import Group
 from rich.table import Column, Table
+from rich.text import Text
 
 from fedsim_analysis import style
 from fedsim_analysis.frames import by_task_and_method, require
-from fedsim_analysis.statistics import estimate
+from fedsim_analysis.statistics import Estimate, estimate
 from fedsim_analysis.tables import published
 
+TRIVIAL = {
+    "cendbt": "demonstrations_only",
+    "asyndbt": "demonstrations_only",
+    "fragment_only": "bdpl",
+    "kate": "random_icl",
+}
+"""The fitted row of the paper that the trivial predictor copies, for each row that is held out."""
 
-def table(runs: pd.DataFrame, residuals: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracies that the paper has too: of the fit, and of the runs.
+BOTH = "gain_of_both"
+"""What cenDBT, which tunes words and demonstrations, has more than the better of the rows that tune one of
+them. The trivial predictor says 0."""
+PARTS = ("demonstrations_only", "bdpl")
+
+LABELS = {"kate": "KATE-like", BOTH: "gain of both"}
+
+
+def table(runs: pd.DataFrame, closed_form: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies that the paper has too, of the closed form and of the runs.
 
     Args:
         runs: one row per run, with `accuracy` (a fraction, on 200 test queries).
-        residuals: one row per fitted accuracy: `name` (the task), `target` (the method) and `fitted`
-            (percent, without the noise of a finite test set).
+        closed_form: one row per accuracy without the noise of a test set: `name` (the task), `target` (the
+            method) and `closed_form` (percent).
 
     Returns:
         `task, method, paper_percent, paper_deviation_percent, status, source, ours_percent, ours_percent_low,
-        ours_percent_high, difference_points`: `source` is "fit" or "run", the bounds are those of the 95 %
-        interval over seeds (NaN where there are no seeds).
+        ours_percent_high, difference_points, trivial_percent, trivial_difference_points`: `status` is
+        "fitted" or "held out", `source` is "closed form" or "run"; bounds are those of the 95 % interval over
+        seeds (NaN where there are no seeds); the trivial predictor says nothing of fitted rows (NaN). The
+        method `gain_of_both` is a difference of accuracies, in points.
 
     Raises:
         InputError: a column is missing, or two runs share task, method and seed.
     """
-    require(residuals, "residuals", ["name", "target", "fitted"])
+    require(closed_form, "closed_form", ["name", "target", "closed_form"])
     require(runs, "runs", ["accuracy"])
     found = {
-        (fit["name"], fit["target"], "fit"): estimate([fit["fitted"]]) for fit in residuals.to_dict("records")
+        (row["name"], row["target"], "closed form"): estimate([row["closed_form"]])
+        for row in closed_form.to_dict("records")
     }
-    for key, group in by_task_and_method(runs).items():
+    groups = by_task_and_method(runs)
+    for key, group in groups.items():
         found[*key, "run"] = estimate(100 * group["accuracy"])
-    return pd.DataFrame(
-        [
+    for task in {task for task, _ in groups}:
+        if all((task, method) in groups for method in ("cendbt", *PARTS)):
+            found[task, BOTH, "run"] = _gain_of_both({m: found[task, m, "run"] for m in ("cendbt", *PARTS)})
+    paper = published.accuracies().set_index(["task", "method"])["paper_percent"]
+    rows = []
+    for printed in _with_gain(published.accuracies()).to_dict("records"):
+        task, method = printed["task"], printed["method"]
+        trivial = 0.0 if method == BOTH else paper.get((task, TRIVIAL.get(method)), math.nan)
+        rows += [
             printed
-            | {"status": published.status(printed["method"]), "source": source}
+            | {"status": published.status(method), "source": source}
             | ours.columns("ours_percent")
             | {"difference_points": ours.mean - printed["paper_percent"]}
-            for printed in published.accuracies().to_dict("records")
-            for source in ("fit", "run")
-            if (ours := found.get((printed["task"], printed["method"], source)))
+            | {"trivial_percent": trivial, "trivial_difference_points": trivial - printed["paper_percent"]}
+            for source in ("closed form", "run")
+            if (ours := found.get((task, method, source)))
         ]
-    )
+    return pd.DataFrame(rows)
+
+
+def errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean absolute errors of the held-out rows of `table`, over tasks, in points.
+
+    Returns:
+        `method, ours_points, trivial_points`, a row per method, and last the method "all": the means over all
+        that are accuracies, so without `gain_of_both`, which is made of them.
+    """
+    held = rows[rows["trivial_percent"].notna()]
+    held = held.assign(ours=held["difference_points"].abs(), trivial=held["trivial_difference_points"].abs())
+    found = []
+    for method in (*TRIVIAL, BOTH, "all"):
+        chosen = held[held["method"] != BOTH] if method == "all" else held[held["method"] == method]
+        if len(chosen):
+            means = {"ours_points": chosen["ours"].mean(), "trivial_points": chosen["trivial"].mean()}
+            found.append({"method": method} | means)
+    return pd.DataFrame(found, columns=["method", "ours_points", "trivial_points"])
+
+
+def verdict(found: pd.DataFrame) -> str:
+    """Say in which rows of `errors` ours is the smaller error."""
+    of_rows = found[found["method"] != "all"]
+    better = of_rows.loc[of_rows["ours_points"] < of_rows["trivial_points"], "method"]
+    if not len(of_rows):
+        return "no row that is held out was run"
+    names = ", ".join(_label(method) for method in better) or "no row"
+    return f"the simulation is closer to the paper than the trivial predictor in: {names}"
 
 
 def render(rows: pd.DataFrame) -> Group:
-    """Return `table` for the terminal: our accuracy and how far it is from theirs, one column per task."""
-    titles = {"fit": "Accuracies that the fit aimed at", "run": "Accuracies of the runs"}
-    return Group(*(_rendered(rows[rows["source"] == source], title) for source, title in titles.items()))
+    """Return `table` for the terminal: the paper's accuracies, ours and the trivial ones."""
+    fitted, held = rows[rows["status"] == "fitted"], rows[rows["trivial_percent"].notna()]
+    mean = errors(rows)
+    everything = mean[mean["method"] == "all"]
+    told = verdict(mean)
+    for row in everything.to_dict("records"):
+        told += (
+            "\nmean absolute error over the held-out accuracies: "
+            f"simulated {row['ours_points']:.2f}, trivial {row['trivial_points']:.2f} points"
+        )
+    copied = ", ".join(f"{_label(TRIVIAL[method])} for {_label(method)}" for method in TRIVIAL)
+    rule = f"trivial: the paper's own {copied}; 0 for the gain of both (cenDBT less the better part)"
+    return Group(
+        _rendered(fitted, "Fitted accuracies in percent, beside the paper's"),
+        _rendered(held, "Accuracies held out: nothing was fitted to them"),
+        Text(f"{rule}\n{told}\n"),
+    )
 
 
 def _rendered(rows: pd.DataFrame, title: str) -> Table:
     tasks = style.in_order(rows["task"], style.TASKS)
     shown = Table(
-        Column("method"),
+        Column("row", no_wrap=True),
+        Column("", no_wrap=True),
         *(Column(style.task_name(task), justify="right", no_wrap=True) for task in tasks),
-        title=f"{title}: percent, and minus the paper's",
-        caption="* fitted to the paper; all others are predictions",
+        Column("error", justify="right", no_wrap=True),
+        title=title,
+        caption="error: mean absolute difference from the paper, in points",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for method in style.methods_in_order(rows["method"]):
-        of_method = rows[rows["method"] == method].to_dict("records")
-        by_task = {
-            row["task"]: f"{row['ours_percent']:.1f} {row['difference_points']:+z.1f}" for row in of_method
-        }
-        cells = [by_task.get(task, "-") for task in tasks]
-        mark = "*" if published.status(method) == "fitted" else ""
-        shown.add_row(style.method_name(method) + mark, *cells)
+    for method in [*style.methods_in_order(set(rows["method"]) - {BOTH}), BOTH]:
+        of_method = rows[rows["method"] == method]
+        if of_method.empty:
+            continue
+        lines = {"paper": of_method.drop_duplicates("task").set_index("task")["paper_percent"]}
+        for source, group in of_method.groupby("source", sort=False):
+            lines[str(source)] = group.set_index("task")["ours_percent"]
+        if of_method["trivial_percent"].notna().any():
+            lines["trivial"] = of_method.drop_duplicates("task").set_index("task")["trivial_percent"]
+        for number, (name, line) in enumerate(lines.items()):
+            cells = [f"{line[task]:.1f}" if task in line.index else "-" for task in tasks]
+            error = (line - lines["paper"]).abs().mean()
+            label = _label(method) if number == 0 else ""
+            shown.add_row(label, name, *cells, "" if name == "paper" else f"{error:.2f}")
+        shown.add_section()
     return shown
+
+
+def _label(method: str) -> str:
+    return LABELS.get(method) or style.method_name(method)
+
+
+def _gain_of_both(found: Mapping[str, Estimate]) -> Estimate:
+    return estimate([found["cendbt"].mean - max(found[method].mean for method in PARTS)])
+
+
+def _with_gain(printed: pd.DataFrame) -> pd.DataFrame:
+    """Return the paper's accuracies, and what both parts together gain."""
+    wide = printed.pivot(index="task", columns="method", values="paper_percent")
+    gain = (wide["cendbt"] - wide[list(PARTS)].max(axis=1)).rename("paper_percent").reset_index()
+    gain = gain.assign(method=BOTH, paper_deviation_percent=math.nan)
+    return pd.concat([printed, gain], ignore_index=True)

@@ -39,7 +39,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         `drawn_spread_percent` its standard deviation over the prompts of one worker. Further
         `accuracy_deviation_percent` over seeds; the paper's `paper_percent` and `paper_deviation_percent`;
         `difference_percent`, ours minus the paper's; and `status`, whether the
-        accuracy was "fitted" or is "predicted". NaN where there is no such number.
+        accuracy was "fitted" or is "held out". NaN where there is no such number.
 
     Raises:
         InputError: a column is missing, or two runs share task, method and seed.
@@ -73,7 +73,7 @@ def render(rows: pd.DataFrame) -> Group:
         "Test accuracy in percent (standard deviation over seeds)",
         ("drawn", "likeliest", "paper", "diff.", "status"),
         "drawn: prompts drawn from what was learned, with the deviation over those of a worker\n"
-        "diff.: likeliest prompt less paper; predicted: nothing was fitted to the paper's number",
+        "diff.: likeliest prompt less paper; held out: nothing was fitted to the paper's number",
     )
     last_task = None
     for row in rows.to_dict("records"):

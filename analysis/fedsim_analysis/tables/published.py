@@ -35,7 +35,7 @@ TABLE_4: dict[str, tuple[tuple[float, ...], ...]] = {
     "plain": ((58.0,), (83.0,), (93.5,), (77.0,), (81.0,), (84.0,)),
 }
 
-# The surrogate's parameters were fitted to these; every other accuracy is a prediction.
+# The surrogate's parameters were fitted to these; every other accuracy is held out.
 FITTED = ("plain", "random_icl", "demonstrations_only", "bdpl")
 
 
@@ -54,5 +54,5 @@ def accuracies() -> pd.DataFrame:
 
 
 def status(method: str) -> str:
-    """Return whether the simulated accuracy of a method was "fitted" to the paper or is "predicted"."""
-    return "fitted" if method in FITTED else "predicted"
+    """Return whether the simulated accuracy of a method was "fitted" to the paper or is "held out"."""
+    return "fitted" if method in FITTED else "held out"
