@@ -32,14 +32,14 @@ class Shots(Strict):
     per_class: int = Field(default=1, ge=1)
     """s, demonstrations of each class in a prompt. V must be a multiple of it, and so must what a worker
     offers in shared pools."""
-    order: Order = "by_class"
-    """Which demonstration stands where: all of class 0 first ("by_class"), all of class 0 last
-    ("by_class_reversed"), one of each class in turn ("alternating"), or an order that is drawn once from the
-    run's seed, the same for all prompts ("shuffled")."""
+    order: Order = "alternating"
+    """Which demonstration stands where: one of each class in turn ("alternating"), all of class 0 first
+    ("by_class") or last ("by_class_reversed"), or an order that is drawn once from the run's seed, the same
+    for all prompts ("shuffled"). Small models repeat the labels that stand last; see docs/validation.md."""
 
     def idle(self) -> Mapping[str, str]:
-        if self.per_class == 1 and self.order == "alternating":
-            return {"order": "with one demonstration of each class it is by_class (per_class = 1)"}
+        if self.per_class == 1 and self.order == "by_class":
+            return {"order": "with one demonstration of each class it is alternating (per_class = 1)"}
         return {}
 
     def check(self, task: Task, pool: Pool) -> None:
