@@ -41,19 +41,20 @@ FORMS: dict[str, dict[str, bool]] = {
 code."""
 
 RANGES = {
-    "pull": Draw(low=0.03, high=1.0, log=True),
-    "follow": Draw(low=0.1, high=1.0, log=True),
+    "pull": Draw(low=0.02, high=0.5, log=True),
+    "follow": Draw(low=0.2, high=1.0, log=True),
     "dual": Draw(low=0.03, high=1.0, log=True),
-    "mu": Draw(low=1.0, high=30.0, log=True),
-    "rounds": Draw(low=3, high=15, integer=True),
-    "epsilon": Draw(low=0.1, high=1.2, log=True),
-    "every": Draw(low=2, high=15, integer=True),
-    "z_rate": Draw(low=0.01, high=0.3, log=True),
-    "learning_rate": Draw(low=0.005, high=0.03, log=True),
-    "n_samples": Draw(low=10, high=40, integer=True),
-    "c1": Draw(low=0.04, high=10.0, log=True),
+    "mu": Draw(low=3.0, high=50.0, log=True),
+    "rounds": Draw(low=3, high=12, integer=True),
+    "epsilon": Draw(low=0.15, high=1.0, log=True),
+    "every": Draw(low=2, high=8, integer=True),
+    "z_rate": Draw(low=0.01, high=0.2, log=True),
+    "learning_rate": Draw(low=0.001, high=0.01, log=True),
+    "n_samples": Draw(low=15, high=40, integer=True),
+    "c1": Draw(low=0.3, high=10.0, log=True),
     "form": Draw(choices=tuple(FORMS)),
 }
+"""Around what a wider search pointed to."""
 
 KEPT = (
     *("seed", "ended", "constraint_met", "words_within_epsilon", "h_over_epsilon", "consensus_gap"),
