@@ -74,7 +74,7 @@ def render(rows: pd.DataFrame) -> Table:
     shown = Table(
         *(Column(name) for name in ("change", "a class", "order")),
         Column("measured", justify="right", no_wrap=True),
-        Column("published"),
+        Column("published", max_width=40),
         *(Column(reader, justify="right", no_wrap=True) for reader in READERS),
         title="Points of accuracy against right labels; of backdoors, what a trigger adds to its target",
         caption="measured: 95 % interval over draws; readers: mean of six tasks, least and most",
@@ -124,7 +124,9 @@ def _said(change: str, per_class: int, order: str) -> str:
     if change == "right":
         change = "order" if order == "by_class" else change
         per_class = 2 if order == "by_class" else per_class
+    points = ("drop", "accuracy", "success")
     alike = [row for row in published() if row["change"] == change and row["low"]]
+    alike = [row for row in alike if row["quantity"].startswith(points)]
     fitting = [row for row in alike if row["per_class"] in (str(per_class), "")]
     return "; ".join(_in_words(row) for row in fitting if row["per_class"] or len(fitting) == 1)
 

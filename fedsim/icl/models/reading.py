@@ -103,7 +103,7 @@ PRESETS = {
 """Shares of three readers, by the published figures in `published_demonstrations.csv`.
 
 `large`: between two figures of Min et al. (section 4) for eight demonstrations a class: on the calibrated
-tasks random labels cost 3.9 points on average (theirs: 2.6 over twelve models), flipped ones 8.5 (theirs:
+tasks random labels cost 3.8 points on average (theirs: 2.6 over twelve models), flipped ones 8.4 (theirs:
 nearly 10 for GPT-J). `small`: hardly anything in either case, as for their MetaICL and for the small models
 of Wei et al. `very_large`: with 16 a class, flipped labels lead far below chance, to 28 % (Wei et al.,
 section 3: 22.5 % for text-davinci-002).
