@@ -94,7 +94,8 @@ PLAN = (
     *(PromptKind(change, s) for change in ("off_topic", "other_words") for s in (1, 4)),
     PromptKind("right", 4, "by_class"),
     PromptKind("right", 4, "by_class_reversed"),
-    PromptKind("right", 4, "alternating"),
+    *(PromptKind(change, 4, "alternating") for change in ("right", "random_labels", "flipped_labels")),
+    *(PromptKind(change, 8, "alternating") for change in ("right", "flipped_labels")),
     PromptKind("backdoor", 4),
     PromptKind("backdoor_right_labels", 4),
 )

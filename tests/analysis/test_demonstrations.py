@@ -131,7 +131,7 @@ def test_simulated_answers_are_those_of_the_calibration(monkeypatch):
 
 def test_the_table_by_hand():
     kinds = [("right", 1, "shuffled"), ("flipped_labels", 1, "shuffled"), ("backdoor", 4, "shuffled")]
-    kinds += [("right", 4, "shuffled"), ("right", 4, "by_class")]
+    kinds += [("right", 4, "shuffled"), ("right", 4, "by_class"), ("flipped_labels", 4, "by_class")]
     of_draws = {"right": (0.75, 0.85), "flipped_labels": (0.65, 0.85), "backdoor": (0.9, 0.8)}
     measured = pd.DataFrame(
         [
@@ -160,6 +160,7 @@ def test_the_table_by_hand():
     assert math.isnan(flipped["very_large"])
     assert by_kind["backdoor", 4, "shuffled"]["measured"] == pytest.approx(35)
     assert by_kind["right", 4, "by_class"]["measured"] == pytest.approx(0)
+    assert by_kind["flipped_labels", 4, "by_class"]["measured"] == pytest.approx(-5)
     assert ("right", 1, "shuffled") not in by_kind
 
 
@@ -228,7 +229,7 @@ def test_the_study_from_end_to_end(scenario, tmp_path, capsys, monkeypatch):
         "table.csv",
     }
     rows = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert len(rows[rows["change"] == "random_labels"]) == 4
+    assert len(rows[rows["change"] == "random_labels"]) == 5
     assert rows["large"].notna().sum() == 1
 
 

@@ -37,10 +37,10 @@ def table(measured: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `change, per_class, order, measured, measured_low, measured_high, published`, and for each reader its
         name, `<reader>_low` and `<reader>_high`, the least and the most of the tasks. Numbers are points of
-        accuracy against right demonstrations in the same number and any order ("none": against one a class;
-        "right": likewise); of backdoors they are the part of the queries that the trigger leads to the target
-        less the part that goes there without it. Bounds of what was measured are those of the 95 % interval
-        over draws.
+        accuracy against right demonstrations in the same number and order; of "none" and of other numbers of
+        right ones, against one a class; of right ones in another order, against any order. Of backdoors they
+        are the part of the queries that the trigger leads to the target less the part that goes there without
+        it. Bounds of what was measured are those of the 95 % interval over draws.
 
     Raises:
         InputError: a column is missing.
@@ -102,8 +102,9 @@ def _effects(rows: pd.DataFrame, unit: str) -> dict[tuple[str, int, str], pd.Ser
             found[change, per_class, order] = group["accuracy"] - group["base"]
             continue
         number = 1 if change == "none" or (change, order) == ("right", "shuffled") else per_class
-        like = kinds.get((LIKE.get(change, "right"), number, "shuffled"))
-        like = kinds.get(("right", number, "shuffled")) if like is None else like
+        in_order = "shuffled" if change == "right" else order
+        like = kinds.get((LIKE.get(change, "right"), number, in_order))
+        like = kinds.get(("right", number, in_order)) if like is None else like
         if change not in LIKE.values() and like is not None and like is not group:
             found[change, per_class, order] = group["accuracy"] - like["accuracy"]
     return found
