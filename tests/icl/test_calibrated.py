@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from icl_cases import PARAMETERS, plain_loss, tiny_task
+from icl_cases import PARAMETERS, plain_loss, plain_scores, tiny_task
 
 import fedsim
 from fedsim.icl.models.base import Prompts
@@ -161,6 +162,22 @@ def test_the_best_pair_is_found_among_all() -> None:
     random_found, best_found = targets.pairs(task, 2, seed=3, pooled=1)
     assert random_found.mean == pytest.approx(np.mean(everything))
     assert best_found.mean == pytest.approx(np.mean(best))
+
+
+def test_the_nearest_demonstrations_of_each_query_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "MANY", 1)
+    task = tiny_task(n_demonstrations=4)
+    data = IclOracle(IclProblem(task=task, use_fragment=False), Streams(5), 3, 1).data
+    right = []
+    for worker in range(3):
+        for x, y in zip(data.test.x[0].tolist(), data.test.y[0].tolist(), strict=True):
+            shown = [
+                min(range(4), key=lambda k: math.dist(x, data.demonstrations.x[worker, u, k]))
+                for u in range(2)
+            ]
+            scores = plain_scores(data, worker, None, shown, x)
+            right.append(scores.index(max(scores)) == y)
+    assert targets.nearest(task, 3, seed=5, pooled=1).mean == pytest.approx(100 * np.mean(right))
 
 
 @pytest.mark.parametrize("variant", list(fit.ROWS))
