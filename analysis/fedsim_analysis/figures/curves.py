@@ -171,9 +171,14 @@ def _line(evaluated: pd.DataFrame, axis: str, metric: str, grid: NDArray[np.floa
 def _limits(lines: pd.DataFrame) -> tuple[float, float]:
     """Return between which values an axis shows lines, their deviations and no whole interval.
 
-    The interval of few seeds reaches far beyond all that a metric can be.
+    The interval of few seeds reaches far beyond all that a metric can be. So does the likeliest prompt at the
+    start, a single one of all that there are: beside drawn prompts its start is no reason for a longer axis.
     """
-    reach = np.fmax(lines["spread"].fillna(0), lines["deviation"].fillna(0))
+    reach = lines[["spread", "deviation"]].max(axis=1).fillna(0)
+    drawn = lines["prompts"] == _DRAWN
+    if drawn.any():
+        kept = drawn | (lines["x"] > 0)
+        lines, reach = lines[kept], reach.where(drawn, 0)[kept]
     low, high = float((lines["mean"] - reach).min()), float((lines["mean"] + reach).max())
     margin = 0.05 * (high - low) or 0.05
     return low - margin, high + margin

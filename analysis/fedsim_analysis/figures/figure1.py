@@ -5,7 +5,7 @@ parts of a bar are the seconds of an average worker by activity. The number abov
 cenDBT: the mean of the savings of the single seeds, with the sign turned.
 
 Below, where runs have a target, stands the mean time until they are there for good, with its 95 % interval.
-A run that is not there at its end counts in full; how many runs are there is written below such a mean.
+A run that is not there at its end counts in full; how many runs are there is written above such a mean.
 
 Source: Ma et al., Scientific Reports 16:9381, 2026, Figure 1.
 """
@@ -90,13 +90,16 @@ def figure(runs: pd.DataFrame) -> Figure:
         axes.set_ylabel("Training time (simulated hours)")
         for panel in below:
             panel.set_ylabel("Time to target\n(simulated hours)")
+            # No run lasts longer; an interval may reach beyond, where few runs are there.
+            highest_h = np.fmax(rows["time_to_target_h"], rows["time_to_target_h_high"])
+            panel.set_ylim(top=1.3 * np.fmin(highest_h, rows["horizon_h"]).max())
         for panel in (axes, *below):
             panel.set_xticks(range(len(tasks)), [style.task_name(task) for task in tasks])
             panel.set_xlim(-edge, len(tasks) - 1 + edge)
             panel.tick_params(axis="x", length=0)
             panel.grid(axis="y")
-            panel.margins(y=0.1)
             panel.set_ylim(bottom=0)
+        axes.margins(y=0.1)
         _legends(picture, looks.values(), shown)
     return picture
 
@@ -161,12 +164,12 @@ def _point(axes: Axes, row: Mapping[Hashable, Any], x: float, look: style.Method
     if reached < runs:
         axes.annotate(
             f"{reached}/{runs}",
-            (x, 0.0),
-            xytext=(0, 2),
-            textcoords="offset points",
+            (x, 1.0),
+            xycoords=("data", "axes fraction"),
             ha="center",
-            va="bottom",
+            va="top",
             fontsize=6,
+            bbox={"facecolor": "white", "linewidth": 0, "pad": 0.4},
         )
 
 

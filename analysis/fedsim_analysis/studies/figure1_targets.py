@@ -38,7 +38,7 @@ def table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     """
     runs = named(runs)
     of_baseline = runs.loc[runs["method"] == BASELINE, ["run_id", "scenario"]]
-    measured = steps.dropna(subset=["loss_sampled"]).merge(of_baseline, on="run_id").sort_values("step")
+    measured = steps[["run_id", "step", "loss_sampled"]].dropna().merge(of_baseline).sort_values("step")
     rows = []
     for task in style.in_order(measured["scenario"], style.TASKS):
         losses = [
