@@ -8,7 +8,7 @@
 # make speedup   where asynchrony saves time, and where every worker's time goes
 # make systems   rate limits, queues and networks: runs and three figures
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
-# make consensus  what agreeing on words is worth when data are unlike: runs and a figure (some minutes)
+# make consensus  what agreeing on words is worth when data are unlike: runs and three figures (about 15 minutes)
 # make constraint-search  with which settings cuts constrain: 155 runs and a table (about 15 minutes)
 # make validate  does the surrogate agree with that model? (about 20 minutes)
 # make fragments  how the effects of a fragment's words add up on that model (about 20 minutes)
@@ -84,8 +84,11 @@ sweeps: .venv/installed
 	done
 
 consensus: .venv/installed
-	$(BIN)/fedsim sweep scenarios/consensus/words.toml --jobs $(JOBS) --out results/consensus
-	$(BIN)/fedsim figure consensus results/consensus/words -o figures/consensus.pdf
+	for task in words sst2 5g; do \
+	  $(BIN)/fedsim sweep scenarios/consensus/$$task.toml --jobs $(JOBS) --out results/consensus || exit 1; \
+	  $(BIN)/fedsim figure consensus results/consensus/$$task -o figures/consensus_$$task.pdf || exit 1; \
+	done
+	$(BIN)/fedsim run scenarios/consensus/figure1.toml --replicates 3 --jobs $(JOBS) --out results/consensus
 
 constraint-search: .venv/installed
 	$(BIN)/python -m fedsim_analysis.studies.constraint_search --jobs $(JOBS) --replicates 1
