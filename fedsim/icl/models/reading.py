@@ -119,7 +119,9 @@ class DemonstrationReading(Strict):
 
     The default reader is `large`: most models that are asked through an endpoint follow labels a little, and
     wrong labels cost them a few points (Min et al. find that of 12 models from 774M to 175B parameters). The
-    largest ones of today may be `very_large`; so small a model as runs in process is `small`.
+    largest ones of today may be `very_large`; `small` stands for models that hardly look at labels. Size is
+    not all: the model of 135M that runs in process lies between `large` and `very_large` with eight flipped
+    demonstrations a class, see docs/validation.md.
 
     Source: Min et al., "Rethinking the role of demonstrations: what makes in-context learning work?", EMNLP
     2022, sections 4 and 5, who take labels, texts and form away one after the other; Wei et al., "Larger
