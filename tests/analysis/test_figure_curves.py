@@ -141,6 +141,12 @@ def test_one_seed_is_a_line_without_a_band():
     assert len(curves.figure(runs, steps).axes) == 4
 
 
+def test_a_problem_without_an_accuracy_has_empty_panels():
+    runs, steps = two_runs()
+    picture = curves.figure(runs, steps.assign(accuracy=math.nan))
+    assert [len(panel.lines) for panel in picture.axes] == [0, 0, 2, 2]
+
+
 def test_nothing_evaluated():
     runs, steps = two_runs()
     with pytest.raises(InputError, match="no step of these runs was evaluated"):

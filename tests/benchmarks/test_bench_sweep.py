@@ -35,7 +35,8 @@ JOBS = 2
 
 def idle(n_runs: int) -> list[Scenario]:
     """Return runs of next to no work: one server step of the clock alone."""
-    one = load_scenario(IDLE, overrides=["budget={ server_steps = 1 }", "algorithm.cuts=false"])
+    no_cuts = ["algorithm.cuts=false", "algorithm.unset=['inner', 'multipliers', 'z_rate']"]
+    one = load_scenario(IDLE, overrides=["budget={ server_steps = 1 }", *no_cuts])
     return sweep.replicates([one], n_runs)
 
 

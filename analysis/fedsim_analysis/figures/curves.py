@@ -95,7 +95,9 @@ def figure(runs: pd.DataFrame, steps: pd.DataFrame) -> Figure:
                     _panel(panel, mine, axis, methods)
             row[0].set_title(style.task_name(task), loc="left", fontweight="bold")
             for pair, metric in zip((row[:2], row[2:]), _METRICS, strict=True):
-                pair[0].set_ylim(_limits(of_task[of_task["metric"] == metric]))
+                of_metric = of_task[of_task["metric"] == metric]
+                if len(of_metric):  # a problem may have no accuracy
+                    pair[0].set_ylim(_limits(of_metric))
         looks = [methods[name] for name in shown]
         handles: list[Artist] = [
             Line2D([], [], color=look.colour, linestyle=look.line, label=look.label) for look in looks
