@@ -151,6 +151,7 @@ ATTACKS = {
     CLEAN: "no attack",
     "gaussian": "Gaussian",
     "random_simplex": "random point",
+    "flipped_update": "flipped update",
     "alie": "ALIE",
     "min_max": "min-max",
     "min_sum": "min-sum",
@@ -165,7 +166,15 @@ POISONS = {
     "backdoor": Mark("backdoor", "#1B7837", ":", "P"),
 }
 
-TASKS = {"5g": "5G", "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "qqp": "QQP", "qnli": "QNLI"}
+TASKS = {
+    "synthetic": "Synthetic",
+    "5g": "5G",
+    "cola": "CoLA",
+    "sst2": "SST-2",
+    "mrpc": "MRPC",
+    "qqp": "QQP",
+    "qnli": "QNLI",
+}
 
 
 _SHADES = (0.35, -0.45, 0.55, -0.25, 0.2)

@@ -49,7 +49,7 @@ MEASURES = {
 }
 """The consensus prompt is made from z, which messages act on; own prompts from each honest worker's p. The
 distance, from 0 to 2, tells how far z was carried off even where a task's words hardly matter."""
-DEFAULT = "loss_consensus"
+DEFAULT = "accuracy_consensus"
 
 
 def measured(trials: pd.DataFrame, keys: Sequence[str], measure: str) -> pd.DataFrame:

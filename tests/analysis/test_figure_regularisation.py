@@ -23,7 +23,7 @@ def attacked():
 
 
 def test_table_by_hand():
-    table = regularisation.table(attacked())
+    table = regularisation.table(attacked(), "loss_consensus")
     found = only(table, attack="sign_flip", defence="r1", psi=0.1, drawn=True)
     assert found["mean"] == pytest.approx(0.3 + 0.4 + 0.01)
     without = only(table, attack="none", defence="none", drawn=True)
@@ -36,7 +36,7 @@ def test_table_by_hand():
 def test_figure_has_the_price_first_then_the_attacks():
     table = attacked()
     both = pd.concat([table[table["attack"] != "none"], table[table["attack"] == "none"]])
-    picture = regularisation.figure(both)
+    picture = regularisation.figure(both, "loss_consensus")
     price, attack = picture.axes
     assert [panel.get_title() for panel in picture.axes] == ["no attack", "sign flip"]
     assert price.get_ylabel() == "SST-2: Test loss, consensus prompt"
@@ -62,7 +62,7 @@ def test_the_price_has_a_scale_of_its_own_and_the_attacks_share_theirs():
             attacked().query("attack == 'sign_flip'").assign(attack="worst_word", loss_consensus=0.9),
         ]
     )
-    price, one, other = regularisation.figure(three).axes
+    price, one, other = regularisation.figure(three, "loss_consensus").axes
     assert one.get_ylim() == other.get_ylim() != price.get_ylim()
 
 

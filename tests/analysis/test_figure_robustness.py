@@ -28,7 +28,13 @@ def attacked():
 
 
 def test_table_by_hand():
-    found = only(robustness.table(attacked()), attack="alie", defence="mean", fraction=0.4, drawn=True)
+    found = only(
+        robustness.table(attacked(), "loss_consensus"),
+        attack="alie",
+        defence="mean",
+        fraction=0.4,
+        drawn=True,
+    )
     assert found["measure"] == "loss_consensus"
     assert found["mean"] == pytest.approx(0.7)  # 0.6 and 0.8
     # deviation 0.2 / sqrt(2), so the standard error is 0.1; t(0.975, 1) = 12.7062
@@ -54,7 +60,7 @@ def test_all_measures_stand_in_the_table_and_accuracies_in_percent():
 
 
 def test_the_runs_without_attack_are_in_every_attack():
-    table = robustness.table(attacked())
+    table = robustness.table(attacked(), "loss_consensus")
     assert table["attack"].unique().tolist() == ["sign_flip", "alie"]
     for attack in ("sign_flip", "alie"):
         found = only(table, attack=attack, defence="mean", fraction=0.0, drawn=True)
@@ -64,14 +70,16 @@ def test_the_runs_without_attack_are_in_every_attack():
 def test_a_diverged_run_is_not_left_out():
     table = attacked()
     table.loc[(table["attack"] == "alie") & (table["seed"] == 1), "loss_consensus"] = None
-    found = only(robustness.table(table), attack="alie", defence="mean", fraction=0.4, drawn=True)
+    found = only(
+        robustness.table(table, "loss_consensus"), attack="alie", defence="mean", fraction=0.4, drawn=True
+    )
     assert np.isnan(found["mean"])
     assert (found["runs"], found["runs_measured"]) == (2, 1)
 
 
 def test_figure_has_a_row_a_task_a_column_an_attack_and_a_line_a_defence():
     both = pd.concat([attacked(), attacked().assign(task="5g")])
-    picture = robustness.figure(both)
+    picture = robustness.figure(both, "loss_consensus")
     assert [panel.get_title() for panel in picture.axes] == ["sign flip", "ALIE", "", ""]
     assert [panel.get_title(loc="left") for panel in picture.axes] == ["5G", "", "SST-2", ""]
     assert picture.get_supxlabel() == "Malicious workers (%)"
@@ -87,7 +95,7 @@ def test_figure_has_a_row_a_task_a_column_an_attack_and_a_line_a_defence():
 
 
 def test_a_rule_that_was_told_too_few_malicious_workers_has_a_hollow_point():
-    panel = robustness.figure(attacked()).axes[0]
+    panel = robustness.figure(attacked(), "loss_consensus").axes[0]
     hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow if len(line.get_xdata())] == [[pytest.approx(40.8)]]
     assert {line.get_color() for line in hollow if len(line.get_xdata())} == {style.defence("median").colour}

@@ -39,7 +39,7 @@ def attacked(defence="mean", factor=1.0):
 
 
 def test_table_by_hand():
-    table = timing_attack.table(attacked())
+    table = timing_attack.table(attacked(), "loss_consensus")
     assert set(table["attack"]) == {"sign_flip", "rushing+sign_flip"}
     share = only(table, attack="rushing+sign_flip", wait_for=2, measure="places_percent")
     # 400 and 410 of 500 places: 80 and 82 percent, standard error 1, t(0.975, 1) = 12.7062
@@ -49,7 +49,7 @@ def test_table_by_hand():
 
 
 def test_damage_is_against_the_same_S_without_attack():
-    table = timing_attack.table(attacked())
+    table = timing_attack.table(attacked(), "loss_consensus")
     damage = [
         only(table, attack="rushing+sign_flip", wait_for=wait_for, measure="loss_consensus")["mean"]
         for wait_for in (2, 10)
@@ -59,7 +59,7 @@ def test_damage_is_against_the_same_S_without_attack():
 
 def test_figure_shows_places_once_and_damage_a_defence():
     both = pd.concat([attacked(), attacked("trimmed_mean", 0.5)])
-    picture = timing_attack.figure(both)
+    picture = timing_attack.figure(both, "loss_consensus")
     above, below = picture.axes
     assert above.get_ylabel() == "Places of malicious\nworkers (%)"
     assert below.get_ylabel() == "Rise in test loss"
@@ -84,14 +84,14 @@ def test_figure_shows_places_once_and_damage_a_defence():
 
 
 def test_points_of_one_S_stand_beside_each_other():
-    below = timing_attack.figure(attacked()).axes[1]
+    below = timing_attack.figure(attacked(), "loss_consensus").axes[1]
     places = [list(bar.lines[0].get_xdata()) for bar in below.containers]
     assert places == [pytest.approx([-0.08, 0.92]), pytest.approx([0.08, 1.08])]
 
 
 def test_the_largest_S_is_marked_only_where_it_is_synchronous():
     table = attacked()
-    picture = timing_attack.figure(table[table["wait_for"] == 2])
+    picture = timing_attack.figure(table[table["wait_for"] == 2], "loss_consensus")
     assert [label.get_text() for label in picture.axes[1].get_xticklabels()] == ["2"]
 
 

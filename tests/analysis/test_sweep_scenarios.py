@@ -11,7 +11,7 @@ from fedsim.sweep import run_all
 from fedsim.sweep.plan import read_plan
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "sweeps"
-RUNS = {"straggler": 300, "poisoning": 300, "pareto": 75, "scaling": 120, "staleness": 30}
+RUNS = {"straggler": 300, "poisoning": 180, "pareto": 75, "scaling": 120, "staleness": 30}
 FIGURES = {"straggler": "straggler_sweep", "poisoning": "poisoning_sweep"}
 SHORT = ["budget.epochs=1", "budget.horizon_s=20"]
 """What makes a run of each file take some milliseconds, the target of `scaling` apart."""
@@ -44,7 +44,7 @@ def test_the_malicious_of_few_are_among_those_of_many():
     found = {}
     for scenario, _ in plan("poisoning", "sweep.replicates=1"):
         found.setdefault(len(scenario.malicious), set()).add(scenario.malicious)
-    assert set(found) == {0, 1, 2, 3, 4}
+    assert set(found) == {0, 2, 4}
     nested = [only for count in sorted(found) for (only,) in [found[count]]]
     assert all(fewer < more for fewer, more in pairwise(nested))
 

@@ -84,7 +84,7 @@ FIGURES = {
     ),
     "robustness": Entry(
         "fedsim_analysis.figures.robustness",
-        "honest workers' loss against the share of malicious ones",
+        "accuracy of the agreed words against the share of malicious workers",
         study=_ROBUSTNESS,
     ),
     "robustness_heatmap": Entry(

@@ -1,10 +1,10 @@
 """Attack against defence: the damage done, and the worst of all attacks in the last column.
 
-One panel per task, one row per defence, one column per attack. A cell holds the mean over seeds of what the
-attack costs against the same defence without it, and the half-width of its 95 % interval; more is worse. The
-first column, without colour, is the measure without attack: what the defence itself costs. The last column
-repeats the attack with the largest mean. Where one cell explodes the colours end at a cap, which the scale
-states; ``div.`` stands where a run diverged.
+One panel per task, one row per defence that it has, one column per attack of any task. A cell holds the mean
+over seeds of what the attack costs against the same defence without it, and the half-width of its 95 %
+interval; more is worse. The first column, without colour, is the measure without attack: what the defence
+itself costs. The last column repeats the attack with the largest mean. Where one cell explodes the colours
+end at a cap, which the scale states; ``div.`` stands where a run diverged.
 
 Source: ours; the paper shows no experiment with malicious workers.
 """
@@ -63,15 +63,18 @@ def figure(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> Figure:
     rows = table(attacked, measure)
     rows = rows[rows["drawn"]]
     tasks = style.in_order(rows["task"], style.TASKS)
-    defences = style.in_order(rows["defence"], style.DEFENCES)
+    defences = {
+        task: style.in_order(rows.loc[rows["task"] == task, "defence"], style.DEFENCES) for task in tasks
+    }
     attacks = [*dict.fromkeys(rows["attack"])]
     cap, capped = _cap(rows.loc[~rows["attack"].isin([style.CLEAN, _WORST]), "mean"])
     with style.look():
-        height = 0.75 + len(tasks) * (0.3 + 0.27 * len(defences))
+        lines = [len(defences[task]) for task in tasks]
+        height = 0.75 + 0.3 * len(tasks) + 0.27 * sum(lines)
         picture = Figure(figsize=(style.PAGE_IN, height), layout="constrained")
-        panels = picture.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
+        panels = picture.subplots(len(tasks), 1, squeeze=False, sharex=True, height_ratios=lines)[:, 0]
         for panel, task in zip(panels, tasks, strict=True):
-            image = _panel(panel, rows[rows["task"] == task], defences, attacks, cap)
+            image = _panel(panel, rows[rows["task"] == task], defences[task], attacks, cap)
             panel.set_title(style.task_name(task), loc="left", fontweight="bold")
         scale = picture.colorbar(
             image, ax=list(panels), fraction=0.03, pad=0.01, extend="max" if capped else "neither"

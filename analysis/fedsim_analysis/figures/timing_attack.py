@@ -84,7 +84,8 @@ def figure(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> Figure:
         panels[0, 0].set_ylim(bottom=0)
         panels[1, 0].set_ylabel(trials.MEASURES[measure].damage)
         entries = _entries(rows)
-        picture.legend(handles=entries, loc="outside upper center", ncols=min(len(entries), 4))
+        columns = trials.columns(len(entries), most=2 * len(tasks))
+        picture.legend(handles=entries, loc="outside upper center", ncols=columns)
     return picture
 
 

@@ -23,18 +23,26 @@ from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 from fedsim_analysis.style import CLEAN
 
-TASKS = {"5g": 48, "sst2": 60}
+TASKS = {"synthetic": "messages.toml", "5g": "calibrated.toml"}
+"""Task: the scenario of its messages. On the first words decide; the second is a data set of the paper."""
+WORDS = {"synthetic": 13, "5g": 63}
 """Task: its worst word, as `worst_words` finds it."""
+MAIN = "synthetic"
+"""The task of all figures but `poison_mass`."""
 N_WORKERS = 10
 
 ATTACKS = {
     # Nothing is flipped, but its workers count as malicious: both runs of a pair measure the same workers.
-    CLEAN: ('kind = "flipped_labels", share = 0.0',),
-    "gaussian": ('kind = "gaussian"',),
+    CLEAN: ('kind = "flipped_queries", share = 0.0',),
+    # As wide as a distribution is. The 10,000 of the source, undefended, make the multipliers diverge.
+    "gaussian": ('kind = "gaussian", std = 1.0',),
+    "random_simplex": ('kind = "random_simplex"',),
     "sign_flip": ('kind = "sign_flip"',),
+    "flipped_update": ('kind = "sign_flip", of = "update"',),
+    # Three of ten such messages outweigh seven honest ones: the mean update turns round.
+    "inner_product": ('kind = "inner_product", knowledge = "all", epsilon = 4.0',),
     "worst_word": ('kind = "worst_word", word = WORST',),
     "alie": ('kind = "alie", knowledge = "all", z_max = 1.5',),
-    "inner_product": ('kind = "inner_product", knowledge = "all"',),
     "mimic": ('kind = "mimic", knowledge = "all"',),
     "min_max": ('kind = "min_max", knowledge = "all"',),
     "rushing+worst_word": ('kind = "worst_word", word = WORST', 'kind = "rushing"'),
@@ -56,16 +64,28 @@ is told the true number of malicious workers, or that if they are more."""
 
 # robustness: fractions of malicious workers, beside none at all, and what else is varied
 FRACTIONS = (0.1, 0.2, 0.3, 0.4)
-CURVE_ATTACKS = ("worst_word",)
 CURVE_DEFENCES = ("none", "mean", "trimmed_mean", "multi_krum", "geometric_median", "regularised")
-SETTINGS = {"with cuts": (), "cuts off": ("algorithm.cuts=false",)}
+WITH_CUTS, CUTS_OFF = "with cuts", "cuts off"
 """Without cuts only the rule is between malicious workers and z; `none` has no way to z at all then."""
+CURVES = (
+    ("worst_word", WITH_CUTS),
+    ("inner_product", WITH_CUTS),
+    ("inner_product", CUTS_OFF),
+)
 
-# robustness_heatmap: all defences
+# robustness_heatmap: attacks and defences on each task; a run of the second takes three times as long
 HEATMAP_FRACTION = 0.3
-HEATMAP_ATTACKS = ("gaussian", "sign_flip", "worst_word", "alie", "inner_product", "mimic", "min_max")
+HEATMAP_ATTACKS = {
+    "synthetic": tuple(name for name in ATTACKS if name not in (CLEAN, "rushing+worst_word")),
+    "5g": ("gaussian", "sign_flip", "inner_product", "worst_word"),
+}
+HEATMAP_DEFENCES = {
+    "synthetic": tuple(DEFENCES),
+    "5g": ("none", "mean", "multi_krum"),
+}
 
-# poison_mass: variants of `demonstrations.toml`
+# poison_mass: calibrated tasks, and variants of `demonstrations.toml`
+POISONED = ("5g", "sst2")
 POISONS = ("flipped_labels", "random_labels", "out_of_class", "adversarial", "duplicates", "backdoor")
 
 # timing_attack: S, and rules over the active set; `f` is what the fraction makes of S rows, rounded
@@ -129,78 +149,91 @@ def _steps(rows: list[tuple[dict[str, Any], Path]]) -> pd.DataFrame:
 
 
 def _robustness(folder: Path) -> Iterator[RobustnessPlace]:
-    attacked = [(attack, fraction) for attack in CURVE_ATTACKS for fraction in FRACTIONS]
-    for task, (setting, more), defence in product(TASKS, SETTINGS.items(), CURVE_DEFENCES):
-        if more and defence == "none":
-            continue
-        for attack, fraction in [(CLEAN, 0.0), *attacked]:
-            place = _with_messages(folder, task, attack, fraction, defence, more)
+    attacked = [(attack, fraction, setting) for attack, setting in CURVES for fraction in FRACTIONS]
+    clean = [(CLEAN, 0.0, setting) for setting in (WITH_CUTS, CUTS_OFF)]
+    for (attack, fraction, setting), defence in product([*clean, *attacked], CURVE_DEFENCES):
+        cuts = setting == WITH_CUTS
+        if cuts or defence != "none":
+            place = _with_messages(folder, MAIN, attack, fraction, defence, cuts=cuts)
             yield place._replace(labels=place.labels | {"setting": setting})
 
 
 def _robustness_heatmap(folder: Path) -> Iterator[RobustnessPlace]:
-    for task, defence, attack in product(TASKS, DEFENCES, (CLEAN, *HEATMAP_ATTACKS)):
-        # Without attack the rule is as careful as with one: its price is part of the picture.
-        yield _with_messages(folder, task, attack, HEATMAP_FRACTION, defence)
+    for task, attacks in HEATMAP_ATTACKS.items():
+        for defence, attack in product(HEATMAP_DEFENCES[task], (CLEAN, *attacks)):
+            # Without attack the rule is as careful as with one: its price is part of the picture.
+            yield _with_messages(folder, task, attack, HEATMAP_FRACTION, defence)
 
 
 def _regularisation(folder: Path) -> Iterator[RobustnessPlace]:
-    for task, attack in product(TASKS, (CLEAN, *PSI_ATTACKS)):
-        without = _with_messages(folder, task, attack, PSI_FRACTION, "none")
+    for attack in (CLEAN, *PSI_ATTACKS):
+        without = _with_messages(folder, MAIN, attack, PSI_FRACTION, "none")
         yield without._replace(labels=without.labels | {"psi": 0.0})
         for (option, (outer, inner)), psi in product(OPTIONS.items(), PSI):
             robust = f'algorithm.robust={{psi = {psi}, outer = "{outer}", inner = "{inner}"}}'
-            place = _with_messages(folder, task, attack, PSI_FRACTION, "regularised", [robust])
+            place = _with_messages(folder, MAIN, attack, PSI_FRACTION, "regularised", [robust])
             yield place._replace(labels=place.labels | {"defence": option, "psi": psi})
 
 
 def _with_messages(
-    folder: Path, task: str, attack: str, fraction: float, defence: str, more: Sequence[str] = ()
+    folder: Path,
+    task: str,
+    attack: str,
+    fraction: float,
+    defence: str,
+    more: Sequence[str] = (),
+    cuts: bool = True,
 ) -> RobustnessPlace:
     """Return a place with false messages.
 
     Args:
         folder: of the scenarios.
-        task: of the calibrated ones.
+        task: of `TASKS`.
         attack: of `ATTACKS`.
         fraction: of workers that attack, which the rule is told; without attack, of those not measured.
         defence: a variant of `messages.toml`.
         more: overrides.
+        cuts: whether there are polyhedron updates.
     """
-    overrides = [f"problem.task.name={task}", _attacks(attack, fraction, task), *more]
+    overrides = [_attacks(attack, fraction, task), *more]
     most, malicious = DEFENCES[defence], round(fraction * N_WORKERS)
+    places = ("outer", "inner") if cuts else ("outer",)
     if most is not None:
-        overrides += [f"algorithm.aggregation.{at}.f={min(malicious, most)}" for at in ("outer", "inner")]
-    (scenario,) = load_variants(folder / "messages.toml", overrides, [defence])
+        overrides += [f"algorithm.aggregation.{at}.f={min(malicious, most)}" for at in places]
+    if not cuts:
+        unread = ["multipliers", "polyhedron", "inner"]
+        if defence != "regularised":  # a rule sets z: no step along a gradient, and no inner loop
+            unread += ["z_rate", "aggregation.inner"]
+        overrides += ["algorithm.cuts=false", *(f"algorithm.{key}={{unset=true}}" for key in unread)]
+    (scenario,) = load_variants(folder / TASKS[task], overrides, [defence])
     labels = _labels(task, attack, defence, fraction) | {"understated": most is not None and most < malicious}
     return RobustnessPlace(labels, scenario)
 
 
 def _poison_mass(folder: Path) -> Iterator[RobustnessPlace]:
-    for task in TASKS:
+    for task in POISONED:
         for scenario in load_variants(folder / "demonstrations.toml", [f"problem.task.name={task}"], POISONS):
             yield RobustnessPlace({"task": task, "attack": scenario.variant}, scenario)
 
 
 def _timing_attack(folder: Path) -> Iterator[RobustnessPlace]:
-    for task, (defence, rule), wait_for in product(TASKS, TIMING_RULES.items(), WAIT_FOR):
+    for (defence, rule), wait_for in product(TIMING_RULES.items(), WAIT_FOR):
         f = round(TIMING_FRACTION * wait_for)
         for attack in (CLEAN, *TIMING_ATTACKS):
             overrides = [
-                f"problem.task.name={task}",
                 f"algorithm.wait_for={wait_for}",
                 f"algorithm.aggregation.outer={rule % f if '%' in rule else rule}",
-                _attacks(attack, TIMING_FRACTION, task),
+                _attacks(attack, TIMING_FRACTION, MAIN),
             ]
             (scenario,) = load_variants(folder / "timing.toml", overrides, ["asynchronous"])
             yield RobustnessPlace(
-                _labels(task, attack, defence, TIMING_FRACTION) | {"wait_for": wait_for}, scenario
+                _labels(MAIN, attack, defence, TIMING_FRACTION) | {"wait_for": wait_for}, scenario
             )
 
 
 def _attacks(attack: str, fraction: float, task: str) -> str:
     tables = ", ".join(f"{{{settings}, fraction = {fraction}}}" for settings in ATTACKS[attack])
-    return f"attacks=[{tables}]".replace("WORST", str(TASKS[task]))
+    return f"attacks=[{tables}]".replace("WORST", str(WORDS[task]))
 
 
 def _labels(task: str, attack: str, defence: str, fraction: float) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""What the shipped study of malicious workers shows: attacks that do harm, and rules that differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fedsim import sweep
+from fedsim_analysis.figures import robustness_heatmap
+from fedsim_analysis.studies import robustness
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios" / "poisoning"
+SEEDS = 4
+SMALL = {"budget.epochs": 20, "problem.n_samples": 10, "problem.task.test_counts": [50, 50]}
+SHOWN = {
+    "none": ("none", "random_simplex", "sign_flip", "inner_product", "worst_word"),
+    "mean": ("none", "inner_product"),
+    "multi_krum": ("none", "inner_product"),
+}
+"""Defence: the cells of the heat map that are looked at here."""
+
+
+@pytest.fixture(scope="module")
+def damage(tmp_path_factory) -> pd.DataFrame:
+    """Return these cells: the lost points of accuracy of the agreed words, with their 95 % interval."""
+    folder = tmp_path_factory.mktemp("robustness")
+    places = [
+        (place.labels, scenario)
+        for place in robustness.PLACES["robustness_heatmap"](SCENARIOS)
+        if place.labels["task"] == robustness.MAIN
+        and place.labels["attack"] in SHOWN.get(place.labels["defence"], ())
+        for scenario in sweep.replicates([place.scenario.replace(SMALL)], SEEDS)
+    ]
+    summaries = {one.folder: one.summary for one in sweep.run_all([run for _, run in places], folder)}
+    rows = [{"run_id": run.seed} | summaries[sweep.folder_of(run, folder)] | labels for labels, run in places]
+    found = robustness_heatmap.table(pd.DataFrame(rows), "accuracy_consensus")
+    cells = found[found["drawn"] & (found["quantity"] == "damage") & (found["attack"] != "worst")]
+    return cells.set_index(["defence", "attack"])
+
+
+def test_at_least_four_attacks_do_visible_harm_without_a_defence(damage):
+    assert len(damage.loc["none"]) == 4
+    assert (damage.loc["none", "mean_low"] > 0).all()
+
+
+def test_rules_differ_under_attack(damage):
+    """Three of ten workers turn the mean round, and multi-Krum does not notice them."""
+    broken, held = (damage.loc[(name, "inner_product")] for name in ("mean", "multi_krum"))
+    assert broken["mean_low"] > 30
+    assert held["mean_high"] < 5
