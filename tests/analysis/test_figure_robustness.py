@@ -67,6 +67,14 @@ def test_the_runs_without_attack_are_in_every_attack():
         assert found["mean"] == pytest.approx(0.3)
 
 
+def test_the_runs_without_attack_are_only_in_settings_that_the_attack_has():
+    """The second attack was tried in a setting more: that setting's clean runs are none of the first's."""
+    more = attacked()[lambda rows: rows["attack"] != "sign_flip"].assign(setting="cuts off")
+    table = robustness.table(pd.concat([attacked(), more]), "loss_consensus")
+    settings = table.groupby("attack")["setting"].unique().map(sorted).to_dict()
+    assert settings == {"sign_flip": [""], "alie": ["", "cuts off"]}
+
+
 def test_a_diverged_run_is_not_left_out():
     table = attacked()
     table.loc[(table["attack"] == "alie") & (table["seed"] == 1), "loss_consensus"] = None

@@ -44,12 +44,10 @@ def table(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> pd.DataFrame
     """
     values = trials.measured(attacked, _KEYS, measure)
     clean = values[values["attack"] == style.CLEAN]
-    names = list(dict.fromkeys(values["attack"]))
-    of_attacks = [
-        pd.concat([clean.assign(attack=name), values[values["attack"] == name]])
-        for name in names
-        if name != style.CLEAN
-    ]
+    of_attacks = []
+    for name, attacked_alike in values[values["attack"] != style.CLEAN].groupby("attack", sort=False):
+        partners = clean[clean["setting"].isin(attacked_alike["setting"])]
+        of_attacks += [partners.assign(attack=name), attacked_alike]
     return trials.estimates(pd.concat(of_attacks or [clean]), [*_KEYS, "measure", "drawn"])
 
 
@@ -67,7 +65,10 @@ def figure(attacked: pd.DataFrame, measure: str = trials.DEFAULT) -> Figure:
             for panel, place in zip(line, places, strict=True):
                 mine = (rows[list(place)] == pd.Series(place)).all(axis=1)
                 _panel(panel, rows[mine & (rows["task"] == task)], defences)
-            line[0].set_title(style.task_name(task), loc="left", fontweight="bold")
+            if len(tasks) > 1:  # one needs no name, and its place is taken by that of the attack
+                line[0].set_title(style.task_name(task), loc="left", fontweight="bold")
+            if trials.MEASURES[measure].factor == 100:  # no interval of a share needs room beyond it
+                line[0].set_ylim(0, 104)
         for panel, place in zip(panels[0], places, strict=True):
             panel.set_title(", ".join(filter(None, (style.attack_name(place["attack"]), place["setting"]))))
         picture.supxlabel("Malicious workers (%)", fontsize=7)
