@@ -103,7 +103,10 @@ def test_private_and_merged_pools_stay_as_they_are() -> None:
 
 
 def test_the_starting_q_is_uniform_over_all_candidates() -> None:
-    shared = IclProblem(task=tiny_task(), pool=Pool(sharing="shared", offered_per_class=2))
+    # No words: at the start each worker has drawn its own.
+    shared = IclProblem(
+        task=tiny_task(), use_fragment=False, pool=Pool(sharing="shared", offered_per_class=2)
+    )
     oracle = shared.prepare(Streams(0), 4)
     assert oracle.start_q.shape == (2, 2 + 3 * 2)
     np.testing.assert_allclose(oracle.start_q, 1 / 8)
@@ -116,7 +119,7 @@ def test_the_starting_q_is_uniform_over_all_candidates() -> None:
 
     assert loss(0, 0) == pytest.approx(loss(1, 2), rel=1e-12)
     assert loss(0, 0) != pytest.approx(loss(1, 3), rel=1e-3)
-    assert shared.cost() == IclProblem(task=tiny_task()).cost()
+    assert shared.cost() == IclProblem(task=tiny_task(), use_fragment=False).cost()
 
 
 def test_bad_settings_of_a_pool() -> None:
