@@ -10,7 +10,7 @@
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make consensus  what agreeing on words is worth when data are unlike: runs and three figures (about 15 minutes)
 # make constraint-search  with which settings cuts constrain: 155 runs and a table (about 15 minutes)
-# make validate  does the surrogate agree with that model? (about 20 minutes)
+# make validate  does the surrogate agree with that model? (about half an hour)
 # make fragments  how the effects of a fragment's words add up on that model (about 20 minutes)
 # make demonstrations  what changes of demonstrations do to that model and to the surrogate (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests

@@ -43,6 +43,7 @@ def truth(data: TaskData[Texts], **changes: Any) -> FittedParameters:
         "demonstrations": effects(texts, 0.4),
         "fragment": FragmentReading(),
         "words": effects(data.source.words, 0.5),
+        "gains": {name: row[0] for name, row in effects([*texts, *data.source.words], 0.15).items()},
     }
     return FittedParameters(**(fields | changes))
 

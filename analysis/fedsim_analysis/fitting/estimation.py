@@ -2,9 +2,9 @@
 
 The targets are the model's own label probabilities. W0 (its bias apart), the queries' own effects and those
 of demonstrations and words are each drawn to zero by a ridge of their own; a word's effect by as much as its
-share in a random fragment, so that a whole fragment is drawn as a demonstration is. The step and the bias of
-W0 are free. Ridges are chosen one after the other by cross-validation over prompts, where there are some on
-those alone that tuning would end at: a ridge that serves the average prompt flattens the best ones.
+share in a random fragment, so that a whole fragment is drawn as a demonstration is; all gains are by one
+more. The step and the bias of W0 are free. Ridges are chosen one after the other by cross-validation over
+prompts.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from fedsim.icl.tasks.base import TaskData, Text, Texts
 
 TRIED_RIDGES = {
-    "demonstrations": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-    "words": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "demonstrations": (0.1, 0.3, 1.0, 3.0, 10.0),
+    "words": (0.1, 0.3, 1.0, 3.0, 10.0),
+    "gains": (0.3, 1.0, 3.0, 10.0),
     "base": (0.1, 1.0, 10.0),
-    "queries": (0.03, 0.1, 0.3, 1.0),
+    "queries": (0.03, 0.1, 0.3),
 }
 """Which ridges are tried, in the order in which they are chosen."""
 FOLDS = 5
@@ -46,6 +47,7 @@ class Ridges(NamedTuple):
     base: float = 1.0
     demonstrations: float = 1.0
     words: float = 1.0
+    gains: float = 3.0
 
 
 class FittedEffects(NamedTuple):
@@ -58,9 +60,9 @@ class FittedEffects(NamedTuple):
     queries: Tensor
     """(n, U)."""
     demonstrations: Tensor
-    """(n, U)."""
+    """Scores, and last the gain, (n, U + 1)."""
     words: Tensor
-    """(N, U)."""
+    """Scores, and last the gain, (N, U + 1)."""
 
 
 @one_thread()
@@ -72,7 +74,6 @@ def estimate(
     ridges: Ridges | None = None,
     said: dict[str, object] | None = None,
     fragment: FragmentReading | None = None,
-    n_sought: int = 0,
 ) -> FittedParameters:
     """Return the parameters that fit a model's answers best.
 
@@ -84,7 +85,6 @@ def estimate(
         ridges: None to choose them by cross-validation.
         said: what the parameters' `fitted_to` says besides the ridges.
         fragment: how the effects of words add up; None for the default.
-        n_sought: how many of the prompts, the last ones, are near those at which tuning ends.
     """
     used = rows_used(data)
     texts = [data.source.rows[row] for row in used]
@@ -95,7 +95,7 @@ def estimate(
     n_words = len(data.source.words)
     fragment = fragment or FragmentReading()
     fitting = Fitting(points, n_words, fragment)
-    ridges = ridges or cross_validated(answers, fitting, n_sought)
+    ridges = ridges or cross_validated(answers, fitting)
     found = minimise(answers, fitting, ridges)
 
     def by_address(
@@ -104,6 +104,8 @@ def estimate(
         numbers = [] if seen is None else np.unique(seen.numpy()).tolist()
         return {address(names[i]): tuple(table[i].tolist()) for i in numbers}
 
+    demonstrations = by_address(found.demonstrations, texts, answers.shown)
+    words = by_address(found.words, data.source.words, answers.words)
     return FittedParameters(
         labels=data.source.template.labels,
         encoder=encoder,
@@ -112,9 +114,10 @@ def estimate(
         base=tuple(map(tuple, found.base.tolist())),
         step=float(found.step),
         queries=by_address(found.queries, texts, answers.queries),
-        demonstrations=by_address(found.demonstrations, texts, answers.shown),
+        demonstrations={name: row[:-1] for name, row in demonstrations.items()},
         fragment=fragment,
-        words=by_address(found.words, data.source.words, answers.words),
+        words={name: row[:-1] for name, row in words.items()},
+        gains={name: row[-1] for name, row in (demonstrations | words).items()},
         fitted_to={**(said or {}), "ridges": ridges._asdict()},
     )
 
@@ -141,24 +144,15 @@ class Fitting(NamedTuple):
     fragment: FragmentReading
 
 
-def cross_validated(answers: Answers, fitting: Fitting, n_sought: int = 0) -> Ridges:
-    """Return the ridges whose fit to some prompts answers the others best, chosen one after the other.
-
-    Args:
-        answers: to the P prompts.
-        fitting: what they share.
-        n_sought: how many of them, the last ones, decide; all where that is 0.
-    """
-    n_prompts = len(answers.targets)
-    numbers = torch.arange(n_prompts)
-    fold = numbers % FOLDS
-    decides = numbers >= n_prompts - (n_sought or n_prompts)
+def cross_validated(answers: Answers, fitting: Fitting) -> Ridges:
+    """Return the ridges whose fit to some prompts answers the others best, chosen one after the other."""
+    fold = torch.arange(len(answers.targets)) % FOLDS
 
     def loss(ridges: Ridges) -> float:
         total = 0.0
         for left_out in range(FOLDS):
             found = minimise(answers.part(fold != left_out), fitting, ridges)
-            total += float(cross_entropy(found, answers.part((fold == left_out) & decides), fitting))
+            total += float(cross_entropy(found, answers.part(fold == left_out), fitting))
         return total
 
     best = Ridges()
@@ -174,7 +168,8 @@ def minimise(answers: Answers, fitting: Fitting, ridges: Ridges) -> FittedEffect
     Programming 45, 1989, with a line search under the strong Wolfe conditions.
     """
     n_classes, (n_texts, n_features) = answers.targets.shape[-1], fitting.points.shape
-    sizes = [(n_classes, n_features), (), *((n, n_classes) for n in (n_texts, n_texts, fitting.n_words))]
+    sizes: list[tuple[int, ...]] = [(n_classes, n_features), (), (n_texts, n_classes)]
+    sizes += [(n, n_classes + 1) for n in (n_texts, fitting.n_words)]
     found = FittedEffects(*(torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes))
     n_positions = 1 if answers.words is None else answers.words.shape[1]
     of_one_word = n_positions ** (0.5 - fitting.fragment.length_exponent)
@@ -184,11 +179,13 @@ def minimise(answers: Answers, fitting: Fitting, ridges: Ridges) -> FittedEffect
 
     def objective() -> Tensor:
         with torch.enable_grad():
+            words = found.words * of_one_word
             drawn = {
                 "queries": found.queries,
                 "base": found.base[:, :-1],
-                "demonstrations": found.demonstrations,
-                "words": found.words * of_one_word,
+                "demonstrations": found.demonstrations[:, :-1],
+                "words": words[:, :-1],
+                "gains": torch.cat([found.demonstrations[:, -1], words[:, -1]]),
             }
             squares = [ridge * drawn[name].square().sum() for name, ridge in ridges._asdict().items()]
             loss = cross_entropy(found, answers, fitting) + torch.stack(squares).sum()
@@ -204,15 +201,15 @@ def minimise(answers: Answers, fitting: Fitting, ridges: Ridges) -> FittedEffect
 def cross_entropy(found: FittedEffects, answers: Answers, fitting: Fitting) -> Tensor:
     """Return the cross entropy of the closed form against the model's probabilities, summed, ()."""
     points = fitting.points
-    shift = found.base.new_zeros(1, len(found.base))
+    added = found.base.new_zeros(1, len(found.base) + 1)
     shown = errors = None
     if answers.shown is not None and answers.labels is not None:
         shown = points[answers.shown]
         errors = errors_of(found.base, shown, answers.labels)
-        shift = shift + found.demonstrations[answers.shown].sum(1)
+        added = added + found.demonstrations[answers.shown].sum(1)
     if answers.words is not None:
         amounts = fitting.fragment.weights(answers.words[:, :, None], fitting.n_words)[:, 0]
-        shift = shift + amounts @ found.words
+        added = added + amounts @ found.words
     own = found.queries[answers.queries]
-    scores = logits(found.base, found.step, points[answers.queries], own, shown, errors, shift)
+    scores = logits(found.base, found.step, points[answers.queries], own, shown, errors, added)
     return -(answers.targets * scores.log_softmax(-1)).sum()

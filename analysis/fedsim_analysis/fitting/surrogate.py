@@ -6,8 +6,7 @@ several times. So a first fit picks those of the second round from many random o
 what it says of their loss: the best and, as many, the worst. The model is asked each prompt about some
 training queries of the prompt's worker and some test queries. The answers decide everything that `Fitted`
 lists, by cross entropy against the model's own label probabilities; true answers of the task pick prompts,
-but never enter a fit. The ridges that keep effects near zero are chosen by cross-validation over the prompts
-of the second round.
+but never enter a fit. The ridges that keep effects near zero are chosen by cross-validation over prompts.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ def fit(
         "queries_a_prompt": sum(some.answers.shape[-1] for some in both),
         "seed": seed,
     }
-    parameters = estimate(both, data, encoder, n_features, ridges, said, n_sought=n_sought)
+    parameters = estimate(both, data, encoder, n_features, ridges, said)
     scorer = FittedScorer(parameters, data)
     parts = zip(unseen, seen, alone, strict=True)
     return Fit(parameters, tuple(_held_out(*part, scorer, data) for part in parts))

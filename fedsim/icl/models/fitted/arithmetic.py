@@ -27,7 +27,7 @@ def logits(
     own: Tensor,
     demonstrations: Tensor | None,
     errors: Tensor | None,
-    shift: Tensor,
+    added: Tensor,
 ) -> Tensor:
     """Return the label scores of b queries under a prompt with S demonstrations, (..., b, U).
 
@@ -38,9 +38,11 @@ def logits(
         own: each query's own scores, (..., b, U).
         demonstrations: ``[x; 1]``, (..., S, d + 1); None for a prompt without.
         errors: `errors_of` these demonstrations, (..., S, U).
-        shift: scores that the prompt adds whatever the query is, (..., U).
+        added: scores that the prompt adds whatever the query is, and last the gain by which the query's own
+            scores grow, (..., U + 1).
     """
-    scores = queries @ base.mT + own + shift[..., None, :]
+    shift, gain = added[..., None, :-1], added[..., None, -1:]
+    scores = (queries @ base.mT + own) * (1 + gain) + shift
     if demonstrations is None or errors is None:
         return scores
     return scores + step * (queries @ demonstrations.mT) @ errors
@@ -78,21 +80,26 @@ class FittedScorer:
         places = torch.from_numpy(np.searchsorted(used, data.demonstrations.x))
         self._pools = points[places]
         self._errors = errors_of(self._base, self._pools, torch.from_numpy(data.demonstrations.y))
-        self._pool_effects = self._effects(parameters.demonstrations, texts)[places]
+        gains = {name: (gain,) for name, gain in parameters.gains.items()}
+        self._pool_effects = torch.cat(
+            [self._effects(parameters.demonstrations, texts), self._effects(gains, texts, 1)], dim=1
+        )[places]
         self._fragment = parameters.fragment
-        self._words = self._effects(parameters.words, words)
+        self._words = torch.cat(
+            [self._effects(parameters.words, words), self._effects(gains, words, 1)], dim=1
+        )
 
     def scores(self, prompts: Prompts) -> Tensor:
         queries, own = self._asked(prompts)
-        shift = self._base.new_zeros(len(prompts.workers), 1, len(self._base))
+        added = self._base.new_zeros(len(prompts.workers), 1, len(self._base) + 1)
         demonstrations = errors = None
         if prompts.demonstrations is not None:
             chosen = self._chosen(prompts.workers, prompts.demonstrations)
             demonstrations, errors = self._pools[chosen], self._errors[chosen]
-            shift = shift + self._pool_effects[chosen].sum(2)
+            added = added + self._pool_effects[chosen].sum(2)
         if prompts.words is not None:
-            shift = shift + self._fragment.effects(prompts.words, self._words)
-        found = logits(self._base, self._step, queries, own, demonstrations, errors, shift)
+            added = added + self._fragment.effects(prompts.words, self._words)
+        found = logits(self._base, self._step, queries, own, demonstrations, errors, added)
         return found.softmax(-1).transpose(2, 3)
 
     def _chosen(self, workers: Tensor, demonstrations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,9 +117,11 @@ class FittedScorer:
             points, own = points[jobs, prompts.queries], own[jobs, prompts.queries]
         return points[:, None], own[:, None]
 
-    def _effects(self, table: Mapping[str, Sequence[float]], texts: Sequence[Text | str]) -> Tensor:
-        """Return the fitted effect of each text or word, (n, U); zero for one that the fit never saw."""
-        nothing = (0.0,) * len(self._base)
+    def _effects(
+        self, table: Mapping[str, Sequence[float]], texts: Sequence[Text | str], size: int | None = None
+    ) -> Tensor:
+        """Return the fitted numbers of each text or word, (n, size); zero for one that the fit never saw."""
+        nothing = (0.0,) * (size or len(self._base))
         return torch.tensor([table.get(address(text), nothing) for text in texts], dtype=torch.float64)
 
 

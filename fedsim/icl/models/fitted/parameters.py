@@ -44,6 +44,8 @@ class FittedParameters(Strict):
     """How the scores of a fragment's words add up."""
     words: dict[str, Row]
     """Each word's scores, (U,)."""
+    gains: dict[str, float]
+    """By which share each demonstration and word makes the box surer of what it thinks of a query."""
     fitted_to: dict[str, Any] = Field(default_factory=dict)
     """The model's identity, numbers of prompts and queries, ridge and seed: for readers, not for answers."""
 

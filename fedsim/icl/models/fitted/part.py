@@ -22,13 +22,14 @@ class Fitted(BlackBox):
     """Linear attention over text embeddings, with numbers fitted to a real model's recorded answers.
 
     With the features x of a text (its embedding, reduced by principal components), the label scores of a
-    query under a prompt with demonstrations k and words j are ``W0 [x; 1] + o + sum_u G_u [x; 1] +
-    sum_u b_u + sum_w a_w(j) e_w``, and the label probabilities their softmax. ``G_u = step * (onehot(y_u) -
-    softmax(W0 [x_u; 1])) [x_u; 1]^T`` is the implicit gradient step of demonstration (x_u, y_u); o, b_u and
-    e_w are effects of the very query, demonstration and word. What the fragment holds of each word, a_w, is
-    that of `FragmentReading`.
+    query under a prompt with demonstrations k and words j are ``(1 + sum_u h_u + sum_w a_w(j) h_w) (W0 [x; 1]
+    + o) + sum_u G_u [x; 1] + sum_u b_u + sum_w a_w(j) e_w``, and the label probabilities their softmax.
+    ``G_u = step * (onehot(y_u) - softmax(W0 [x_u; 1])) [x_u; 1]^T`` is the implicit gradient step of
+    demonstration (x_u, y_u). The very query has scores o of its own; a demonstration and a word favour labels
+    by b_u and e_w, and make the box surer of what it thinks of the query by the gains h_u and h_w. What the
+    fragment holds of each word, a_w, is that of `FragmentReading`.
 
-    Fitted by `fedsim_analysis.fitting.surrogate`: W0, step and every o, b and e, to probabilities of label
+    Fitted by `fedsim_analysis.fitting.surrogate`: W0, step and every o, b, e and h, to probabilities of label
     words that one model gave to random prompts of one run's data. A text or word that was in none of these
     prompts has effect 0. Predicted: everything about other prompts. A scenario names the file relative to
     itself; loading it puts the absolute path and the SHA-256 in their places, as for the data of a text task.
