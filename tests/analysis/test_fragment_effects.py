@@ -184,7 +184,9 @@ def test_the_study_from_end_to_end(scenario, tmp_path, capsys):
     assert str(picture) in capsys.readouterr().out
     tables = {name: pd.read_csv(out / f"{name}.csv") for name in ("effects", "sizes", "exponents", "shares")}
     conditions = tables["sizes"]["condition"].unique()
-    assert len(conditions) == 4
+    assert len(conditions) == 3
+    contexts = tables["effects"].groupby("condition")["context"].nunique()
+    assert contexts["after the text, demonstrations"] == contexts.max() / 2 == 2
     assert set(tables["exponents"]["quantity"]) == {*study.SHOWN, "word_size"}
     effects = tables["effects"]
     assert (effects.loc[effects["design"] == "none", "effect"] == 0).all()
@@ -208,6 +210,6 @@ def test_words_that_are_asked_alone_come_first(scenario):
     problem = load_scenario(scenario).problem
     words, contexts = study.material(problem.task, Streams(0))
     assert len(words) == len(set(words)) == 6
-    assert [one.label for one in contexts] == [0, 0, 1, 1]
+    assert [(one.label, one.number) for one in contexts] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert all([label for _, label in one.demonstrations] == [0, 1] for one in contexts)
     assert len({one.demonstrations for one in contexts}) == 4

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.icl.prompts import TEMPLATES, PromptTemplate
+from fedsim.icl.prompts import PromptTemplate
 from fedsim.icl.tasks.base import Text
 from fedsim_analysis.fragments.designs import Sizes
 
@@ -25,6 +25,8 @@ class Context(NamedTuple):
     query: Text
     label: int
     """The query's class, 0 or 1."""
+    number: int
+    """Of the query among those of its class."""
     demonstrations: tuple[tuple[Text, int], ...]
     """Texts and the labels that they show."""
 
@@ -47,6 +49,7 @@ class Condition(NamedTuple):
     template: PromptTemplate
     with_demonstrations: bool
     sizes: Sizes
+    contexts_per_class: int
 
 
 def conditions(shipped: PromptTemplate, sizes: Sizes, fewer: Sizes) -> list[Condition]:
@@ -58,10 +61,10 @@ def conditions(shipped: PromptTemplate, sizes: Sizes, fewer: Sizes) -> list[Cond
         fewer: how many under the others.
     """
     return [
-        Condition("after the text", shipped, False, sizes),
-        Condition("before the text", IN_FRONT, False, fewer),
-        Condition("after the text, demonstrations", shipped, True, fewer),
-        Condition("paper's template", TEMPLATES["sst2"], False, fewer),
+        Condition("after the text", shipped, False, sizes, 2),
+        Condition("before the text", IN_FRONT, False, fewer, 2),
+        # Each demonstration holds the fragment too: a prompt is several times as long.
+        Condition("after the text, demonstrations", shipped, True, fewer, 1),
     ]
 
 

@@ -117,7 +117,7 @@ def material(task: TextTask, streams: Streams) -> Material:
     contexts = []
     for number, (query, label) in enumerate(zip(data.test.x[0], data.test.y[0], strict=True)):
         shown = tuple((rows[data.demonstrations.x[0, u, number]], u) for u in range(2))
-        contexts.append(Context(rows[query], int(label), shown))
+        contexts.append(Context(rows[query], int(label), number % CONTEXTS_PER_CLASS, shown))
     return Material(tuple(words[i] for i in (*chosen, *others)), tuple(contexts))
 
 
@@ -127,8 +127,9 @@ def _answered(
     generator = streams.generator(Stream.PROMPTS, 1)
     asked = fragments(N_CANDIDATES, N_OFFERED, condition.sizes, generator)
     texts = [" ".join(found.words[word] for word in one.words) for one in asked]
-    answered = margins(asking, condition, found.contexts, texts)
-    return analysed(condition.name, asked, answered, [one.label for one in found.contexts])
+    contexts = [one for one in found.contexts if one.number < condition.contexts_per_class]
+    answered = margins(asking, condition, contexts, texts)
+    return analysed(condition.name, asked, answered, [one.label for one in contexts])
 
 
 def analysed(
