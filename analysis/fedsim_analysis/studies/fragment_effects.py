@@ -42,7 +42,7 @@ ROWS_PER_CLASS = 100
 SHOWN = ("length_exponent", "repeat_exponent", "recency", "middle")
 
 
-class Material(NamedTuple):
+class WordsAndContexts(NamedTuple):
     """What prompts are made of."""
 
     words: tuple[str, ...]
@@ -95,7 +95,7 @@ def study(scenario: Scenario, options: argparse.Namespace) -> None:
         say(file)
 
 
-def material(task: TextTask, streams: Streams) -> Material:
+def material(task: TextTask, streams: Streams) -> WordsAndContexts:
     """Return words as a worker would offer them, and contexts.
 
     A worker of the task has too few texts for so many words; here one has `ROWS_PER_CLASS`.
@@ -118,11 +118,11 @@ def material(task: TextTask, streams: Streams) -> Material:
     for number, (query, label) in enumerate(zip(data.test.x[0], data.test.y[0], strict=True)):
         shown = tuple((rows[data.demonstrations.x[0, u, number]], u) for u in range(2))
         contexts.append(Context(rows[query], int(label), number % CONTEXTS_PER_CLASS, shown))
-    return Material(tuple(words[i] for i in (*chosen, *others)), tuple(contexts))
+    return WordsAndContexts(tuple(words[i] for i in (*chosen, *others)), tuple(contexts))
 
 
 def _answered(
-    asking: Asking, condition: Condition, found: Material, streams: Streams
+    asking: Asking, condition: Condition, found: WordsAndContexts, streams: Streams
 ) -> dict[str, pd.DataFrame]:
     generator = streams.generator(Stream.PROMPTS, 1)
     asked = fragments(N_CANDIDATES, N_OFFERED, condition.sizes, generator)
