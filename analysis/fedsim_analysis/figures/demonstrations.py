@@ -74,8 +74,8 @@ def figure(measured: pd.DataFrame, simulated: pd.DataFrame) -> Figure:
         for axes, (name, title) in zip(panels, _PANELS.items(), strict=True):
             _panel(axes, rows[rows["panel"] == name])
             axes.set_title(title)
-            axes.set_xlabel("demonstrations a class")
-        panels[0].set_ylabel("accuracy, %")
+            axes.set_xlabel("Demonstrations per class")
+        panels[0].set_ylabel("Accuracy (%)")
         panels[0].set_ylim(0, 100)
         handles, labels = panels[0].get_legend_handles_labels()
         picture.legend(handles, labels, loc="outside lower center", ncols=len(labels))
