@@ -255,7 +255,7 @@ def _reached(scenario: Scenario, measured: pd.DataFrame) -> tuple[float | None, 
     Nothing where it was not reached, or there is none.
     """
     target = scenario.target
-    if target is None:
+    if target is None or measured.empty:  # a run of the clock alone has no measurements
         return None, None
     place = target.reached_at(measured[target.metric].to_numpy(float).tolist())
     if place is None:

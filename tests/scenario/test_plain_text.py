@@ -49,9 +49,8 @@ def _corpus(file: Path) -> Any:
 
 def _parameters() -> str:
     table = {"labels": ["no", "yes"], "centre": [0.0], "projection": [[1.0]], "base": [[0, 1.0], [1.0, 0]]}
-    return (
-        json.dumps(table | {"step": 1.0, "queries": {}, "demonstrations": {}, "words": {}}, indent=1) + "\n"
-    )
+    table |= {"step": 1.0, "queries": {}, "demonstrations": {}, "fragment": {}, "words": {}, "gains": {}}
+    return json.dumps(table, indent=1) + "\n"
 
 
 def _recording() -> str:

@@ -15,6 +15,8 @@ from fedsim.errors import InputError
 from fedsim.scenario import load_scenario
 from fedsim.verify import INVARIANTS, verify
 
+FIGURE1 = Path(__file__).parents[2] / "scenarios" / "figure1"
+
 
 @pytest.fixture
 def folder(small, tmp_path) -> Path:
@@ -327,3 +329,10 @@ def test_a_folder_that_lacks_something_is_damaged(plant, sentence, folder):
 def test_they_hold_however_a_run_ends(small, tmp_path, overrides):
     outcome = sweep.run_one(load_scenario(small, overrides=[*overrides, "record.spans=true"]), tmp_path)
     assert [check for check in verify(outcome.folder) if check.violation] == []
+
+
+def test_a_target_of_drawn_prompts_is_no_matter_of_the_clock(command):
+    path = FIGURE1 / "5g.toml"
+    run = command("run", path, "--only", "asyndbt", "--set", "budget.epochs=2", "--timing-only", "--out", "r")
+    assert (run.code, run.err) == (0, "")
+    assert command("verify", "r").code == 0
