@@ -69,10 +69,10 @@ def test_half_of_the_workers_are_waited_for(places):
 
 
 def test_methods_are_measured_as_often(places):
-    found = of(places, "tuned", "wait_for", "asyndbt")
-    each = {value: scenario.evaluation.every_steps * value for value, scenario in found.items()}
-    assert each == {1: 10, 2: 10, 3: 9, 5: 10, 8: 8, 10: 10}  # updates between measurements
-    assert of(places, "tuned", "wait_for", "sdbt")[1].evaluation.every_steps == 1
+    for method in ("asyndbt", "sdbt"):
+        found = of(places, "tuned", "n_workers", method)
+        apart = {value: scenario.evaluation.every_updates for value, scenario in found.items()}
+        assert apart == {3: 3, 10: 10, 30: 30, 100: 100}
 
 
 def test_the_clock_runs_for_equal_work_and_learning_until_the_target(places):

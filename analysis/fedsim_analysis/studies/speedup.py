@@ -110,15 +110,12 @@ def _scenario(folder: Path, method: str, setting: str, value: float) -> Scenario
     """Return the straggler's scenario with one setting varied."""
     n_workers = int(value) if setting == "n_workers" else N_WORKERS
     wait_for = int(value) if setting == "wait_for" else -(-n_workers * WAIT_FOR // N_WORKERS)
-    overrides = [f"workers.0.count={n_workers - 1}"]
+    # Both methods are measured once in R updates.
+    overrides = [f"workers.0.count={n_workers - 1}", f"evaluation.every_updates={n_workers}"]
     if setting == "straggler_factor":
         overrides.append(f"workers.1.slow_down={value}")
     if method == "asyndbt":
-        # SDBT has no such settings. Both methods are measured about once in R updates.
-        overrides += [
-            f"algorithm.wait_for={wait_for}",
-            f"evaluation.every_steps={max(1, round(n_workers / wait_for))}",
-        ]
+        overrides.append(f"algorithm.wait_for={wait_for}")  # SDBT has no such setting
         if setting == "tau":
             overrides.append(f"algorithm.tau={value}")
     (scenario,) = load_variants(folder / "straggler.toml", overrides, [method])
