@@ -167,7 +167,10 @@ def test_errors_of_what_is_held_out_by_hand():
     assert found.loc[methods, "trivial_points"].tolist() == pytest.approx(trivial)
     assert found.loc["all"].tolist() == pytest.approx([sum(ours) / 4, sum(trivial) / 4])
     told = calibration.verdict(calibration.errors(rows))
-    assert told.endswith("the trivial predictor in: AsynDBT, fragment only, KATE-like")
+    assert told.endswith(
+        "the trivial predictor in: AsynDBT (by 1.00 points), fragment only (by 1.20 points), "
+        "KATE-like (by 0.60 points)"
+    )
 
 
 def test_a_verdict_where_nothing_is_better_or_nothing_was_run():

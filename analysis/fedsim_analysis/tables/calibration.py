@@ -104,12 +104,13 @@ def errors(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(found: pd.DataFrame) -> str:
-    """Say in which rows of `errors` ours is the smaller error."""
+    """Say in which rows of `errors` ours is the smaller error, and by how much."""
     of_rows = found[found["method"] != "all"]
-    better = of_rows.loc[of_rows["ours_points"] < of_rows["trivial_points"], "method"]
     if not len(of_rows):
         return "no row that is held out was run"
-    names = ", ".join(_label(method) for method in better) or "no row"
+    gains = dict(zip(of_rows["method"], of_rows["trivial_points"] - of_rows["ours_points"], strict=True))
+    told = [f"{_label(method)} (by {gain:.2f} points)" for method, gain in gains.items() if gain > 0]
+    names = ", ".join(told) or "no row"
     return f"the simulation is closer to the paper than the trivial predictor in: {names}"
 
 
