@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from fedsim import sweep
+from fedsim.algorithms.dbt.settings import MOST
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 from fedsim.scenario.sweep_table import Draw, RandomPoints
@@ -134,7 +135,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         if form == "local":
             continue
         met = runs[runs["constraint_met"] == 1]
-        small = (runs["words_within_epsilon"] > 0.5) & (runs["constraint_met"] == 0)
+        small = (runs["words_within_epsilon"] > MOST) & (runs["constraint_met"] == 0)
         rows.append(
             {
                 "problem": problem,
