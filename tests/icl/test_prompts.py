@@ -114,6 +114,19 @@ def test_an_own_template():
     assert template.prompt([(Text("x", "y"), 1)], Text("z"), "w") == "x / y (w)\n=> so so\n\nz (w)\n=>"
 
 
+def test_demonstrations_without_the_fragment_begin_prompts_of_all_fragments_alike():
+    template = own(
+        question="{{ text_a }} {{ text_b }}{% if fragment %} ({{ fragment }}){% endif %}",
+        labels=("bad", "good"),
+        demonstration="{{ text_a }} {{ text_b }} {{ context }}=> {{ label }}",
+        query="{{ question }} =>",
+        separator="\n",
+    )
+    shown = [(Text("x", "y", "c"), 1)]
+    assert template.prompt(shown, Text("z", "u"), "w") == "x y c=> good\nz u (w) =>"
+    assert template.head(shown, "one") == template.head(shown, "another")
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
