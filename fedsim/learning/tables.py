@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedsim.learning import simplex
 from fedsim.learning.batching import Job
-from fedsim.learning.optimizers.base import Optimizer
+from fedsim.learning.optimizers.base import Optimizer, shrunk
 
 if TYPE_CHECKING:
     from fedsim.problems.base import Oracle
@@ -69,6 +69,7 @@ class WorkerTables:
         if pull is not None:
             pull(rows, P, p_gradient)
         self._count[rows] += 1
+        P, Q = shrunk(P, self._optimizer), shrunk(Q, self._optimizer)
         self.P[rows] = self._project(P - self._optimized(rows, p_gradient, self._p_moments))
         self.Q[rows] = self._project(Q - self._optimized(rows, q_gradient, self._q_moments))
 

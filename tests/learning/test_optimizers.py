@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedsim.learning.optimizers import OPTIMIZERS, AnyOptimizer, Optimizer
 from fedsim.learning.optimizers.adam import Adam
+from fedsim.learning.optimizers.base import shrunk
 from fedsim.learning.optimizers.sgd import Sgd
 
 
@@ -44,21 +45,26 @@ def test_adam_first_two_steps_by_hand() -> None:
     assert [m.item() for m in moments] == [1.0, 3.0]
 
 
-def test_adam_equals_torch() -> None:
-    adam = Adam(learning_rate=0.01, beta1=0.8, beta2=0.95, epsilon=1e-6)
+@pytest.mark.parametrize(
+    ("kind", "more"), [(torch.optim.Adam, {}), (torch.optim.AdamW, {"weight_decay": 0.3})]
+)
+def test_adam_equals_torch(kind: type[torch.optim.Optimizer], more: dict[str, float]) -> None:
+    settings = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6, **more}
+    adam = OPTIMIZERS[kind.__name__.lower()].model_validate(settings)
+    assert isinstance(adam, Optimizer)
     ours = random(1, 3, 4, seed=1)
     theirs = torch.nn.Parameter(ours.clone())
-    reference = torch.optim.Adam([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-6)
+    reference = kind([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-6, **more)
     moments = fresh_moments(adam, ours)
     for count, gradient in enumerate(random(50, 1, 3, 4, seed=2), start=1):
         theirs.grad = gradient.clone()
         reference.step()
-        ours -= adam.update(gradient, moments, torch.tensor([count]))
+        ours = shrunk(ours, adam) - adam.update(gradient, moments, torch.tensor([count]))
         torch.testing.assert_close(ours, theirs.data, atol=1e-12, rtol=0)
 
 
 # What every kind keeps to. A new kind needs settings here.
-CASES: dict[str, dict[str, object]] = {"sgd": {}, "adam": {}}
+CASES: dict[str, dict[str, object]] = {"sgd": {}, "adam": {}, "adamw": {"weight_decay": 0.3}}
 every_kind = pytest.mark.parametrize("kind", OPTIMIZERS.builtin)
 
 

@@ -484,7 +484,7 @@ def _methods() -> dict[str, Base]:
     found["fedbdpl"] = Base(scenario(ICL, rounds, count=4), keys, False)
     buffered = EVERYBODY | {"wait_for": 2, "tau": 3}
     found["fedbdpl buffered"] = Base(scenario(ICL, buffered), (f"{own}wait_for", f"{own}tau"))
-    for kind in ("adam", "sgd"):
+    for kind in ("adam", "adamw", "sgd"):
         clipping = ASYNDBT | {"optimizer": {"kind": kind, "learning_rate": 0.1, "clip_norm": 0.5}}
         found[f"optimizer {kind}"] = Base(scenario(algorithm=clipping), (f"optimizers/{kind}.",), False)
     return found

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fedsim.catalog import Family, Strict
 from fedsim.learning.optimizers.adam import Adam
+from fedsim.learning.optimizers.adamw import AdamW
 from fedsim.learning.optimizers.base import Optimizer
 from fedsim.learning.optimizers.sgd import Sgd
 
-OPTIMIZERS = Family("optimizers", Optimizer, Sgd, Adam)
+OPTIMIZERS = Family("optimizers", Optimizer, Sgd, Adam, AdamW)
 AnyOptimizer = Annotated[Optimizer, OPTIMIZERS]
 
 

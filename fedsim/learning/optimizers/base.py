@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from fedsim.answering import answers, count, refuse, tensor
+from fedsim.answering import answers, count, number, refuse, tensor
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ class Optimizer(Part):
     def n_moments(self) -> int:
         """How many moment tables a job needs."""
 
+    @property
+    @answers(number(0.0, 1.0))
+    def shrinks(self) -> float:
+        """The part of the variables that is taken away before a step is subtracted: 0, or a weight decay."""
+        return 0.0
+
     @abstractmethod
     @answers(_step, copies=False)
     def step(self, gradient: Tensor, moments: tuple[Tensor, ...], count: Tensor) -> Tensor:
@@ -59,6 +65,11 @@ class Optimizer(Part):
             norms = gradient.flatten(1).norm(dim=1)
             gradient.mul_(per_job((self.clip_norm / norms).clamp_max_(1), gradient))
         return self.step(gradient, moments, count)
+
+
+def shrunk(values: Tensor, optimizer: Optimizer) -> Tensor:
+    """Return the variables from which an optimizer subtracts its step: a new table where it shrinks them."""
+    return values * (1 - optimizer.shrinks) if optimizer.shrinks else values
 
 
 def per_job(values: Tensor, table: Tensor) -> Tensor:
