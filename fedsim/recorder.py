@@ -90,6 +90,8 @@ class Recorder:
 
     def take_step(self, tickets: list[Ticket], report: StepReport) -> Any:
         content = self._learner and self._learner.take_step(tickets)
+        if reason := getattr(self._learner, "finished", ""):
+            self._stop(reason)
         self._malicious_updates += sum(ticket.worker in self._malicious for ticket in tickets)
         self._keep(tickets, "active", report.step, report.step - 1)
         counter, size = self._distance
@@ -213,6 +215,9 @@ def counted(report: StepReport, schedule: Schedule) -> dict[str, Any]:
         "interludes": schedule.interlude.counter if schedule.interlude is not None else "",
         "openings": "openings" if schedule.opening is not None else "",
     }
+    for name in ("own_tokens", "own_gradient_tokens"):
+        if not any(getattr(work.cost, name) for work in schedule.work.values()):
+            named[name] = ""
     columns = ((named.get(key, key), value) for key, value in report._asdict().items())
     return {column: value for column, value in columns if column}
 

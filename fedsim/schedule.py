@@ -32,6 +32,18 @@ class Work(NamedTuple):
     """The name under which all seconds of such a job are booked; none: by phase (computing, calling, ...)."""
 
 
+class Standing(NamedTuple):
+    """What workers keep from job to job: sent once, with the next job, to every worker that lacks the newest.
+
+    Who joins late or has lost its state lacks it.
+    """
+
+    n_bytes: int
+    renewed_by: str | None = None
+    """The kind of job whose results make a new one of it: so does each step that takes such a result. None:
+    it is there from the start and stays as it is."""
+
+
 class Interlude(NamedTuple):
     """Rounds behind a barrier, after some of the steps."""
 
@@ -75,6 +87,7 @@ class Schedule(NamedTuple):
     machine: int | None = None
     """The number of a group of workers: one machine like theirs holds the data of all and computes alone,
     beside the server. None: every worker computes."""
+    standing: Standing | None = None
 
     @property
     def interlude_activity(self) -> str:
@@ -101,14 +114,16 @@ class Schedule(NamedTuple):
             parts["opening"] = self.opening
         if self.interlude is not None:
             parts["interlude.work"] = self.interlude.work
-        for part, kind in parts.items():
+        renewing = self.standing.renewed_by if self.standing is not None else None
+        known = parts if renewing is None else parts | {"standing.renewed_by": renewing}
+        for part, kind in known.items():
             if kind not in self.work:
                 raise ValueError(
                     f"schedule.{part}: found {kind!r}, expected one of {', '.join(self.work)}"
                     f"{nearest(kind, self.work)}"
                 )
             others = [other for other in parts if other != part and parts[other] == kind]
-            if others:
+            if others and part in parts:
                 raise ValueError(
                     f"schedule.{part}: found {kind!r}, which is schedule.{others[0]} too; expected another "
                     "kind of job"

@@ -77,7 +77,7 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
         PartError: a part of the scenario raised what it did not mean to.
     """
     streams = Streams(scenario.seed)
-    if timing_only:
+    if timing_only or not scenario.algorithm.learns:
         recorder = Recorder(scenario, None, progress)
         ending = run_timeline(timeline(scenario), recorder, streams)
         return _finished(scenario, recorder, ending)

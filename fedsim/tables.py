@@ -18,6 +18,7 @@ from fedsim.timing.pace import Halt
 if TYPE_CHECKING:
     from fedsim.recorder import Recorder
     from fedsim.scenario import Scenario
+    from fedsim.timing.books import KindCount
     from fedsim.timing.llm_service import LlmProvider
 
 
@@ -153,6 +154,8 @@ def summary(
         "cost": price(scenario.llm, report.tokens_in, report.tokens_out, report.tokens_cached),
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
+        **{key: getattr(report, key) for key in ("own_tokens", "own_gradient_tokens") if key in steps},
+        "by_kind": {kind: _of_kind(count) for kind, count in ending.by_kind.items()},
         **{f"llm_{key}": value for key, value in ending.served._asdict().items() if key != "levels"},
         "staleness_mean": _mean_staleness(taken),
         "staleness_max": int(taken.staleness_max.max()) if len(taken) else 0,
@@ -173,6 +176,12 @@ def summary(
     if told := [*filter(None, [recorder.caution()]), *scenario.algorithm.cautions(numbers)]:
         numbers["cautions"] = told
     return {key: None if _is_unknown(value) else value for key, value in numbers.items()}
+
+
+def _of_kind(count: KindCount) -> dict[str, int]:
+    """Return what all jobs of a kind have cost, those included whose results the server has not used."""
+    costs = count.cost._asdict()
+    return {"jobs": count.jobs, "llm_calls": costs.pop("calls"), **costs}
 
 
 def _is_unknown(value: Any) -> bool:

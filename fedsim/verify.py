@@ -79,6 +79,7 @@ def counters(run: Evidence) -> list[str]:
     schedule = run.scenario.schedule
     named = [schedule.interlude.counter] if schedule.interlude is not None else []
     named += ["openings"] if schedule.opening is not None else []
+    named += [key for key in ("own_tokens", "own_gradient_tokens") if key in run.steps]
     return [*COUNTERS, *named, *run.scenario.algorithm.counters]
 
 
@@ -164,6 +165,22 @@ def _updates(run: Evidence) -> str:
         taken -= run.steps.openings
     wrong = run.steps[taken != run.steps.worker_updates]
     return f"step {wrong.step.iloc[0]}: active and drained tickets do not add up" if len(wrong) else ""
+
+
+def _kinds(run: Evidence) -> str:
+    """What came in after the last step is in the counts by kind alone, so they are at least as large."""
+    last, summary, costs = run.steps.iloc[-1], run.summary, run.scenario.schedule.work
+    for key in ("llm_calls", "tokens_in", "tokens_out", "bytes_up", "own_tokens", "own_gradient_tokens"):
+        total = sum(kind[key] for kind in summary["by_kind"].values())
+        if key in run.steps and total < last[key]:
+            return f"{key}: {total} by kind of job, {last[key]} in the steps"
+    for kind, count in summary["by_kind"].items():
+        cost = costs[kind].cost
+        if count["bytes_up"] != count["jobs"] * cost.bytes_up:
+            return f"{kind}: {count['bytes_up']} bytes up in {count['jobs']} jobs"
+        if count["llm_calls"] > count["jobs"] * cost.calls:
+            return f"{kind}: {count['llm_calls']} calls in {count['jobs']} jobs"
+    return ""
 
 
 def _calls(run: Evidence) -> str:
@@ -382,6 +399,7 @@ INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "counters grow": _counters,
     "worker updates are active plus drained tickets": _updates,
     "LLM calls follow from the jobs": _calls,
+    "counts by kind of job cover the steps": _kinds,
     "tables agree with the summary": _summary,
     "the answers of a real model name labels": _labels,
     "spans tile the clock": _spans,

@@ -11,7 +11,7 @@ from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Part
 from fedsim.learning.attacks.base import MessageAttack
 from fedsim.messages import JobCost, Ticket
-from fedsim.problems.base import Oracle, Problem, Questions
+from fedsim.problems.base import Offer, Oracle, Problem, Questions
 from fedsim.schedule import Interlude, Rounds, Schedule, Steps, Work
 from fedsim.streams import Streams
 
@@ -138,6 +138,16 @@ class Bench:
                 worker more, number R, that takes no part.
         """
         spare = int(judge is not None and judge.needs_trusted)
+        oracle: Oracle = self.prepared(pooled=pooled, spare=spare)
+        return oracle
+
+    def prepared(self, *, pooled: bool = False, spare: int = 0) -> Any:
+        """Draw the data and return what answers for them, whatever the problem offers.
+
+        Args:
+            pooled: one machine holds the data of all workers.
+            spare: how many more hold data, and take no part.
+        """
         n_machines, each = (1, self.n_workers) if pooled else (self.n_workers, 1)
         oracle = self.problem.prepare(self.streams, n_machines + spare, each, self.attacks)
         self.questions = oracle.questions
@@ -213,6 +223,10 @@ class Algorithm(Part):
     Its fields are what it reads, and nothing else is: a key that the chosen method does not know is an error.
     """
 
+    asks: ClassVar[Offer] = "gradients"
+    """What it asks of the problem, which must offer it."""
+    learns: ClassVar[bool] = True
+    """Whether anything is learned; otherwise it is a cost model, for which the clock alone runs."""
     counters: ClassVar[tuple[str, ...]] = ()
     """The cumulative columns that its learner counts."""
 

@@ -39,6 +39,8 @@ class BatchingLearner(ABC):
     def __init__(self, n_workers: int, lasting: Iterable[str]) -> None:
         self.alive = dict.fromkeys(range(n_workers))
         """The workers that take part, in order of number."""
+        self.finished = ""
+        """Why nothing is left to do, as the run will say that it ended; empty: something is."""
         self._lasting = frozenset(lasting)
         self._waiting: dict[str, dict[int, Job]] = {}
         self._aside: dict[int, Job] = {}

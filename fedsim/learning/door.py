@@ -26,6 +26,12 @@ with that, pulls with the product, and Adam squares the pull: (1e30)^6 is still 
 not. Only a forged message is so large, and no bound on what one message does depends on its size."""
 
 
+def consensus_of(content: Any) -> Tensor:
+    """Return the consensus in the content of a snapshot, where it is called z, (M, N)."""
+    z: Tensor = content.z
+    return z
+
+
 class Door:
     """Lets malicious workers replace what they send, and returns messages that the server can reckon with.
 
@@ -74,7 +80,11 @@ class Door:
         return self.forges and not self._projects
 
     def take(
-        self, tickets: Sequence[Ticket], messages: Tensor, others: Callable[[], Tensor]
+        self,
+        tickets: Sequence[Ticket],
+        messages: Tensor,
+        others: Callable[[], Tensor],
+        read: Callable[[Any], Tensor] = consensus_of,
     ) -> tuple[Tensor, list[int] | None]:
         """Return the messages that may be used, and their places among the tickets (none: all of them).
 
@@ -85,11 +95,12 @@ class Door:
             messages: what honest workers would send in their place, (n, M, N).
             others: gives the honest messages of workers not among the tickets that are combined with these,
                 (k, M, N); asked only if somebody who attacks now knows them.
+            read: from the content of a snapshot to what a worker that read it sends a new value of, (M, N).
         """
         if self.encoder is not None:
-            messages = self._encoded(self.encoder, tickets, messages)
+            messages = self._encoded(self.encoder, tickets, messages, read)
         if self._forgeries:
-            messages = self._forged(tickets, messages, others)
+            messages = self._forged(tickets, messages, others, read)
         usable = None
         if not math.isfinite(float(messages.sum())):  # the cheapest look; huge numbers get a second one
             finite = messages.flatten(1).isfinite().all(1)
@@ -101,13 +112,25 @@ class Door:
             return (messages if bool(is_distribution(messages).all()) else project(messages)), usable
         return (messages.clamp(-LARGEST, LARGEST) if self.may_be_huge else messages), usable
 
-    def _encoded(self, encoder: Aggregator, tickets: Sequence[Ticket], messages: Tensor) -> Tensor:
+    def _encoded(
+        self,
+        encoder: Aggregator,
+        tickets: Sequence[Ticket],
+        messages: Tensor,
+        read: Callable[[Any], Tensor],
+    ) -> Tensor:
         assert self._streams is not None
-        read = torch.stack([ticket.snapshot.content.z for ticket in tickets])
+        known = torch.stack([read(ticket.snapshot.content) for ticket in tickets])
         draws = [self._streams.generator(Stream.ENCODING, ticket.worker, ticket.job) for ticket in tickets]
-        return encoder.encode(messages.flatten(1), read.flatten(1), draws).view_as(messages)
+        return encoder.encode(messages.flatten(1), known.flatten(1), draws).view_as(messages)
 
-    def _forged(self, tickets: Sequence[Ticket], messages: Tensor, others: Callable[[], Tensor]) -> Tensor:
+    def _forged(
+        self,
+        tickets: Sequence[Ticket],
+        messages: Tensor,
+        others: Callable[[], Tensor],
+        read: Callable[[Any], Tensor],
+    ) -> Tensor:
         honest = messages[
             [place for place, ticket in enumerate(tickets) if ticket.worker not in self._malicious]
         ]
@@ -129,7 +152,7 @@ class Door:
             forged = attack.forge(
                 own.flatten(1),
                 (everyone() if attack.knowledge == "all" else honest).flatten(1),
-                _read(tickets, places),
+                _newest(tickets, places, read),
                 self._draws(number, [tickets[place] for place in places]),
                 own.shape[-1],
             )
@@ -156,8 +179,9 @@ def _as_messages(forged: object, own: Tensor) -> Tensor:
     return forged.detach().to(own).reshape(own.shape)
 
 
-def _read(tickets: Sequence[Ticket], places: list[int]) -> Tensor:
+def _newest(tickets: Sequence[Ticket], places: list[int], read: Callable[[Any], Tensor]) -> Tensor:
     """Return the newest consensus that one of these workers has read, (d,)."""
     newest: Any = max((tickets[place].snapshot for place in places), key=lambda snapshot: snapshot.version)
-    z: Tensor = newest.content.z
-    return z.flatten().clone()  # a stranger's attack must not be able to write to the server's z
+    return (
+        read(newest.content).flatten().clone()
+    )  # a stranger's attack must not be able to write to the server's z

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.aggregators.base import Aggregator
+from fedsim.learning.door import consensus_of
 from fedsim.learning.filters.base import Arrival, Filtering
 from fedsim.learning.preaggregators.base import Preaggregator
 from fedsim.messages import Ticket
@@ -62,7 +64,13 @@ class Merge:
         }
 
     def step(
-        self, received: Tensor, alive: list[int], admitted: Sequence[Ticket], z: Tensor, step: int
+        self,
+        received: Tensor,
+        alive: list[int],
+        admitted: Sequence[Ticket],
+        z: Tensor,
+        step: int,
+        read: Callable[[Any], Tensor] = consensus_of,
     ) -> Tensor:
         """Return what the rule of the outer step adds to z, (M, N).
 
@@ -72,6 +80,7 @@ class Merge:
             admitted: the tickets of this step whose messages came in.
             z: the consensus before, (M, N).
             step: server steps taken so far.
+            read: from the content of a snapshot to the consensus in it, (M, N).
         """
         assert self._rules.outer is not None
         workers = alive if self.all_rows else [ticket.worker for ticket in admitted]
@@ -80,7 +89,10 @@ class Merge:
         if self._filtering is not None:
             arrivals = [
                 Arrival(
-                    ticket.worker, row, ticket.snapshot.content.z.flatten(), step - ticket.snapshot.version
+                    ticket.worker,
+                    row,
+                    read(ticket.snapshot.content).flatten(),
+                    step - ticket.snapshot.version,
                 )
                 for ticket, row in zip(admitted, rows, strict=True)
             ]

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from fedsim.icl.answers.naming import Judgement
     from fedsim.streams import Streams
 
+Offer = Literal["gradients", "injection", "questions"]
+"""What can be asked of a problem: sampled gradients by words and demonstrations (`Oracle`); activations of
+the workers' own model, and gradients by the coefficients of their injection; answers to questions."""
+
+Sent = Literal["distributions", "numbers", "vectors", "answers"]
+"""What the messages of workers are: distributions over words; free numbers; activations, and the coefficients
+of their injection; answers to questions, as distributions over the classes."""
+
 RealisationRule = Literal["modal", "sampled", "fixed"]
 """Where the demonstrations of the lower problem come from: the likeliest, fresh draws at each polyhedron
 update, or one draw for the whole run."""
@@ -129,7 +137,9 @@ def _realised(part: Part, name: str, given: list[Any], answer: Any) -> Tensor:
     return found
 
 
-def _prepared(part: Part, name: str, given: list[Any], answer: Any) -> Oracle:
+def _prepared(part: Problem, name: str, given: list[Any], answer: Any) -> Any:
+    if part.offers != "gradients":
+        return answer
     checks = {"upper": _upper, "lower": _lower, "realise": _realised, "evaluate": measured}
     oracle: Oracle = opens(checks)(part, name, given, answer)
     for start in ("start_p", "start_q"):
@@ -143,6 +153,8 @@ def _prepared(part: Part, name: str, given: list[Any], answer: Any) -> Oracle:
 class Problem(Part):
     """The settings of a problem."""
 
+    offers: ClassVar[Offer] = "gradients"
+    """What an algorithm may ask of it. What `prepare` returns answers that."""
     has_accuracy: ClassVar[bool] = True
     """Whether the measured accuracy is a number."""
 
@@ -160,6 +172,11 @@ class Problem(Part):
     def realises(self) -> bool:
         """Whether `Oracle.realise` depends on its rule."""
         return self.tunes_q
+
+    @property
+    def sends(self) -> Sent | None:
+        """What workers send to the server; None: nothing that could be attacked."""
+        return "distributions" if self.tunes_p else None
 
     @property
     def measures_drawn(self) -> bool:
@@ -187,7 +204,10 @@ class Problem(Part):
     @abstractmethod
     @answers(of_type(JobCost, _wrong_cost))
     def cost(self, pooled: int = 1) -> JobCost:
-        """Return what one job, outer or inner, costs a worker that holds the data of `pooled` workers."""
+        """Return what one regular job costs a worker that holds the data of `pooled` workers.
+
+        Where the problem offers gradients that is one estimate, of the outer or of the inner level.
+        """
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         """Return what takes memory in a run, and how many bytes it takes at least.
@@ -209,8 +229,8 @@ class Problem(Part):
     @answers(_prepared)
     def prepare(
         self, streams: Streams, n_workers: int, pooled: int = 1, attacks: Sequence[Assigned] = ()
-    ) -> Oracle:
-        """Draw the data and return the oracle.
+    ) -> Any:
+        """Draw the data and return the oracle: an `Oracle`, where the problem offers gradients.
 
         Args:
             streams: the randomness of the run.

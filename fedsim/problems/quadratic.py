@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedsim.attack import Assigned, Attack
-from fedsim.learning.attacks.base import MessageAttack
+from fedsim.attack import Assigned
 from fedsim.messages import JobCost
-from fedsim.problems.base import Oracle, Problem, Questions, RealisationRule
+from fedsim.problems.base import Oracle, Problem, Questions, RealisationRule, Sent
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
@@ -60,10 +59,9 @@ class Quadratic(Problem):
     def realises(self) -> bool:
         return False
 
-    def check_attack(self, attack: Attack) -> None:
-        super().check_attack(attack)
-        if isinstance(attack, MessageAttack) and attack.needs_distributions:
-            raise ValueError(f"{attack.kind!r} sends distributions, but in problem 'quadratic' p is none")
+    @property
+    def sends(self) -> Sent:
+        return "numbers"
 
     def cost(self, pooled: int = 1) -> JobCost:
         return JobCost(self.calls * pooled, 0, 0, self.bytes_up, self.bytes_down)

@@ -15,7 +15,7 @@ from fedsim.errors import InputError
 from fedsim.icl.attacks import DATA_ATTACKS
 from fedsim.learning.attacks import ATTACKS as MESSAGE_ATTACKS
 from fedsim.learning.attacks import MessageAttack
-from fedsim.problems import AnyProblem
+from fedsim.problems import PROBLEMS, AnyProblem, Problem
 from fedsim.scenario.names import wrong_with_name
 from fedsim.scenario.sizes import MOST_WORKERS, WORKER_BYTES, spoken_bytes
 from fedsim.scenario.times import check_times
@@ -208,6 +208,17 @@ class Scenario(Strict):
         return self
 
     @model_validator(mode="after")
+    def _asks_what_is_offered(self) -> Scenario:
+        asked, offered = self.algorithm.asks, self.problem.offers
+        if asked != offered:
+            fitting = [kind for kind, part in PROBLEMS if issubclass(part, Problem) and part.offers == asked]
+            raise ValueError(
+                f"problem.kind: found {self.problem.kind!r}, which offers {offered}, but algorithm "
+                f"{self.algorithm.kind!r} asks for {asked}; expected {' or '.join(fitting) or 'another one'}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _possible_attacks(self) -> Scenario:
         for number, attack in enumerate(self.attacks):
             try:
@@ -221,8 +232,8 @@ class Scenario(Strict):
 
     def _check_attack(self, attack: Attack) -> None:
         self.algorithm.check_attack(attack)
-        if isinstance(attack, MessageAttack) and attack.deviates and not self.problem.tunes_p:
-            raise ValueError(f"{attack.kind!r} attacks the p that workers send, but here nothing tunes p")
+        if isinstance(attack, MessageAttack) and attack.deviates:
+            self._check_messages(attack)
         horizon_s = self.budget.horizon_s
         if horizon_s is not None and attack.begins_s() >= horizon_s:
             raise ValueError(
@@ -234,6 +245,16 @@ class Scenario(Strict):
             rule = self.schedule.rule
             attack.check(rule.tau if isinstance(rule, Steps) else 1)
         self.problem.check_attack(attack)
+
+    def _check_messages(self, attack: MessageAttack) -> None:
+        sent = self.problem.sends
+        if sent is None:
+            raise ValueError(f"{attack.kind!r} attacks the p that workers send, but here nothing tunes p")
+        if attack.needs_distributions and sent not in ("distributions", "answers"):
+            raise ValueError(
+                f"{attack.kind!r} sends distributions, but in problem {self.problem.kind!r} workers send "
+                f"{sent}"
+            )
 
     def _check_always_on(self, attack: TimingAttack) -> None:
         groups = [group for group in self.workers for _ in range(group.count)]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from fedsim.messages import Ticket
+from fedsim.messages import JobCost, Ticket
 from fedsim.schedule import Schedule
 from fedsim.timing.exchange import StepReport
+
+
+class KindCount(NamedTuple):
+    """What all jobs of a kind have cost so far."""
+
+    jobs: int
+    """Reports that came in."""
+    cost: JobCost
+    """Summed over these; the bytes sent to workers over all jobs that were handed out."""
 
 
 class Books:
@@ -21,17 +32,28 @@ class Books:
         self._opening = schedule.opening
         self._updates = self._openings = self._drained = self._interludes = 0
         self._calls = self._tokens_in = self._tokens_out = self._tokens_cached = 0
+        self._own_tokens = self._own_gradient_tokens = 0
         self._bytes_up = self._bytes_down = 0
+        self._jobs = Counter[str]()
+        self._skipped = Counter[str]()
+        self._down = Counter[str]()
 
-    def sent(self, bytes_down: int) -> None:
-        """Count a message to a worker."""
+    def sent(self, kind: str, bytes_down: int) -> None:
+        """Count a message to a worker that brings it a job of this kind."""
         self._bytes_down += bytes_down
+        self._down[kind] += bytes_down
 
     def arrived(self, ticket: Ticket) -> None:
         """Count what a ticket's job has cost; calls that were not made cost nothing."""
-        cost = self._costs[ticket.kind]
+        kind = ticket.kind
+        cost = self._costs[kind]
+        self._jobs[kind] += 1
         self._bytes_up += cost.bytes_up
-        if not ticket.skipped:
+        self._own_tokens += cost.own_tokens
+        self._own_gradient_tokens += cost.own_gradient_tokens
+        if ticket.skipped:
+            self._skipped[kind] += 1
+        else:
             self._calls += cost.calls
             self._tokens_in += cost.tokens_in
             self._tokens_out += cost.tokens_out
@@ -70,7 +92,28 @@ class Books:
             self._tokens_cached,
             members,
             self._openings,
+            self._own_tokens,
+            self._own_gradient_tokens,
         )
+
+    def by_kind(self) -> Mapping[str, KindCount]:
+        """Return what the jobs of each kind have cost so far."""
+        found = {}
+        for kind, each in self._costs.items():
+            jobs = self._jobs[kind]
+            made = jobs - self._skipped[kind]
+            cost = JobCost(
+                calls=made * each.calls,
+                tokens_in=made * each.tokens_in,
+                tokens_out=made * each.tokens_out,
+                bytes_up=jobs * each.bytes_up,
+                bytes_down=self._down[kind],
+                tokens_cached=made * each.tokens_cached,
+                own_tokens=jobs * each.own_tokens,
+                own_gradient_tokens=jobs * each.own_gradient_tokens,
+            )
+            found[kind] = KindCount(jobs, cost)
+        return found
 
     def _took(self, tickets: Sequence[Ticket]) -> int:
         """Count the results of jobs that belong to no interlude; return how many are worker updates."""

@@ -35,6 +35,10 @@ class StepReport(NamedTuple):
     """Workers that take part: those that have joined and were not evicted."""
     openings: int = 0
     """Opening jobs whose result the server has taken; they are no worker updates."""
+    own_tokens: int = 0
+    """Tokens that passed forward through the workers' own models."""
+    own_gradient_tokens: int = 0
+    """Tokens that passed forward and backward through them."""
 
 
 NO_STEP = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

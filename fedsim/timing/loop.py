@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from fedsim.schedule import Rounds, Schedule
 from fedsim.streams import Streams
 from fedsim.timing.activities import ActivityClock
 from fedsim.timing.attacks.base import by_worker
+from fedsim.timing.books import KindCount
 from fedsim.timing.exchange import Exchange, StepReport
 from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.jobs import check_jobs, jobs_of_each
@@ -99,6 +100,8 @@ class Ending:
     """How often each worker was taken in again after an eviction."""
     halt: Halt = Halt.TOLD
     """Why no more events were run."""
+    by_kind: Mapping[str, KindCount] = field(default_factory=dict)
+    """What the jobs of each kind have cost: of those that had reported by the end."""
 
 
 def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> Ending:
@@ -229,6 +232,7 @@ def _ending(
         [worker.jobs_lost for worker in workers],
         server.members.readmitted,
         halt,
+        server.by_kind,
     )
 
 

@@ -58,6 +58,12 @@ class Orders:
         self._interlude = schedule.interlude
         self._of_interlude = schedule.interlude.work if schedule.interlude is not None else None
         self._misconduct = misconduct
+        standing = schedule.standing
+        self._standing_bytes = standing.n_bytes if standing is not None else 0
+        self._renewed_by = standing.renewed_by if standing is not None else None
+        # The newest standing message, and the one that each worker has; 0: none.
+        self._standing = int(standing is not None and standing.renewed_by is None)
+        self._has: dict[int, int] = {}
         self._left = 0  # the bytes that interludes have left behind, for a worker that has none of them
         # Whose next job outside of interludes starts from nothing, and whether the learning half has yet to
         # hear that the worker has lost its state.
@@ -80,6 +86,11 @@ class Orders:
         if self._newest.since_s != self._env.now:
             self._newest = self._newest._replace(since_s=self._env.now)
         return self._newest
+
+    def stepped(self, active: Sequence[Ticket]) -> None:
+        """A step has taken these tickets, which may renew what workers keep."""
+        if self._renewed_by is not None and any(ticket.kind == self._renewed_by for ticket in active):
+            self._standing += 1
 
     def make(self, kind: str, snapshot: Snapshot) -> Order:
         """Return the order to work on a snapshot, from this instant on."""
@@ -115,15 +126,16 @@ class Orders:
     def wait_for_first(self, worker: int, job: int, reply: simpy.Event) -> None:
         """A worker that starts anew waits for its next job, which has this number."""
         self.waiting[worker] = job, reply
-        self._anew[worker] = False
+        self._starts_anew(worker, untold=False)
 
     def forget_later(self, worker: int) -> None:
         """A worker has lost its state while it waits for its next job: its last ticket counts as usual."""
-        self._anew[worker] = True
+        self._starts_anew(worker, untold=True)
 
     def forget_now(self, worker: int) -> None:
         """A worker has lost its state, and with it the job that it had: the learning half hears of it."""
-        self._anew[worker] = False  # it may have gone down again before the server has read its request
+        # It may have gone down again before the server has read its request.
+        self._starts_anew(worker, untold=False)
         self._exchange.forget(worker)
 
     def withdraw(self, worker: int) -> Order:
@@ -142,7 +154,13 @@ class Orders:
         """
         order = self.withdraw(worker)
         self.waiting[worker] = job, reply
-        self.dispatch([worker], order._replace(since_s=self._env.now))
+        # Its bytes anew: what it keeps from job to job is lost too, and counted when it is handed out.
+        again = order._replace(bytes_down=self._bytes_down[order.kind], since_s=self._env.now)
+        self.dispatch([worker], again)
+
+    def _starts_anew(self, worker: int, untold: bool) -> None:
+        self._anew[worker] = untold
+        self._has.pop(worker, None)
 
     def _first(self, worker: int, order: Order) -> Order:
         """Return what a worker is asked that starts anew; a round of an interlude comes before that."""
@@ -158,13 +176,16 @@ class Orders:
 
     def _bring(self, worker: int, order: Order) -> None:
         job, reply = self.waiting.pop(worker)
-        self._give(worker, job, order)
-        reply.succeed(order)
+        reply.succeed(self._give(worker, job, order))
 
-    def _give(self, worker: int, job: int, order: Order) -> None:
+    def _give(self, worker: int, job: int, order: Order) -> Order:
+        if self._has.get(worker, 0) < self._standing:
+            self._has[worker] = self._standing
+            order = order._replace(bytes_down=order.bytes_down + self._standing_bytes)
         kind, snapshot, bytes_down, now_s = order
         if bytes_down:
-            self._books.sent(bytes_down)
+            self._books.sent(kind, bytes_down)
         self.outstanding[worker] = order
         skipped = worker in self._misconduct and not conduct_of(self._misconduct[worker], now_s).calls
         self._exchange.hand_out(worker, job, kind, snapshot, now_s, skipped)
+        return order

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from typing import TYPE_CHECKING
 
 from fedsim.messages import Snapshot, Ticket
 from fedsim.schedule import Schedule
 from fedsim.timing.activities import Activity, ActivityClock
 from fedsim.timing.attacks.base import Misconduct
-from fedsim.timing.books import Books
+from fedsim.timing.books import Books, KindCount
 from fedsim.timing.exchange import NO_STEP, Exchange
 from fedsim.timing.inbox import Inbox
 from fedsim.timing.interludes import Interludes
@@ -95,6 +95,11 @@ class Server:
             *(env, self._orders, settings.evict_after_s, self._evict, self._anybody, self._look_around)
         )
         self._orders.begin(rule.ask(rule.members), rule.members)
+
+    @property
+    def by_kind(self) -> Mapping[str, KindCount]:
+        """What the jobs of each kind have cost."""
+        return self._books.by_kind()
 
     @property
     def waiting_for(self) -> list[int]:
@@ -280,6 +285,7 @@ class Server:
         if self._misconduct:
             self._withheld.stepped(step + 1)
         report = self.report_now = self._books.stepped(step, self.env.now, active, len(self.rule))
+        self._orders.stepped(active)
         snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
         self.finished = (
             self._exchange.finished

@@ -236,8 +236,9 @@ class Worker:
                         return
                 if activity is not None:
                     switch(number, activity, start_s)
-                # Version 0 needs no download: everybody starts from the same known point.
-                if downloads and snapshot.version > 0:
+                # Version 0 needs no download: everybody starts from the same known point. What they are to
+                # keep from the start on is sent all the same.
+                if downloads and (snapshot.version > 0 or bytes_down):
                     yield from self._transfer(start, False, bytes_down, factor, by_phase)
                 seconds = factor * (compute_s(start) + own_s) / compute_speed
                 if seconds > 0 and conduct.computes:
