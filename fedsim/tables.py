@@ -143,6 +143,8 @@ def summary(
         "algorithm": scenario.algorithm.kind,
         "seed": scenario.seed,
         "n_workers": scenario.n_workers,
+        "access": scenario.problem.access,
+        "reveals": scenario.algorithm.reveals(scenario),
         "ended": _ended(recorder, ending),
         "timing_only": recorder.timing_only,
         "simulated_time_s": ending.time_s,

@@ -258,6 +258,10 @@ class Algorithm(Part):
                 f"{attack.kind!r} attacks messages, but {self.kind!r} does not say what workers send"
             )
 
+    def reveals(self, setting: Setting) -> str:
+        """Return in a word or two what of a worker's data leaves it; "nothing" where nothing does."""
+        return "distributions" if setting.problem.tunes_p else "nothing"
+
     def unread(self, setting: Setting) -> Mapping[str, str]:
         """Return the dotted places of the scenario that have no effect under this algorithm, with the reason.
 

@@ -150,6 +150,10 @@ def _prepared(part: Problem, name: str, given: list[Any], answer: Any) -> Any:
     return oracle
 
 
+ModelAccess = Literal["nothing", "text", "probabilities", "weights"]
+"""What somebody must have of the language model, each including the one before."""
+
+
 class Problem(Part):
     """The settings of a problem."""
 
@@ -182,6 +186,11 @@ class Problem(Part):
     def measures_drawn(self) -> bool:
         """Whether drawn prompts are measured beside the likeliest: ``loss_sampled``, ``accuracy_sampled``."""
         return False
+
+    @property
+    def access(self) -> ModelAccess:
+        """What is needed of the language model: its answers as text, label probabilities, or its weights."""
+        return "nothing"
 
     @property
     def asks_model(self) -> bool:

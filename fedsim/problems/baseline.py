@@ -16,7 +16,7 @@ from fedsim.icl.phases import Phases, over_time, with_tests
 from fedsim.icl.tasks import AnyTask
 from fedsim.icl.tasks.base import Queries
 from fedsim.messages import JobCost
-from fedsim.problems.base import Oracle, Problem, Questions, RealisationRule
+from fedsim.problems.base import ModelAccess, Oracle, Problem, Questions, RealisationRule
 from fedsim.problems.icl.problem import Tokens
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class BaselineProblem(Problem):
 
     def unread(self, attack: Attack) -> Mapping[str, str]:
         return attack.unread(self.task) if isinstance(attack, DataAttack) else {}
+
+    @property
+    def access(self) -> ModelAccess:
+        # Who asks before it is tested asks how sure the model is; an answer to a test query is a word.
+        return "probabilities" if self.cost().calls else "text"
 
     @property
     def asks_model(self) -> bool:

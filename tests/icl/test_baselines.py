@@ -96,6 +96,11 @@ def oracle_of(
     return oracle
 
 
+def test_who_asks_how_sure_the_model_is_needs_probabilities(task):
+    few = AdaIcl(n_demonstrations=2, n_initial=2, budget=2, n_neighbours=1, encoder=Counting())
+    assert [problem_of(task, method).access for method in (RandomIcl(), few)] == ["text", "probabilities"]
+
+
 def measure(oracle: BaselineOracle, n_workers: int = 1) -> dict[str, float]:
     P = torch.ones(n_workers, 1, 1, dtype=torch.float64)
     return oracle.evaluate(list(range(n_workers)), P, P, P[0])

@@ -72,6 +72,9 @@ class Cendbt(CommonRules, Algorithm):
                 f"{attack.kind!r} attacks what workers send, but under 'cendbt' they send nothing"
             )
 
+    def reveals(self, setting: Setting) -> str:
+        return "texts"  # one machine holds those of all workers
+
     def unread(self, setting: Setting) -> Mapping[str, str]:
         found = without_words(setting, ("cuts", "multipliers", "polyhedron", "inner"))
         consensus = ("inner.z_rate", "inner.rho_rate", "inner.mu", "cuts.participation")

@@ -18,7 +18,7 @@ from fedsim.icl.shots import Shots
 from fedsim.icl.tasks import AnyTask
 from fedsim.learning.attacks.worst_word import WorstWord
 from fedsim.messages import JobCost
-from fedsim.problems.base import Oracle, Problem
+from fedsim.problems.base import ModelAccess, Oracle, Problem
 
 if TYPE_CHECKING:
     from fedsim.streams import Streams
@@ -153,6 +153,10 @@ class IclProblem(Problem):
 
     def unread(self, attack: Attack) -> Mapping[str, str]:
         return attack.unread(self.task) if isinstance(attack, DataAttack) else {}
+
+    @property
+    def access(self) -> ModelAccess:
+        return "probabilities"
 
     @property
     def asks_model(self) -> bool:
