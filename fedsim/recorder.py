@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import closing
 from typing import Any, NamedTuple, cast
 
-from fedsim.algorithms.base import InterludeLearner, Learner
+from fedsim.algorithms.base import InterludeLearner, Learner, check_expelled
 from fedsim.learning.batching import Job
 from fedsim.messages import Snapshot, Ticket
 from fedsim.scenario import Scenario
@@ -71,12 +71,20 @@ class Recorder:
         self._best = math.inf
         self._since_best = 0
         self._malicious = scenario.malicious_machines
+        self._honest = set(range(scenario.n_machines)) - set(self._malicious)
         self._malicious_updates = 0
 
     @property
     def timing_only(self) -> bool:
         """Whether the clock alone runs, and nothing is learned."""
         return self._learner is None
+
+    @property
+    def expelled(self) -> Collection[int]:
+        found: Collection[int] = getattr(self._learner, "expelled", ())  # a stranger's may not know of it
+        if found:
+            check_expelled(self._scenario.algorithm, found, self._scenario.n_machines)
+        return found
 
     def first(self) -> Any:
         self._record(NO_STEP, measure=True)
@@ -97,6 +105,8 @@ class Recorder:
         counter, size = self._distance
         place = int(getattr(report, counter) // size)
         due, self._place = place > self._place, place
+        if self._honest and (expelled := self.expelled) and self._honest <= set(expelled):
+            self._stop("deserted")  # there is nobody left to measure, and none of them will be back
         self._record(report, measure=due)
         return content
 

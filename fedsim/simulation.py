@@ -183,6 +183,11 @@ def raise_if_failed(summary: dict[str, Any]) -> None:
     if summary["ended"] == UNNAMED:
         raise ModelError(f"{name}: {summary['cautions'][0]}")
     ended, at_s, steps = summary["ended"], summary["simulated_time_s"], summary["server_steps"]
+    if ended == "deserted" and (expelled := summary["expelled"]):
+        raise StalledError(
+            f"{name}: no honest worker left at {at_s:g} s after {steps} steps: {len(expelled)} expelled by "
+            f"{summary['algorithm']!r}, {len(summary['evicted'])} evicted"
+        )
     if ended == "deserted":
         raise StalledError(
             f"{name}: no worker left at {at_s:g} s after {steps} "

@@ -73,6 +73,7 @@ def workers(scenario: Scenario, ending: Ending) -> pd.DataFrame:
     table["times_down"] = ending.times_down
     table["jobs_lost"] = ending.jobs_lost
     table["readmitted"] = ending.readmitted
+    table["expelled_s"] = [ending.expelled.get(worker, math.nan) for worker in range(n_workers)]
     for label, booked in _of_workers(ending.clock).items():
         table[f"seconds_{label}"] = booked[:n_workers]
     return table
@@ -169,6 +170,7 @@ def summary(
             label: clock.seconds[clock.labels.index(label)][-1] for label in by_server
         },
         "evicted": {str(worker): time_s for worker, time_s in ending.evicted.items()},
+        "expelled": {str(worker): time_s for worker, time_s in ending.expelled.items()},
         "waiting_for": ending.waiting_for,
     }
     numbers |= {counter: int(steps[counter].iloc[-1]) for counter in recorder.counters}

@@ -135,8 +135,8 @@ def _active(run: Evidence) -> str:
 
 
 def _gave_up(run: Evidence) -> bool:
-    """Whether the server has ever evicted a worker."""
-    return bool(run.summary["evicted"] or run.workers.readmitted.any())
+    """Whether the server has ever evicted or expelled a worker."""
+    return bool(run.summary["evicted"] or run.summary["expelled"] or run.workers.readmitted.any())
 
 
 def _seconds(run: Evidence) -> str:
@@ -254,11 +254,10 @@ def _expected(run: Evidence) -> dict[str, Any]:
         "staleness_mean": float(np.average(taken.staleness_mean, weights=taken.active))
         if len(taken)
         else 0.0,
-        "evicted": {
-            str(int(worker)): at_s
-            for worker, at_s in workers[["worker", "evicted_s"]].dropna().to_numpy(float)
-        },
     }
+    for how in ("evicted", "expelled"):
+        gone = workers[["worker", f"{how}_s"]].dropna().to_numpy(float)
+        found[how] = {str(int(worker)): at_s for worker, at_s in gone}
     found["time_to_target_s"], found["time_to_target_resolution_s"] = _reached(scenario, measured)
     counted = {*StepReport._fields, *counters(run)}
     for metric in (str(column) for column in steps if column not in counted):
@@ -339,6 +338,21 @@ def _tickets(run: Evidence) -> str:
     return f"step {late.idxmax()}: a ticket came after it" if late.any() else ""
 
 
+def _expelled(run: Evidence) -> str:
+    """Only for runs in which somebody was expelled. At that instant he is no member any more."""
+    out = run.workers.set_index("worker").expelled_s.dropna()
+    gone = np.searchsorted(np.sort(out.to_numpy(float)), run.steps.time_s.to_numpy(float))
+    over = run.steps[run.steps.members > run.scenario.n_machines - gone]
+    if len(over):
+        return f"step {over.step.iloc[0]}: {over.members.iloc[0]} members are more than are left"
+    if run.tickets is None:
+        return ""
+    at_s = run.steps.set_index("step").time_s
+    used_s = run.tickets.finish_s.where(run.tickets.kind != "active", run.tickets.step.map(at_s))
+    late = run.tickets[used_s > run.tickets.worker.map(out)]
+    return f"step {late.step.iloc[0]} uses a ticket of worker {late.worker.iloc[0]}" if len(late) else ""
+
+
 def _queue(run: Evidence) -> str:
     """Only for runs that kept the queue of a shared LLM service."""
     if run.queue is None:
@@ -404,6 +418,7 @@ INVARIANTS: dict[str, Callable[[Evidence], str]] = {
     "the answers of a real model name labels": _labels,
     "spans tile the clock": _spans,
     "steps agree with their tickets": _tickets,
+    "who was expelled takes part no more": _expelled,
     "the LLM service keeps its limit": _queue,
     "no link carries more than it can": _links,
     "the constraint is met by most words": _constraint,

@@ -60,6 +60,14 @@ class Learner(Protocol):
         """The workers that take part, in order of number."""
         ...
 
+    @property
+    def expelled(self) -> Collection[int]:
+        """The workers that are to be out for good, all so far: the clock asks after steps and interludes.
+
+        Of whom it has not been told before it tells `evict`, and gives that worker no job any more.
+        """
+        ...
+
     def first(self) -> Any:
         """Return the content that every worker starts from."""
         ...
@@ -272,6 +280,17 @@ class Algorithm(Part):
     def cautions(self, summary: Mapping[str, Any]) -> Sequence[str]:
         """Return sentences on what makes a run mean less than it seems to, from its headline numbers."""
         return ()
+
+
+def check_expelled(part: Algorithm, expelled: Collection[int], n_machines: int) -> None:
+    """Check whom a learner wants out.
+
+    Raises:
+        AnswerError: they are no workers.
+    """
+    for worker in expelled:
+        if isinstance(worker, bool) or not isinstance(worker, int) or not 0 <= worker < n_machines:
+            refuse("expelled", worker, f"whole numbers from 0 to {n_machines - 1}: workers")
 
 
 def at_most(setting: str, found: int, n_workers: int) -> None:

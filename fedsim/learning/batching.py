@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from fedsim.messages import Ticket
@@ -41,6 +41,8 @@ class BatchingLearner(ABC):
         """The workers that take part, in order of number."""
         self.finished = ""
         """Why nothing is left to do, as the run will say that it ended; empty: something is."""
+        self.expelled: Collection[int] = ()
+        """The workers that are to be out for good; a learner that judges workers puts them in."""
         self._lasting = frozenset(lasting)
         self._waiting: dict[str, dict[int, Job]] = {}
         self._aside: dict[int, Job] = {}

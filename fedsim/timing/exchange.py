@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any, NamedTuple, Protocol
 
 from fedsim.messages import Snapshot, Ticket
@@ -51,6 +51,11 @@ class Exchange(Protocol):
     finished: bool
     """Set when the run should end for a reason of its own (target reached)."""
 
+    @property
+    def expelled(self) -> Collection[int]:
+        """The workers that are to be out for good, all so far; asked after each step and each interlude."""
+        ...
+
     def first(self) -> Any:
         """Return the content of the snapshot that every worker starts from."""
         ...
@@ -88,7 +93,7 @@ class Exchange(Protocol):
         ...
 
     def evict(self, worker: int) -> None:
-        """The server has given this worker up, or, before anything else, it has yet to join."""
+        """The server has given this worker up or expelled it, or, before all else, it has yet to join."""
         ...
 
     def admit(self, worker: int) -> None:

@@ -91,13 +91,15 @@ class Ending:
     links: Sequence[LinkUse] = ()
     """The use of each link of the network, where it has any."""
     deserted: bool = False
-    """The run ended because the server had evicted everybody, and nobody was to come."""
+    """The run ended because everybody had been evicted or expelled, and nobody was to come."""
     times_down: list[int] = field(default_factory=list)
     """How often each worker has gone down."""
     jobs_lost: list[int] = field(default_factory=list)
     """How many jobs each worker had begun when it went down, those begun again included."""
     readmitted: list[int] = field(default_factory=list)
     """How often each worker was taken in again after an eviction."""
+    expelled: dict[int, float] = field(default_factory=dict)
+    """When each worker was put out for good that the learning half wanted out (s)."""
     halt: Halt = Halt.TOLD
     """Why no more events were run."""
     by_kind: Mapping[str, KindCount] = field(default_factory=dict)
@@ -231,6 +233,7 @@ def _ending(
         [worker.times_down for worker in workers],
         [worker.jobs_lost for worker in workers],
         server.members.readmitted,
+        server.members.expelled,
         halt,
         server.by_kind,
     )

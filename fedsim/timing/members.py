@@ -32,6 +32,10 @@ class Members:
     ) -> None:
         self.evicted: dict[int, float] = {}
         """When each worker that is out now was evicted (s)."""
+        self.expelled: dict[int, float] = {}
+        """When each worker was expelled that the learning half wants out for good (s)."""
+        self.out: set[int] = set()
+        """Whoever was evicted or expelled and has not been taken in again."""
         self.lost: set[int] = set()
         """The workers that will never report again; the server does not know."""
         self.absent = set(absent)
@@ -49,12 +53,23 @@ class Members:
     @property
     def to_join(self) -> bool:
         """Whether somebody who is no member may yet become one."""
-        return bool(self.absent) or (self._readmits and not self.evicted.keys() <= self.lost)
+        if self.absent:
+            return True
+        return self._readmits and not self.evicted.keys() <= self.lost | self.expelled.keys()
 
     def evict(self, worker: int, now_s: float) -> None:
         """Go on without a worker."""
         self.evicted[worker] = now_s
+        self.out.add(worker)
         self._leaves(worker)
+
+    def expel(self, worker: int, now_s: float) -> None:
+        """Go on without a worker for good, whether it takes part now or not."""
+        self.expelled[worker] = now_s
+        self.out.add(worker)
+        self.absent.discard(worker)
+        if worker in self._rule:
+            self._leaves(worker)
 
     def lose(self, worker: int) -> None:
         """This worker will never report again."""
@@ -63,11 +78,12 @@ class Members:
 
     def refused(self, worker: int) -> bool:
         """Whether a worker is out for good."""
-        return worker in self.evicted and not self._readmits
+        return worker in self.expelled or (worker in self.evicted and not self._readmits)
 
     def admit(self, worker: int) -> bool:
         """Take in a worker that joins late or was evicted; return whether it gets a job at once."""
         if self.evicted.pop(worker, None) is not None:
+            self.out.remove(worker)
             self._readmit(worker)
         self.absent.discard(worker)
         self._exchange.admit(worker)

@@ -142,6 +142,12 @@ class Orders:
         """Take back and return the order of a worker, of which nobody will hear any more."""
         return self.outstanding.pop(worker)
 
+    def dismiss(self, worker: int) -> bool:
+        """Hand this worker no job any more; return whether it was waiting for one."""
+        self.outstanding.pop(worker, None)
+        self._anew.pop(worker, None)
+        return self.waiting.pop(worker, None) is not None
+
     def replace(self, worker: int, job: int, reply: simpy.Event) -> None:
         """Withdraw the order of a worker that has lost its state, and give it another.
 

@@ -64,8 +64,8 @@ class StepRule:
         self._active = 0
 
     def evict(self, worker: int) -> None:
-        """Stop waiting for this worker for ever."""
-        del self._reported_at[worker]
+        """Stop waiting for this worker for ever; a message of it that has come in counts no more."""
+        self._active -= self._reported_at.pop(worker) == self.step
         self._needed = min(self.wait_for, len(self._reported_at))
 
     def admit(self, worker: int) -> bool:

@@ -81,7 +81,7 @@ class Server:
         self._active: list[Ticket] = []
         self._books = Books(schedule)
         self.members = Members(rule, exchange, absent, settings.readmit)
-        self._evicted = self.members.evicted  # looked up for every message
+        self._out = self.members.out  # looked up for every message
         self._orders = Orders(env, exchange, self._books, schedule, self._misconduct)
         self._withheld = Withheld(self._orders.outstanding, self.members.lost)
         plan = schedule.interlude
@@ -145,7 +145,7 @@ class Server:
             An event that fires when it lets go; none: it should report at once.
         """
         until_step = version + self.rule.tau - 1 - margin_steps
-        if until_step <= self.rule.step or self._interludes.draining or worker in self._evicted:
+        if until_step <= self.rule.step or self._interludes.draining or worker in self._out:
             return None
         event = self.env.event()
         self._withheld.hold(worker, until_step, event)
@@ -200,11 +200,13 @@ class Server:
                 if self._settings.step_s > 0:
                     yield from self._think()
                 snapshot = self._take_step(active)
+                waiting = self._without_expelled(waiting)
                 if self.finished:
                     break
                 order = orders.go_on_with(snapshot)
                 if self._interludes.due(snapshot.version - 1):
                     waiting = yield from self._hold_interlude(waiting)
+                    waiting = self._without_expelled(waiting)
                     order = orders.newest
             else:
                 order = orders.newest
@@ -227,7 +229,7 @@ class Server:
     def _receive(self, ticket: Ticket, reply: simpy.Event) -> None:
         self._books.arrived(ticket)
         worker = ticket.worker
-        if worker in self._evicted:
+        if worker in self._out:
             self._receive_late(ticket, reply)
             return
         self._orders.received(ticket, reply)
@@ -240,23 +242,31 @@ class Server:
             self.rule.report(worker)
 
     def _receive_late(self, ticket: Ticket, reply: simpy.Event) -> None:
-        """An evicted worker's calls are paid for, but its result is not used."""
-        if not self.members.refused(ticket.worker):
+        """The calls of a worker that is out are paid for, but its result is not used."""
+        if not self._turns_away(ticket.worker):
             self._take_in(ticket.worker, ticket.job + 1, reply)
             self._inbox.stir()
-        else:  # it gets no job any more
-            self._clock.switch(ticket.worker, Activity.DOWN, self.env.now)
 
     def _receive_newcomer(self, worker: int, reply: simpy.Event) -> None:
-        self._take_in(worker, 0, reply)
+        if not self._turns_away(worker):
+            self._take_in(worker, 0, reply)
 
     def _receive_rejoining(self, who: tuple[int, int], reply: simpy.Event) -> None:
         worker, job = who
+        if self._turns_away(worker):
+            return
         self._orders.forget_now(worker)
-        if worker in self._evicted:
+        if worker in self._out:
             self._take_in(worker, job + 1, reply)
         else:
             self._orders.replace(worker, job + 1, reply)
+
+    def _turns_away(self, worker: int) -> bool:
+        """Return whether a worker that has sent a message is out for good and gets no job any more."""
+        refused = self.members.refused(worker)
+        if refused:
+            self._clock.switch(worker, Activity.DOWN, self.env.now)
+        return refused
 
     def _take_in(self, worker: int, job: int, reply: simpy.Event) -> None:
         """Admit a worker, whose next job has this number and is brought by this event."""
@@ -269,6 +279,21 @@ class Server:
         self._interludes.heard_from(worker)
         self.members.evict(worker, self.env.now)
         self._withheld.let_go(worker)
+
+    def _without_expelled(self, waiting: list[int]) -> list[int]:
+        """Expel whom the learning half wants out by now; return who is left of those that wait for a job."""
+        expelled = self._exchange.expelled
+        newly = set(expelled) - self.members.expelled.keys() if expelled else ()
+        if not newly:
+            return waiting
+        for worker in sorted(newly):
+            self.members.expel(worker, self.env.now)
+            self._withheld.let_go(worker)
+            if self._orders.dismiss(worker):
+                self._clock.switch(worker, Activity.DOWN, self.env.now)
+        # Where an interlude has gone on without them, messages may have come in.
+        self._active = [ticket for ticket in self._active if ticket.worker not in newly]
+        return [worker for worker in waiting if worker not in newly]
 
     def _take_active(self) -> list[Ticket]:
         active, self._active = self._active, []

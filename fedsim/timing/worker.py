@@ -141,6 +141,8 @@ class Worker:
         """Take part again, or for the first time; return whether the server wants it."""
         server, at_hand = self._server, self._at_hand
         if at_hand is None:
+            if server.members.refused(self.number):
+                return False
             self._at_hand = server.join(self.number)
         else:
             busy = isinstance(at_hand, Order) or at_hand.triggered

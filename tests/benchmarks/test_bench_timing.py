@@ -38,6 +38,7 @@ class Nothing:
     """Learns nothing."""
 
     finished = False
+    expelled = ()
 
     def first(self) -> None: ...
 

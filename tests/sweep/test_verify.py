@@ -77,6 +77,12 @@ def summary(key: str, value: object) -> Callable[[Path], None]:
     return plant
 
 
+def expelled_early(folder: Path) -> None:
+    """Say that worker 0 was expelled before step 1, and count it as a member no more."""
+    cell("workers", 0, "expelled_s", 0.0)(folder)
+    added("steps", "members", -1)(folder)
+
+
 # What is planted, the invariant that must see it, and how its finding begins.
 PLANTED = {
     "a time back": (cell("steps", 5, "time_s", 0.0), "times never go back", "time goes back at step 5"),
@@ -163,6 +169,16 @@ PLANTED = {
         table("tickets", lambda frame: frame[frame.kind != "drained"]),
         "steps agree with their tickets",
         "step 2: drained 1, by its tickets 0",
+    ),
+    "a member who was expelled": (
+        cell("workers", 1, "expelled_s", 0.0),
+        "who was expelled takes part no more",
+        "step 1: 3 members are more than are left",
+    ),
+    "a ticket of who was expelled": (
+        expelled_early,
+        "who was expelled takes part no more",
+        "step 1 uses a ticket of worker 0",
     ),
     "a queue shorter than none": (
         extra("queue", level(0.0, 0), level(1.5, -1)),

@@ -16,6 +16,7 @@ from timing_cases import (
     Books,
     by,
     chain,
+    expulsions,
     interlude,
     joins,
     on,
@@ -535,6 +536,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "participants": draw(st.none() | st.integers(1, n_workers + 1)),
         "attacks": [by(Flapping(on_s=1.0, off_s=1.5), *sorted(malicious))] if malicious else [],
+        "expels": draw(expulsions(n_workers)),
     }
 
 
@@ -597,7 +599,8 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
         assert ending.time_s == books.times_s[-1]
         assert not ending.stalled
     elif ending.deserted:
-        assert len(ending.evicted) == len(ending.jobs) or not setting["evict_after_s"]
+        out = ending.evicted.keys() | ending.expelled.keys()
+        assert len(out) == len(ending.jobs) or not setting["evict_after_s"]
     elif ending.stalled:
         assert ending.waiting_for
         assert not setting["evict_after_s"]

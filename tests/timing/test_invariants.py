@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import OPENING, REGULAR, Books, by, interlude, simulate, workers
+from timing_cases import OPENING, REGULAR, Books, by, expulsions, interlude, simulate, workers
 
 from fedsim.attack import Assigned
 from fedsim.messages import JobCost
@@ -89,6 +89,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "attacks": draw(assigned(n_workers)),
         "participants": draw(st.none() | st.integers(1, n_workers + 1)),
+        "expels": draw(expulsions(n_workers)),
     }
 
 
@@ -166,7 +167,8 @@ def check_calls(books: Books, setting: dict[str, Any]) -> None:
 
 def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
     horizon_s = setting["horizon_s"]
-    assert set(ending.evicted) == set(books.evicted)
+    assert set(ending.evicted) | set(ending.expelled) == set(books.evicted)
+    assert set(ending.expelled) == set(books.expelled)
     assert not (ending.stalled and setting["evict_after_s"])
     assert bool(ending.waiting_for) is ending.stalled
     if ending.stalled:
@@ -181,7 +183,7 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
             assert min([*silent_s, *([] if stops_at_s is None else [stops_at_s])]) <= ending.time_s
     elif horizon_s is None:
         # nobody who withholds a report, and nobody who will come back, keeps the server from its last step
-        everybody = len(ending.evicted) == len(ending.jobs)
+        everybody = len(books.evicted) == len(ending.jobs)
         assert everybody or ending.report.step == setting["max_steps"]
         assert everybody or ending.time_s == books.times_s[-1]
     if horizon_s is not None:

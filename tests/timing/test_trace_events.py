@@ -245,7 +245,7 @@ def test_a_job_that_takes_no_time_has_an_upload_of_its_own() -> None:
     """One worker: job 0 ends with an upload from 1 to 2; job 1 begins and ends at 2, each makes a step."""
     steps = pd.DataFrame({"step": [0, 1, 2], "time_s": [0.0, 2.0, 2.0], "active": [0, 1, 1]})
     steps = steps.assign(staleness_mean=0.0, staleness_max=0)
-    workers = pd.DataFrame({"worker": [0], "jobs": [2], "evicted_s": [np.nan]})
+    workers = pd.DataFrame({"worker": [0], "jobs": [2], "evicted_s": [np.nan], "expelled_s": [np.nan]})
     spans = [
         ("worker 0", "computing", 0.0, 1.0),
         ("server", "waiting", 0.0, 2.0),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Literal
+
+from hypothesis import strategies as st
 
 from fedsim.attack import Assigned, Attack
 from fedsim.messages import JobCost, Snapshot, Ticket
@@ -37,10 +39,20 @@ class Books:
         finish_at: end the run with this step.
         rounds_asked: how many rounds each interlude asks for.
         opens: whether there are opening jobs.
+        expels: whom it wants out for good, by the number of the step after which it says so; after the
+            interlude that follows step s it is s + 0.5.
     """
 
-    def __init__(self, finish_at: int | None = None, rounds_asked: int = 0, opens: bool = False) -> None:
+    def __init__(
+        self,
+        finish_at: int | None = None,
+        rounds_asked: int = 0,
+        opens: bool = False,
+        expels: Mapping[float, Sequence[int]] | None = None,
+    ) -> None:
         self.finished = False
+        self.expelled: list[int] = []
+        self.expels = expels or {}
         self.finish_at = finish_at
         self.rounds_asked = rounds_asked
         self.reports: list[StepReport] = []
@@ -81,6 +93,7 @@ class Books:
         self, worker: int, job: int, kind: str, snapshot: Snapshot, start_s: float, skipped: bool
     ) -> None:
         assert worker not in self._in_flight
+        assert worker not in self.expelled
         if kind != ROUND:
             opens = self._opens and worker not in self._has_opened
             assert kind == (OPENING if opens else REGULAR)
@@ -102,6 +115,7 @@ class Books:
         self.staleness.append([report.step - 1 - ticket.snapshot.version for ticket in tickets])
         self.gone_by.append(len(self.evicted))
         self.finished = report.step == self.finish_at
+        self.expelled += self.expels.get(report.step, ())
         return f"step {report.step}"
 
     def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[str, list[Ticket], str]:
@@ -119,6 +133,7 @@ class Books:
             self._take(tickets, ROUND)
             self.rounds.append([ticket.worker for ticket in tickets])
         self.ended_interludes += 1
+        self.expelled += self.expels.get(len(self.reports) + 0.5, ())
         return f"interlude {self.ended_interludes}"
 
     def evict(self, worker: int) -> None:
@@ -127,6 +142,7 @@ class Books:
 
     def admit(self, worker: int) -> None:
         assert worker not in self._in_flight
+        assert worker not in self.expelled
         self._has_opened.discard(worker)
         self.admitted.append(worker)
 
@@ -137,6 +153,7 @@ class Books:
 
     def _take(self, tickets: list[Ticket], *kinds: str) -> None:
         for ticket in tickets:
+            assert ticket.worker not in self.expelled
             assert ticket.kind in kinds
             self._taken[ticket.kind] += 1
             assert self.handed[ticket.worker][ticket.job][0] == ticket.kind
@@ -170,6 +187,13 @@ def on(*stretches: tuple[float, ...]) -> Given:
 def joins(*stretches: tuple[float, ...]) -> Given:
     """The same for a worker that is no member before the first."""
     return Given(on=stretches, joins=True)
+
+
+def expulsions(n_workers: int) -> st.SearchStrategy[dict[float, list[int]]]:
+    """Whom the learning half wants out, after steps and (at halves) after interludes: often nobody."""
+    times: st.SearchStrategy[float] = st.sampled_from([1, 1.5, 2, 3, 4.5])
+    who = st.lists(st.integers(0, n_workers - 1), min_size=1, max_size=3)
+    return st.just({}) | st.dictionaries(times, who, max_size=2)
 
 
 def workers(compute: float | Delay, count: int = 1, **settings: Any) -> WorkerGroup:
@@ -241,6 +265,7 @@ def simulate(
     rounds_asked: int | None = None,
     latency: Delay = NOTHING,
     finish_at: int | None = None,
+    expels: Mapping[float, Sequence[int]] | None = None,
     **settings: Any,
 ) -> tuple[Ending, Books]:
     """Run the timing half; the learning half asks for all rounds of an interlude if not told otherwise.
@@ -249,7 +274,7 @@ def simulate(
     """
     if rounds_asked is None:
         rounds_asked = interlude.rounds if interlude is not None else 0
-    books = Books(finish_at, rounds_asked, opening is not None)
+    books = Books(finish_at, rounds_asked, opening is not None, expels)
     timeline = Timeline(
         groups=groups,
         service=Independent(latency=latency),

@@ -141,9 +141,8 @@ def _never_taken_s(run: Tables) -> pd.Series[float]:
     """
     taken = pd.concat([run.tickets.machine, run.rounds.machine]).value_counts()
     workers = run.workers.set_axis(run.workers.worker + 1)
-    owed = workers.index[
-        (workers.jobs > taken.reindex(workers.index, fill_value=0)) & workers.evicted_s.isna()
-    ]
+    out = workers.evicted_s.notna() | workers.expelled_s.notna()
+    owed = workers.index[(workers.jobs > taken.reindex(workers.index, fill_value=0)) & ~out]
     mine = run.spans[run.spans.machine.isin(owed) & (run.spans.activity != Activity.DOWN.value)]
     waits = mine.activity == Activity.WAITING.value
     last = mine.groupby("machine").tail(1).set_index("machine")
