@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedsim.attack import Assigned, Attack
 from fedsim.messages import JobCost, Snapshot, Ticket
-from fedsim.schedule import Interlude, Rounds, Schedule, Steps, Work
+from fedsim.schedule import Interlude, Rounds, Schedule, Standing, Steps, Work
 from fedsim.streams import Streams
 from fedsim.timing.availability import Availability, Stretch
 from fedsim.timing.delays import Delay
@@ -222,6 +222,7 @@ def schedule_of(
     cost: JobCost = FREE,
     opening: JobCost | None = None,
     activity: str | None = None,
+    standing: Standing | None = None,
 ) -> Schedule:
     """Return a schedule whose jobs in interludes cost what regular jobs do, and are booked as "interlude".
 
@@ -234,6 +235,7 @@ def schedule_of(
         cost: of a regular job.
         opening: the cost of opening jobs, if there are any.
         activity: what regular jobs are booked as.
+        standing: what workers keep from job to job, if there is anything.
     """
     work = {REGULAR: Work(cost, activity), ROUND: Work(cost, "interlude")}
     if opening is not None:
@@ -244,6 +246,7 @@ def schedule_of(
         regular=REGULAR,
         opening=OPENING if opening is not None else None,
         interlude=interlude._replace(leaves_bytes=leaves_bytes) if interlude is not None else None,
+        standing=standing,
     )
 
 
@@ -262,6 +265,7 @@ def simulate(
     cost: JobCost = FREE,
     opening: JobCost | None = None,
     activity: str | None = None,
+    standing: Standing | None = None,
     rounds_asked: int | None = None,
     latency: Delay = NOTHING,
     finish_at: int | None = None,
@@ -288,6 +292,7 @@ def simulate(
             cost=cost,
             opening=opening,
             activity=activity,
+            standing=standing,
         ),
         **settings,
     )
