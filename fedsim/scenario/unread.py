@@ -82,6 +82,7 @@ def _of_jobs(scenario: Scenario) -> dict[str, str]:
     schedule = scenario.schedule
     costs = [work.cost for work in schedule.work.values()]
     left_bytes = schedule.interlude.leaves_bytes if schedule.interlude is not None else 0
+    left_bytes += schedule.standing.n_bytes if schedule.standing is not None else 0
     off, found = {}, {}
     if not any(cost.calls for cost in costs):
         found["llm"] = off["lanes"] = "no job makes an LLM call"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from timing_cases import FREE, OPENING, REGULAR, interlude, joins, on, simulate, workers
+from timing_cases import FREE, OPENING, REGULAR, ROUND, interlude, joins, on, simulate, workers
 
 from fedsim.messages import JobCost
 from fedsim.schedule import Standing
@@ -23,17 +23,19 @@ def worker(**settings: Any) -> WorkerGroup:
     return workers(1.0, **settings)
 
 
-# S = 2 of 2: steps at 1, 2, 3 s. The first makes the standing message, which goes out once with the next jobs.
+# S = 2 of 2, steps at 1, 2, 3 s. The first makes the standing message, sent once, with the next job.
 def test_what_openings_make_is_sent_once() -> None:
     ending, books = simulate([worker(), worker()], wait_for=2, standing=MADE, max_steps=3, **SIZES)
     assert [row.bytes_down for row in books.reports] == [0, 2 * 107, 2 * 107 + 2 * 7]
     assert {kind: count.cost.bytes_down for kind, count in ending.by_kind.items()} == {
-        **{OPENING: 0, REGULAR: 2 * 107 + 2 * 7},
-        "round": 0,
+        OPENING: 0,
+        REGULAR: 2 * 107 + 2 * 7,
+        ROUND: 0,
     }
     assert {kind: (count.jobs, count.cost.bytes_up) for kind, count in ending.by_kind.items()} == {
-        **{OPENING: (2, 10), REGULAR: (4, 8)},
-        "round": (0, 0),
+        OPENING: (2, 10),
+        REGULAR: (4, 8),
+        ROUND: (0, 0),
     }
 
 
@@ -46,7 +48,7 @@ def test_a_late_joiner_renews_it_for_everybody() -> None:
     assert [row.bytes_down for row in books.reports] == [0, 107, 214, 221, 328, 435, 442]
 
 
-# From the start on everybody needs it: 100 bytes at 8e-4 megabits per second are 1 s, before the first job too.
+# From the start on everybody needs it: 100 bytes at 8e-4 megabits per second are 1 s, and before any job.
 def test_what_is_there_from_the_start_takes_its_time() -> None:
     _, books = simulate(
         [worker(download_mbps=8e-4)],
