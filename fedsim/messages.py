@@ -41,3 +41,13 @@ class JobCost(NamedTuple):
     """Tokens that pass forward through the worker's own model, which is not the LLM service."""
     own_gradient_tokens: int = 0
     """Tokens that pass forward and backward through it."""
+
+    def repeated(self, times: int) -> JobCost:
+        """Return the cost of a job in which so many of these are done one after the other.
+
+        Its messages are sent once.
+        """
+        sent_once = {"bytes_up", "bytes_down"}
+        return self._replace(
+            **{name: times * value for name, value in self._asdict().items() if name not in sent_once}
+        )

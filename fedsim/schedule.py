@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 from fedsim.errors import nearest
 from fedsim.messages import JobCost
 
+UNBOUNDED = 2**62
+"""A staleness bound that holds nobody up, for servers whose tickets need not be fresh."""
+
 
 class Steps(NamedTuple):
     """The server steps when enough workers have reported and nobody would be too stale."""
@@ -88,6 +91,9 @@ class Schedule(NamedTuple):
     """The number of a group of workers: one machine like theirs holds the data of all and computes alone,
     beside the server. None: every worker computes."""
     standing: Standing | None = None
+    alone: bool = False
+    """Workers exchange nothing: neither server nor network stands between two jobs of a worker, and a step
+    takes no time."""
 
     @property
     def interlude_activity(self) -> str:

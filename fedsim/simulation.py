@@ -15,6 +15,7 @@ from fedsim.scenario import Scenario
 from fedsim.streams import Streams
 from fedsim.timing.loop import Ending, Timeline, run_timeline
 from fedsim.timing.pace import LONGEST_S
+from fedsim.timing.settings import ServerSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +135,7 @@ def timeline(scenario: Scenario) -> Timeline:
         groups=tuple(group.starting_at(scenario.clock.starts_at) for group in scenario.machines),
         service=llm,
         network=scenario.network,
-        server=scenario.server,
+        server=scenario.server if not schedule.alone else ServerSettings(step_s=0.0),
         schedule=schedule,
         horizon_s=scenario.budget.horizon_s,
         max_steps=scenario.budget.server_steps,

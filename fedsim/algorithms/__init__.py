@@ -16,9 +16,10 @@ from fedsim.algorithms.base import Algorithm
 from fedsim.algorithms.dbt.asyndbt import Asyndbt
 from fedsim.algorithms.dbt.cendbt import Cendbt
 from fedsim.algorithms.dbt.sdbt import Sdbt
+from fedsim.algorithms.local.bdpl import Bdpl
 from fedsim.catalog import Family
 
-ALGORITHMS = Family("algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl)
+ALGORITHMS = Family("algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl, Bdpl)
 AnyAlgorithm = Annotated[Algorithm, ALGORITHMS]
 
 __all__ = ["ALGORITHMS", "Algorithm", "AnyAlgorithm"]

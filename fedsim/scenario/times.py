@@ -119,7 +119,7 @@ def delays(value: Any, place: str) -> Iterator[tuple[str, Delay]]:
 def _nothing_takes_time(scenario: Scenario) -> bool:
     calls = any(work.cost.calls for work in scenario.schedule.work.values())
     return (
-        scenario.server.step_s == 0
+        (scenario.server.step_s == 0 or scenario.schedule.alone)
         and scenario.network.instant
         and not (calls and scenario.llm is not None and not scenario.llm.instant)
         and all(_is_instant(group, scenario) for group in scenario.machines)

@@ -93,6 +93,10 @@ def _of_jobs(scenario: Scenario) -> dict[str, str]:
         off["upload_mbps"] = "jobs send no bytes up"
     if schedule.machine is None and not (left_bytes or any(cost.bytes_down for cost in costs)):
         off["download_mbps"] = "jobs send no bytes down"
+    if schedule.alone:
+        reason = "workers exchange nothing"
+        found |= dict.fromkeys(("network", "server"), reason)
+        off |= dict.fromkeys(("upload", "download"), reason)
     for number in range(len(scenario.workers)):
         found |= {f"workers.{number}.{key}": reason for key, reason in off.items()}
     return found

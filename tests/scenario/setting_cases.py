@@ -484,6 +484,8 @@ def _methods() -> dict[str, Base]:
     found["fedbdpl"] = Base(scenario(ICL, rounds, count=4), keys, False)
     buffered = EVERYBODY | {"wait_for": 2, "tau": 3}
     found["fedbdpl buffered"] = Base(scenario(ICL, buffered), (f"{own}wait_for", f"{own}tau"))
+    local = {"kind": "bdpl", "optimizer": SGD}
+    found["bdpl"] = Base(scenario(ICL, local), ("algorithms/bdpl.",), False)
     for kind in ("adam", "adamw", "sgd"):
         clipping = ASYNDBT | {"optimizer": {"kind": kind, "learning_rate": 0.1, "clip_norm": 0.5}}
         found[f"optimizer {kind}"] = Base(scenario(algorithm=clipping), (f"optimizers/{kind}.",), False)

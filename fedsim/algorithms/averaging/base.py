@@ -39,14 +39,8 @@ class Averaging(Optimized, Algorithm):
     """Another rule than the mean."""
 
     def schedule(self, setting: Setting) -> Schedule:
-        cost, each = setting.problem.cost(), self.local_steps
-        rules = self.aggregation or Aggregation()
-        local = cost._replace(
-            calls=cost.calls * each,
-            tokens_in=cost.tokens_in * each,
-            tokens_out=cost.tokens_out * each,
-            bytes_up=rules.sent_bytes(cost.bytes_up),
-        )
+        cost, rules = setting.problem.cost(), self.aggregation or Aggregation()
+        local = cost.repeated(self.local_steps)._replace(bytes_up=rules.sent_bytes(cost.bytes_up))
         return Schedule(self.rule(setting.n_workers), {"local": Work(local)}, "local")
 
     def rule(self, n_workers: int) -> Steps | Rounds:

@@ -1,0 +1,1 @@
+"""Methods in which every worker learns alone, and nothing is exchanged."""
