@@ -1,4 +1,4 @@
-"""Prompt texts: the six templates of the paper's Table 1, and own ones in jinja2."""
+"""Prompt texts: templates by name, the six of the paper's Table 1 among them, and own ones in jinja2."""
 
 from __future__ import annotations
 
@@ -204,12 +204,22 @@ _YES_NO = ' Respond ONLY with "Yes" or "No".' + _NOTE
 _PAIR = "Whether sentence {{ text_a }} and sentence {{ text_b }} "
 
 
+# Tests check these, not every import: that would need jinja2, which belongs to an extra.
 def _printed(question: str, labels: tuple[str, ...] = ("No", "Yes")) -> PromptTemplate:
-    # Tests check these, not every import: that would need jinja2, which belongs to an extra.
     return PromptTemplate.model_construct(question=question, labels=labels)
 
 
-TEMPLATES = {
+def _of_lines(asked: str, answered: str, labels: tuple[str, ...]) -> PromptTemplate:
+    """Return a template of two lines, the text and its label, each after a word of its own."""
+    return PromptTemplate.model_construct(
+        question=f"{asked}: {{{{ text_a }}}}{_NOTE}",
+        labels=labels,
+        demonstration=f"{{{{ question }}}}\n{answered}: {{{{ label }}}}",
+        query=f"{{{{ question }}}}\n{answered}:",
+    )
+
+
+TABLE_1 = {
     "5g": _printed(
         "In 5G network, Whether {{ text_a }} related to {{ text_b }}?"
         "{% if context %} Some contextual information: {{ context }}.{% endif %}" + _YES_NO
@@ -224,3 +234,20 @@ TEMPLATES = {
     "qnli": _printed(_PAIR + "have semantic entailment relations?" + _YES_NO),
 }
 """Table 1 of the paper; class 1 is the positive, acceptable, equivalent, entailed or related one."""
+
+AFTER_I2CL = {
+    "subj": _of_lines("Sentence", "Label", ("subjective", "objective")),
+    "trec": _of_lines(
+        "Question",
+        "Answer Type",
+        ("Description", "Entity", "Abbreviation", "Person", "Location", "Number"),
+    ),
+    "agnews": _of_lines("News", "Type", ("World", "Sports", "Business", "Technology")),
+}
+"""Ours, after the wording of I2CL, with a place for the fragment.
+
+Source: Li et al., "Implicit in-context learning", ICLR 2025, its released code.
+"""
+
+TEMPLATES = TABLE_1 | AFTER_I2CL
+"""By the name that a scenario gives."""

@@ -46,9 +46,26 @@ def said(error: pytest.ExceptionInfo[ValidationError]) -> str:
     return line["msg"].removeprefix("Value error, ")
 
 
-def test_all_templates_are_of_table_1():
-    assert list(TEMPLATES) == list(TABLE_1)
-    assert {name: template.labels for name, template in TEMPLATES.items()} == LABELS
+def test_all_templates_are_of_table_1_or_after_i2cl():
+    assert {name: template.labels for name, template in prompts.TABLE_1.items()} == LABELS
+    assert list(LABELS) == list(TABLE_1)
+    assert {**prompts.TABLE_1, **prompts.AFTER_I2CL} == TEMPLATES
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "asked"),
+    [
+        ("subj", "Sentence: a\nLabel: subjective\n", "Sentence: b Note: VAR.\nLabel:"),
+        ("trec", "Question: a\nAnswer Type: Description\n", "Question: b Note: VAR.\nAnswer Type:"),
+        ("agnews", "News: a\nType: World\n", "News: b Note: VAR.\nType:"),
+    ],
+)
+def test_those_after_i2cl_by_hand(name, shown, asked):
+    template = TEMPLATES[name]
+    assert template.head([(Text("a"), 0)], "") == shown
+    assert template.tail(Text("b"), "VAR") == asked
+    # A label is told by its first token: none may begin like another one.
+    assert len({label[0] for label in template.labels}) == len(template.labels)
 
 
 @pytest.mark.parametrize("name", TABLE_1)
@@ -72,7 +89,7 @@ def test_without_a_context_there_is_no_sentence_about_it():
     )
 
 
-@pytest.mark.parametrize("name", TABLE_1)
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_the_built_in_templates_would_pass_as_own_ones(name):
     assert PromptTemplate.model_validate(TEMPLATES[name].model_dump()) == TEMPLATES[name]
 

@@ -21,6 +21,7 @@ from fedsim.icl.tasks import TASKS
 from fedsim.icl.tasks import text as text_module
 from fedsim.icl.tasks.base import TaskData, Text, Texts
 from fedsim.icl.tasks.glue import read_glue
+from fedsim.icl.tasks.split import _within as within
 from fedsim.icl.tasks.text import TextTask
 from fedsim.icl.tasks.text_files import digest, read_corpus
 from fedsim.scenario import dump, load_scenario
@@ -69,22 +70,23 @@ def test_reused_rows_worked_out_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("alpha", [None, 0.5])
-@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize(("reuse", "n_classes"), [(False, 2), (True, 2), (False, 4), (True, 4)])
 def test_labels_are_those_of_the_file_and_no_row_is_used_twice(
-    tmp_path: Path, alpha: float | None, reuse: bool
+    tmp_path: Path, alpha: float | None, reuse: bool, n_classes: int
 ) -> None:
-    table = rows()
-    data = tiny_text_task(tmp_path, reuse=reuse).draw(Streams(9), 3, 1, alpha)
+    table = rows(n_classes)
+    data = tiny_text_task(tmp_path, n_classes=n_classes, reuse=reuse).draw(Streams(9), 3, 1, alpha)
     for part in (data.train, data.validation, data.test, data.demonstrations):
         pairs = list(zip(part.x.ravel(), part.y.ravel(), strict=True))
         assert pairs
         assert all(table[x]["label"] == y for x, y in pairs)
         assert {table[x]["split"] for x, _ in pairs} == {"test" if part is data.test else "train"}
     clients = held(data)
-    assert all(len(set(mine)) == len(mine) == 12 for mine in clients)
+    assert all(len(set(mine)) == len(mine) == 6 * n_classes for mine in clients)
     together = set().union(*clients)
-    assert len(together) < 36 if reuse else len(together) == 36
-    assert len(set(data.test.x[0])) == 7
+    assert len(together) < 18 * n_classes if reuse else len(together) == 18 * n_classes
+    assert len(set(data.test.x[0])) == sum((4, 3, 2, 5)[:n_classes])
+    assert {*data.test.y[0]} == {*range(n_classes)}
 
 
 @pytest.mark.parametrize("alpha", [None, 0.5])
@@ -101,16 +103,18 @@ def test_another_worker_changes_nobody_s_rows(tmp_path: Path, alpha: float | Non
     assert other.test.x.tolist() == few.test.x.tolist()
 
 
-@pytest.mark.parametrize("alpha", [None, 0.5])
-def test_pooled_queries_are_the_union_and_pools_take_turns(tmp_path: Path, alpha: float | None) -> None:
-    task = tiny_text_task(tmp_path, reuse=True, n_demonstrations=5)
+@pytest.mark.parametrize(("alpha", "n_classes"), [(None, 2), (0.5, 2), (0.5, 4)])
+def test_pooled_queries_are_the_union_and_pools_take_turns(
+    tmp_path: Path, alpha: float | None, n_classes: int
+) -> None:
+    task = tiny_text_task(tmp_path, n_classes=n_classes, reuse=True, n_demonstrations=5)
     apart = task.draw(Streams(4), 6, dirichlet_alpha=alpha)
     together = task.draw(Streams(4), 2, pooled=3, dirichlet_alpha=alpha)
     for split in ("train", "validation"):
         for pooled, single in zip(getattr(together, split), getattr(apart, split), strict=True):
             np.testing.assert_array_equal(pooled[0], np.concatenate(list(single[:3])))
             np.testing.assert_array_equal(pooled[1], np.concatenate(list(single[3:])))
-    assert together.demonstrations.x.shape == together.demonstrations.y.shape == (2, 2, 5)
+    assert together.demonstrations.x.shape == together.demonstrations.y.shape == (2, n_classes, 5)
     for k in range(5):
         np.testing.assert_array_equal(
             together.demonstrations.x[1, :, k], apart.demonstrations.x[3 + k % 3, :, k]
@@ -184,6 +188,64 @@ def test_too_few_rows(tmp_path: Path) -> None:
         InputError, match=r"one worker needs 6 training rows of class 1 \(Great\), found 0 in .*js"
     ):
         tiny_text_task(tmp_path, table).draw(Streams(0), 1)
+
+
+def scarce(n_left: int) -> list[dict[str, Any]]:
+    """Return rows of four classes, so many of the last for training."""
+    of_last = [row for row in rows(4) if row["label"] == 3 and row["split"] == "train"]
+    return [row for row in rows(4) if row not in of_last[n_left:]]
+
+
+def test_what_a_rare_class_cannot_give_is_drawn_from_the_others(tmp_path: Path) -> None:
+    """Of its five rows three are demonstrations of every worker, and so two are left for its queries."""
+    sizes = {"n_classes": 4, "reuse": True, "test_counts": (1, 1, 1, 1)}
+    task = tiny_text_task(tmp_path, scarce(5), **sizes)
+    (tmp_path / "plenty").mkdir()
+    plenty = tiny_text_task(tmp_path / "plenty", **sizes)
+    found, asked = (one.draw(Streams(1), 40, dirichlet_alpha=0.5) for one in (task, plenty))
+    untouched = 0
+    for worker in range(40):
+        counts, wanted = (
+            [np.bincount(getattr(data, split).y[worker], minlength=4) for split in ("train", "validation")]
+            for data in (found, asked)
+        )
+        assert [count.sum() for count in counts] == [8, 4]
+        assert sum(counts)[3] <= 2
+        assert len({*held(found)[worker]}) == 8 + 4 + 12
+        if sum(wanted)[3] <= 2:  # proportions that the rows can meet stay as they are
+            assert np.array_equal(counts, wanted)
+            untouched += 1
+        # A class of which the worker had none gets none as long as another one is left.
+        assert all(wanted[0][counts[0] > wanted[0]] >= 0)
+    assert 10 < untouched < 35
+    few = task.draw(Streams(1), 3, dirichlet_alpha=0.5)
+    np.testing.assert_array_equal(few.train.x, found.train.x[:3])
+    with pytest.raises(InputError, match=r"one worker needs 6 training rows of class 3 \(Unknown\), found 5"):
+        task.draw(Streams(1), 3)
+
+
+def test_the_rest_of_a_rare_class_by_hand() -> None:
+    class Told:
+        """Deals out in order, first come first served."""
+
+        def multinomial(self, n: int, p: Any) -> Any:
+            self.asked = n, np.round(p, 9).tolist()
+            return np.eye(len(p), dtype=int)[np.flatnonzero(p)[0]] * n
+
+    def dealt(counts: list[int], most: list[int], proportions: list[float]) -> tuple[list[int], Any]:
+        told = Told()
+        found = within(np.array(counts), np.array(most), np.array(proportions), told)  # type: ignore[arg-type]
+        return found.tolist(), getattr(told, "asked", None)
+
+    # 3 of class 1 are too many: they are dealt out in the proportions 0.2 to 0.3.
+    assert dealt([1, 5, 2], [9, 2, 9], [0.2, 0.5, 0.3]) == ([4, 2, 2], (3, [0.4, 0.0, 0.6]))
+    # Where the first that gets them has too few as well, the next one does.
+    assert dealt([1, 5, 2], [2, 2, 9], [0.2, 0.5, 0.3]) == ([2, 2, 4], (2, [0.0, 0.0, 1.0]))
+    # Of the classes that are left the client had none: they are as likely.
+    assert dealt([0, 5, 0], [3, 2, 9], [0.0, 1.0, 0.0]) == ([3, 2, 0], (3, [0.5, 0.0, 0.5]))
+    # What suffices, or cannot suffice, stays.
+    assert dealt([1, 2, 2], [9, 2, 9], [0.2, 0.5, 0.3]) == ([1, 2, 2], None)
+    assert dealt([1, 5, 2], [2, 2, 2], [0.2, 0.5, 0.3]) == ([1, 5, 2], None)
 
 
 OWN = {"question": "{{ text_a }}?", "labels": ["bad", "good"]}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedsim.icl.tasks.base import Longs, Queries, Task
+from fedsim.icl.tasks.base import Floats, Longs, Queries, Task
 from fedsim.streams import Stream, Streams
 
 TRAIN, VALIDATION, POOL, ROWS, TEST, OWN_ROWS = range(6)
@@ -18,9 +18,26 @@ TRAIN, VALIDATION, POOL, ROWS, TEST, OWN_ROWS = range(6)
 
 
 def draw_classes(
-    task: Task, streams: Streams, n_clients: int, dirichlet_alpha: float | None
+    task: Task,
+    streams: Streams,
+    n_clients: int,
+    dirichlet_alpha: float | None,
+    rows: Longs | None = None,
+    reuse: bool = False,
 ) -> tuple[Longs, Longs]:
     """Return the classes of every client's training and validation queries, each in rising order.
+
+    Where a client's proportions ask for more queries of a class than there are rows, the rest is drawn from
+    its other classes, in the proportions that it has of them.
+
+    Args:
+        task: says how many queries a client has, and of how many classes.
+        streams: the randomness of the run.
+        n_clients: how many clients.
+        dirichlet_alpha: concentration of the class proportions; None for equal classes.
+        rows: how many rows of each class there are for queries, (U,); None: any number. Of no use where
+            classes are equal.
+        reuse: whether all of them are there for each client, or only those that clients before it left.
 
     Source: the non-iid split is that of Hsu, Qi, Brown, "Measuring the effects of non-identical data
     distribution for federated visual classification", 2019, section 3: a client's class proportions are
@@ -32,12 +49,32 @@ def draw_classes(
         equal = [np.repeat(np.arange(n_classes), size // n_classes) for size in sizes]
         return np.tile(equal[0], (n_clients, 1)), np.tile(equal[1], (n_clients, 1))
     train, validation = (np.empty((n_clients, size), dtype=np.int64) for size in sizes)
+    left = rows
     for client in range(n_clients):
         generator = streams.seat(Stream.SPLIT, client)
         proportions = generator.dirichlet(np.full(n_classes, dirichlet_alpha / n_classes))
+        left = rows if reuse else left
         for classes, size in zip((train, validation), sizes, strict=True):
-            classes[client] = np.repeat(np.arange(n_classes), generator.multinomial(size, proportions))
+            counts = generator.multinomial(size, proportions)
+            if left is not None:
+                counts = _within(counts, left, proportions, generator)
+                left = left - counts
+            classes[client] = np.repeat(np.arange(n_classes), counts)
     return train, validation
+
+
+def _within(counts: Longs, most: Longs, proportions: Floats, generator: np.random.Generator) -> Longs:
+    """Return as many queries with no more of a class than there are, if all together suffice."""
+    most = most.clip(0)
+    if counts.sum() > most.sum():
+        return counts
+    while (beyond := int((counts - most).clip(0).sum())) > 0:
+        counts = np.minimum(counts, most)
+        weights = np.where(counts < most, proportions, 0.0)
+        if weights.sum() == 0:  # of the classes that are left this client had none at all
+            weights = (counts < most).astype(float)
+        counts = counts + generator.multinomial(beyond, weights / weights.sum())
+    return counts
 
 
 def merged(queries: Queries, n_workers: int) -> Queries:

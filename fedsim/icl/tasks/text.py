@@ -27,7 +27,7 @@ a fixed set is one draw, off the accuracy over all rows by its binomial error.""
 
 
 def _template(prompt: Any) -> Any:
-    """Put the template of Table 1 in place of its name."""
+    """Put a template in place of its name."""
     if not isinstance(prompt, str):
         return prompt
     if prompt not in TEMPLATES:
@@ -47,8 +47,9 @@ class TextTask(Task):
     them anew: ``--set problem.task.file=PATH``.
 
     Workers take their rows of a class one after the other from one shuffle of the run: `train_per_class`
-    training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. The test rows
-    are the same for all; see `test_set`.
+    training queries, `validation_per_class` validation queries, `n_demonstrations` candidates. Where class
+    proportions are drawn (`dirichlet_alpha`), what a class has no rows for is drawn from the worker's other
+    classes. The test rows are the same for all; see `test_set`.
 
     Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026): its split (10 training and 10 validation
     queries and 50 demonstrations per class), Table 1 (templates) and Table 2 (200 test queries).
@@ -67,7 +68,8 @@ class TextTask(Task):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The hash of the file or folder; filled in at loading. GLUE's own copy is known by its name."""
     prompt: Annotated[PromptTemplate, BeforeValidator(_template, json_schema_input_type=str | PromptTemplate)]
-    """The name of a template of Table 1, or an own one; with `glue` that of its task when left out."""
+    """The name of a template of `fedsim.icl.prompts`, or an own one; with `glue` that of its task when left
+    out."""
     test_counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(100, 100), min_length=2)
     """Test queries of each class; their number is the number of classes U."""
     test_set: TestSet = "fixed"
@@ -160,10 +162,12 @@ class TextTask(Task):
             InputError: too few rows or candidate words, or the data are no longer what they were.
         """
         corpus, n_classes = self._corpus(), self.n_classes
-        y = draw_classes(self, streams, n_workers * pooled, dirichlet_alpha)
+        of_class = [corpus.numbers(label, test=False) for label in range(n_classes)]
+        shown = self.n_demonstrations * (1 if self.reuse else n_workers * pooled)
+        left = np.array([len(rows) - shown for rows in of_class])
+        y = draw_classes(self, streams, n_workers * pooled, dirichlet_alpha, left, self.reuse)
         train_n, validation_n = (counts_by_class(labels, n_classes) for labels in y)
         sizes = np.stack([train_n, validation_n, np.full_like(train_n, self.n_demonstrations)])
-        of_class = [corpus.numbers(label, test=False) for label in range(n_classes)]
         self._check_train_rows([len(rows) for rows in of_class], sizes.sum(0))
         shares = share_out(streams, of_class, sizes, self.reuse)
         pools = np.empty((n_workers, n_classes, self.n_demonstrations), dtype=np.int64)
