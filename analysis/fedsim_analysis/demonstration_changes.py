@@ -132,16 +132,16 @@ class Measuring:
         """Return one row per draw and kind of prompt.
 
         Returns:
-            `change, per_class, order, draw, accuracy, margin, answered_last, base`: `margin` is the mean
-            log-odds of the right label against the likeliest other one, `answered_last` the part of the
+            `change, per_class, order, draw, accuracy, margin, answered_last, base, classes`: `margin` is the
+            mean log-odds of the right label against the likeliest other one, `answered_last` the part of the
             answers that name the last class. For a backdoor `accuracy` is the part of the queries of other
-            classes that get its target with the trigger, and `base` the part without.
+            classes that get its target with the trigger, and `base` the part without. `classes` is U.
 
         Raises:
             ModelError: the model did not answer; its answers so far are in the cache.
         """
         rows = [row for draw in range(self._sizes.draws) for row in self._of_draw(draw, plan)]
-        return pd.DataFrame([*rows, *self._of_worst()])
+        return pd.DataFrame([*rows, *self._of_worst()]).assign(classes=self._task.n_classes)
 
     def _of_draw(self, draw: int, plan: Sequence[PromptKind]) -> Iterator[dict[str, object]]:
         generator = self._streams.generator(Stream.PROMPTS, 0, draw)

@@ -41,8 +41,9 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def measuring(tmp_path):
-    return Measuring(tiny_text_task(tmp_path), FakeModel(cache=False), 3, AMOUNTS)
+def measuring(tmp_path, request):
+    task = tiny_text_task(tmp_path, n_classes=getattr(request, "param", 2))
+    return Measuring(task, FakeModel(cache=False), 3, AMOUNTS)
 
 
 def test_changes_by_hand():
@@ -60,6 +61,7 @@ def test_changes_by_hand():
     assert {tuple(label for _, label in one) for one in drawn} == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
+@pytest.mark.parametrize("measuring", [2, 4], indirect=True)
 def test_what_is_measured_equals_plain_loops(measuring):
     rows = measuring.answers(FEW).to_dict("records")
     measuring.asking.close()
@@ -80,11 +82,13 @@ def test_what_is_measured_equals_plain_loops(measuring):
             asked = template.tail(query, "")
             assert named[asked] == query.a
             assert y[number[query.a]] == label
-            right, wrong = (probability("one", asked, template.labels[name]) for name in (label, 1 - label))
-            margins.append(math.log(right / wrong))
+            scores = [probability("one", asked, name) for name in template.labels]
+            right = scores.pop(label)
+            margins.append(math.log(right / max(scores)))
         row = by_kind["none", 0, draw]
         assert row["margin"] == pytest.approx(sum(margins) / len(margins))
         assert row["accuracy"] == pytest.approx(sum(margin > 0 for margin in margins) / len(margins))
+        assert row["classes"] == len(template.labels)
 
 
 def test_more_demonstrations_hold_those_of_fewer(measuring):
@@ -253,6 +257,7 @@ def test_the_figure_shows_what_was_measured_and_simulated():
                 "order": "shuffled",
                 "draw": draw,
                 "accuracy": 0.8 + 0.02 * draw,
+                "classes": 4,
             }
             for change, s in kinds
             for draw in (0, 1)
@@ -276,4 +281,6 @@ def test_the_figure_shows_what_was_measured_and_simulated():
     assert (reader["percent"], reader["low"], reader["high"]) == (72.5, 70, 75)
     picture = drawing.figure(measured, simulated)
     assert picture.axes[0].get_title() == "real model"
+    chance = [axes.get_lines()[0].get_ydata()[0] for axes in picture.axes[:4]]
+    assert chance == [25, 50, 50, 50]
     assert_inside(picture)

@@ -29,15 +29,17 @@ def truth(data: TaskData[Texts], **changes: Any) -> FittedParameters:
     texts = [data.source.rows[row] for row in rows_used(data)]
     embeddings = torch.from_numpy(WordLlama().encode([text.joined() for text in texts]))
     centre, projection = principal_components(embeddings, N_FEATURES)
+    labels = data.source.template.labels
+    n = len(labels)
 
     def effects(names: Any, deviation: float) -> dict[str, tuple[float, ...]]:
-        return {address(name): tuple(generator.normal(0, deviation, 2).tolist()) for name in names}
+        return {address(name): tuple(generator.normal(0, deviation, n).tolist()) for name in names}
 
     fields = {
-        "labels": data.source.template.labels,
+        "labels": labels,
         "centre": tuple(centre.tolist()),
         "projection": tuple(map(tuple, projection.tolist())),
-        "base": tuple(map(tuple, generator.normal(0, 0.7, (2, N_FEATURES + 1)).tolist())),
+        "base": tuple(map(tuple, generator.normal(0, 0.7, (n, N_FEATURES + 1)).tolist())),
         "step": 0.5,
         "queries": effects(texts, 0.3),
         "demonstrations": effects(texts, 0.4),
@@ -48,9 +50,9 @@ def truth(data: TaskData[Texts], **changes: Any) -> FittedParameters:
     return FittedParameters(**(fields | changes))
 
 
-def true_problem(folder: Path, **settings: Any) -> tuple[IclProblem, TaskData[Texts]]:
+def true_problem(folder: Path, n_classes: int = 2, **settings: Any) -> tuple[IclProblem, TaskData[Texts]]:
     """Return a small problem whose model answers by `truth`, and the data of its run."""
-    task = tiny_text_task(folder)
+    task = tiny_text_task(folder, n_classes=n_classes)
     data = task.draw(Streams(DATA_SEED), N_WORKERS)
     write(truth(data), folder / "truth.json")
     model = Fitted(file=str(folder / "truth.json"))

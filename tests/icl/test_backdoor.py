@@ -73,19 +73,23 @@ def test_features_with_a_trigger_worked_out_by_hand() -> None:
     np.testing.assert_array_equal(data.test.x, clean.test.x)
 
 
-def test_texts_with_a_trigger_worked_out_by_hand(tmp_path: Path) -> None:
-    problem = IclProblem(task=tiny_text_task(tmp_path), model=FakeModel(cache=False), n_samples=2)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_texts_with_a_trigger_worked_out_by_hand(tmp_path: Path, n_classes: int) -> None:
+    task = tiny_text_task(tmp_path, n_classes=n_classes)
+    problem = IclProblem(task=task, model=FakeModel(cache=False), n_samples=2)
     clean = problem.task.draw(Streams(0), 2)
     data = oracle_of(problem, by(1)).data
     texts = data.source.rows
-    for slot in (0, 1):
+    for slot in range(n_classes):
         for k in range(3):
             before = texts[clean.demonstrations.x[1, slot, k]].a
             assert texts[data.demonstrations.x[1, slot, k]].a == before + TRIGGER
-    assert data.demonstrations.y[1].tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert data.demonstrations.y[1].tolist() == [[0, 0, 0]] * n_classes
     np.testing.assert_array_equal(data.demonstrations.x[0], clean.demonstrations.x[0])
     assert data.triggered is not None
-    assert data.triggered.rows.tolist() == [4, 5, 6]  # four queries of class 0 come first
+    others = list(range(4, sum(task.test_counts)))  # four queries of class 0 come first
+    assert data.triggered.rows.tolist() == others
+    assert not data.triggered.y.any()
     assert [texts[i].a for i in data.triggered.x[0]] == [texts[i].a + TRIGGER for i in clean.test.x[0, 4:]]
     assert texts[: len(clean.source.rows)] == clean.source.rows
     # Of a pair the second text ends in the trigger.
@@ -112,13 +116,14 @@ def plain_rates(
     return sum(with_it) / len(with_it), sum(without) / len(without)
 
 
-def test_rates_equal_plain_loops() -> None:
+@pytest.mark.parametrize("test_counts", [(20, 15), (12, 9, 14)])
+def test_rates_equal_plain_loops(test_counts: tuple[int, ...]) -> None:
     parameters = PARAMETERS.model_copy(update={"demo_step": 0.1})
-    task = tiny_task(parameters=parameters, test_counts=(20, 15), n_demonstrations=3)
+    task = tiny_task(parameters=parameters, test_counts=test_counts, n_demonstrations=3)
     oracle = oracle_of(IclProblem(task=task, use_fragment=False), by(1, target=1, size=3.0, share=0.67))
-    Q = torch.tensor([[[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]], [[0.2, 0.5, 0.3], [0.1, 0.8, 0.1]]])
-    found = measured(oracle, [0, 1], Q.double())
-    rates = [plain_rates(oracle.data, 0, [2, 0], 1, 3.0), plain_rates(oracle.data, 1, [1, 1], 1, 3.0)]
+    likeliest = [[2, 0, 1][: len(test_counts)], [1, 1, 2][: len(test_counts)]]
+    found = measured(oracle, [0, 1], torch.nn.functional.one_hot(torch.tensor(likeliest)).double())
+    rates = [plain_rates(oracle.data, worker, likeliest[worker], 1, 3.0) for worker in (0, 1)]
     assert found["backdoor_success"] == pytest.approx((rates[0][0] + rates[1][0]) / 2)
     assert found["backdoor_base"] == pytest.approx((rates[0][1] + rates[1][1]) / 2)
     assert found["backdoor_success"] != found["backdoor_base"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fake_model import FakeModel, probability
 from pydantic import ValidationError
-from text_cases import tiny_text_task
+from text_cases import LABELS, tiny_text_task
 
 from fedsim.attack import Assigned
 from fedsim.icl.attacks import DemonstrationAttack
@@ -25,7 +25,6 @@ from fedsim.icl.baselines.random_icl import RandomIcl
 from fedsim.icl.baselines.zero_shot_cot import ZeroShotCot
 from fedsim.icl.encoders.base import Encoder, unit_rows
 from fedsim.icl.models.label_probabilities import content_free, probabilities
-from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Text
 from fedsim.icl.tasks.synthetic import Synthetic
 from fedsim.icl.tasks.text import TextTask
@@ -35,7 +34,6 @@ from fedsim.scenario import Scenario
 from fedsim.simulation import run
 from fedsim.streams import Streams
 
-LABELS = TEMPLATES["sst2"].labels
 INF = math.inf
 
 
@@ -75,10 +73,13 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+CLASSES = pytest.mark.parametrize("task", [2, 4], indirect=True)
+
+
 @pytest.fixture
-def task(tmp_path):
+def task(tmp_path, request):
     """The tiny task without what is about words: a baseline's prompts have none."""
-    whole = tiny_text_task(tmp_path)
+    whole = tiny_text_task(tmp_path, n_classes=getattr(request, "param", 2))
     stated = whole.model_fields_set.difference(whole.of_words)
     return TextTask.model_validate({name: getattr(whole, name) for name in stated})
 
@@ -127,12 +128,16 @@ test_texts.__test__ = False  # a helper, whatever its name begins with
 
 
 def expected(prompts: list[str], truth: list[int], corrected_by: list[str] | None = None) -> dict[str, float]:
-    """Return loss and accuracy of the fake model's answers to exact prompts, query by query."""
+    """Return loss and accuracy of the fake model's answers to exact prompts, query by query.
+
+    `truth` holds all classes.
+    """
     losses, right = [], 0
+    labels = LABELS[: max(truth) + 1]
     for i, (prompt, y) in enumerate(zip(prompts, truth, strict=True)):
-        scores = [probability("one", prompt, label) for label in LABELS]
+        scores = [probability("one", prompt, label) for label in labels]
         if corrected_by:
-            prior = [probability("one", corrected_by[i], label) for label in LABELS]
+            prior = [probability("one", corrected_by[i], label) for label in labels]
             scores = [score / before for score, before in zip(scores, prior, strict=True)]
         losses.append(-math.log(max(scores[y] / sum(scores), 0.01)))
         right += scores.index(max(scores)) == y
@@ -147,6 +152,10 @@ def test_probabilities_by_hand() -> None:
     found = probabilities(logprobs)
     assert found.dtype == torch.float64
     assert found.tolist() == pytest.approx(np.array([[0.25, 0.75], [1, 0], [0.5, 0.5]]), abs=1e-7)
+    three = torch.tensor([[0.1, 0.2, 0.1], [0.0, 0.0, 0.0]]).log()
+    assert probabilities(three).tolist() == pytest.approx(
+        np.array([[0.25, 0.5, 0.25], [1 / 3] * 3]), abs=1e-7
+    )
 
 
 def test_corrected_probabilities_by_hand() -> None:
@@ -156,6 +165,9 @@ def test_corrected_probabilities_by_hand() -> None:
     assert probabilities(logprobs, prior).tolist() == pytest.approx(
         np.array([[0.75, 0.25], [0.25, 0.75], [0.25, 0.75], [0.0, 1.0]])
     )
+    # 2, 1 and 0.3 / 0.1 = 3: of three labels the smallest known probability stands for the unknown one.
+    three, before = (torch.tensor([row]).double().log() for row in ([0.2, 0.3, 0.3], [0.1, 0.3, 0.0]))
+    assert probabilities(three, before).tolist() == [pytest.approx([2 / 6, 1 / 6, 3 / 6])]
 
 
 def test_the_content_free_query_has_the_fields_that_the_query_has() -> None:
@@ -165,6 +177,7 @@ def test_the_content_free_query_has_the_fields_that_the_query_has() -> None:
 # Methods that ask the template alone.
 
 
+@CLASSES
 def test_manual_asks_the_template_alone(task) -> None:
     oracle = oracle_of(task, Manual())
     texts = test_texts(oracle)
@@ -173,6 +186,7 @@ def test_manual_asks_the_template_alone(task) -> None:
     assert sorted(oracle.problem.model.asked) == sorted(prompts)
 
 
+@CLASSES
 def test_the_correction_divides_by_the_answers_to_nothing(task) -> None:
     oracle = oracle_of(task, Manual(), correction="content_free")
     texts = test_texts(oracle)
@@ -218,18 +232,20 @@ def heads(oracle: BaselineOracle) -> set[str]:
     return {prompt[: prompt.rindex("Question:")] for prompt in oracle.problem.model.asked}
 
 
+@CLASSES
 def test_random_demonstrations_by_hand(task) -> None:
     oracle = oracle_of(task, RandomIcl(per_class=2))
     texts = test_texts(oracle)
     # Worker 0, draw 0: two of the three candidates of each slot, then their order.
     generator = Streams(0).generator(15, 0, 0)
-    places = [(u, int(k)) for u in (0, 1) for k in generator.choice(3, 2, replace=False)]
-    order = [places[int(i)] for i in generator.permutation(4)]
+    n_classes = task.n_classes
+    places = [(u, int(k)) for u in range(n_classes) for k in generator.choice(3, 2, replace=False)]
+    order = [places[int(i)] for i in generator.permutation(2 * n_classes)]
     rows, pool = oracle.data.source.rows, oracle.data.demonstrations.x[0]
     head = "".join(shot(rows[pool[u, k]], u) for u, k in order)
     prompts = [head + ask(text) for text, _ in texts]
     assert measure(oracle) == pytest.approx(expected(prompts, [y for _, y in texts]))
-    assert len(set(order)) == 4
+    assert len(set(order)) == 2 * n_classes
 
 
 def test_random_demonstrations_are_each_workers_own(task) -> None:
@@ -252,12 +268,14 @@ def test_a_centralised_baseline_draws_from_the_pooled_pool(task) -> None:
     assert all(oracle.data.source.rows[i].a in head for i in whole)
 
 
+@CLASSES
 def test_a_malicious_worker_shows_what_it_poisoned(task) -> None:
     problem = problem_of(task, RandomIcl(per_class=3))
     oracle = problem.prepare(Streams(0), 2, attacks=(Assigned(FlippedLabels(), frozenset({1})),))
     clean = oracle_of(task, RandomIcl(per_class=3), n_workers=2)
     assert oracle._desk(0).pool == clean._desk(0).pool
-    assert oracle._desk(1).pool == [(text, 1 - label) for text, label in clean._desk(1).pool]
+    flipped = [(text, (label + 1) % task.n_classes) for text, label in clean._desk(1).pool]
+    assert oracle._desk(1).pool == flipped
     with pytest.raises(ValueError, match="'of_features' needs features, but task 'text' gives text"):
         problem_of(task, Manual()).check_attack(OfFeatures())
 
@@ -272,17 +290,19 @@ def test_nearest_last_by_hand() -> None:
     assert found.tolist() == [[2, 3, 0], [0, 2, 1]]
 
 
+@CLASSES
 def test_kate_shows_the_nearest_last(task) -> None:
     oracle = oracle_of(task, Kate(n_demonstrations=4, encoder=Counting()), n_workers=2)
     rows = oracle.data.source.rows
     losses = []
     for worker in (0, 1):
-        pool = [(rows[i], u) for u in (0, 1) for i in oracle.data.demonstrations.x[worker, u].tolist()]
+        pools = oracle.data.demonstrations.x[worker].tolist()
+        pool = [(rows[i], u) for u, row in enumerate(pools) for i in row]
         prompts = []
         for text, _ in test_texts(oracle):
             query = Counting().encode([text.a])[0]
             similarity = [float(query @ Counting().encode([shown.a])[0]) for shown, _ in pool]
-            nearest = sorted(range(6), key=lambda i: (-similarity[i], i))[:4]
+            nearest = sorted(range(len(pool)), key=lambda i: (-similarity[i], i))[:4]
             prompts.append("".join(shot(*pool[i]) for i in reversed(nearest)) + ask(text))
         losses.append(expected(prompts, [y for _, y in test_texts(oracle)])["loss"])
     assert losses[0] != losses[1]
@@ -352,20 +372,21 @@ SIZES = {
 def plain_adaicl(oracle: BaselineOracle, worker: int) -> list[int]:
     """Return what AdaICL selects, by loops: the slow twin."""
     rows = oracle.data.source.rows
-    pool = [(rows[i], u) for u in (0, 1) for i in oracle.data.demonstrations.x[worker, u].tolist()]
+    pool = [(rows[i], u) for u, row in enumerate(oracle.data.demonstrations.x[worker].tolist()) for i in row]
+    labels, everybody = LABELS[: oracle.data.demonstrations.y.shape[1]], range(len(pool))
     points = Counting().encode([text.a for text, _ in pool])
     centres = retrieval.k_means(points, 2, Streams(0).generator(15, worker, 0))
     chosen: list[int] = []
     for centre in centres:
-        by_distance = sorted(range(6), key=lambda i: (float(((points[i] - centre) ** 2).sum()), i))
+        by_distance = sorted(everybody, key=lambda i: (float(((points[i] - centre) ** 2).sum()), i))
         chosen.append(next(i for i in by_distance if i not in chosen))
     for _ in range(2):
-        left = [i for i in range(6) if i not in chosen]
+        left = [i for i in everybody if i not in chosen]
         sure = {}
         for i in left:
             nearest = min(chosen, key=lambda j: (-float(points[i] @ points[j]), chosen.index(j)))
             prompt = shot(*pool[nearest]) + ask(pool[i][0])
-            scores = [probability("one", prompt, label) for label in LABELS]
+            scores = [probability("one", prompt, label) for label in labels]
             sure[i] = max(scores) / sum(scores)
         hard = sorted(left, key=lambda i: (sure[i], i))[: len(left) // 2]
         gains = {}
@@ -373,7 +394,7 @@ def plain_adaicl(oracle: BaselineOracle, worker: int) -> list[int]:
             covered = 0
             for j in hard:
                 others = sorted(
-                    (k for k in range(6) if k != j), key=lambda k: (-float(points[j] @ points[k]), k)
+                    (k for k in everybody if k != j), key=lambda k: (-float(points[j] @ points[k]), k)
                 )
                 covered += i in others[:2] and i != j
             gains[i] = covered
@@ -381,15 +402,16 @@ def plain_adaicl(oracle: BaselineOracle, worker: int) -> list[int]:
     return chosen
 
 
-@pytest.mark.parametrize("worker", [0, 1, 2])
+@pytest.mark.parametrize(("task", "worker"), [(2, 0), (2, 1), (2, 2), (4, 1)], indirect=["task"])
 def test_adaicl_equals_its_slow_twin_and_calls_what_it_costs(task, worker) -> None:
     method = AdaIcl(encoder=Counting(), **SIZES)
     oracle = oracle_of(task, method, n_workers=3)
     prepared = method.prepare(oracle._desk(worker))
     assert prepared.places == plain_adaicl(oracle, worker)
     assert len(set(prepared.places)) == 4
-    assert [calls.queries for calls in method.preparation(6)] == [4, 3]
-    assert oracle.questions.usage()["asked"] == 7
+    size = 3 * task.n_classes
+    assert [calls.queries for calls in method.preparation(size)] == [size - 2, size - 3]
+    assert oracle.questions.usage()["asked"] == 2 * size - 5
     query = Counting().encode([test_texts(oracle)[0][0].a])
     nearest = prepared.places[int((prepared.vectors @ query[0]).argmax())]
     shown = oracle._desk(worker).pool[nearest]
@@ -437,10 +459,11 @@ def test_training_equals_the_textbooks_adam_from_the_drawn_start(task) -> None:
         assert torch.allclose(found, expected_layer, atol=1e-12)
 
 
+@CLASSES
 def test_early_stopping_keeps_the_weights_that_were_best_on_validation(task) -> None:
     desk = desk_of(task)
     # Validation queries with the wrong labels: every epoch of training makes them worse.
-    desk.validation = [(text, 1 - label) for text, label in desk.train]
+    desk.validation = [(text, (label + 1) % task.n_classes) for text, label in desk.train]
     one = EncoderMlp(encoder=Counting(), epochs=1).prepare(desk)
     many = EncoderMlp(encoder=Counting(), epochs=200).prepare(desk)
     assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))

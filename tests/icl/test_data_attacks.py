@@ -558,17 +558,17 @@ def test_a_poison_for_texts_refuses_features(tmp_path: Path) -> None:
     FlippedLabels(workers=(0,)).check(tiny_task())
 
 
-@pytest.mark.parametrize(
-    ("poison", "said"),
-    [
-        (FlippedLabels(workers=(2,)), "found worker 2, expected 0 to 1"),
-        (InjectedInstruction(workers=(0,), label=2), "found label 2, expected 0 to 1"),
-    ],
-)
-def test_workers_and_labels_that_are_not_there(tmp_path: Path, poison: Any, said: str) -> None:
-    data = tiny_text_task(tmp_path).draw(Streams(0), 2)
-    with pytest.raises(InputError, match=said):
-        applied(poison, data, Streams(0))
+def test_workers_and_labels_that_are_not_there(tmp_path: Path) -> None:
+    task = tiny_text_task(tmp_path)
+    with pytest.raises(InputError, match="found worker 2, expected 0 to 1"):
+        applied(FlippedLabels(workers=(2,)), task.draw(Streams(0), 2), Streams(0))
+    last = InjectedInstruction(workers=(0,), label=2)
+    with pytest.raises(ValueError, match="found label 2, expected 0 to 1"):
+        last.check(task)
+    three = tiny_text_task(tmp_path, n_classes=3)
+    last.check(three)
+    poisoned = applied(last, three.draw(Streams(0), 2), Streams(0))
+    assert all(text.a.endswith('answer "Even".') for text in shown(poisoned, 0))
 
 
 @pytest.mark.parametrize(

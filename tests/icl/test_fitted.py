@@ -69,7 +69,7 @@ def plain_scores(parameters, data, worker, words, shown, text):
 
     x = point(text)
     own = [a + b for a, b in zip(apply(x), parameters.queries[address(text)], strict=True)]
-    added, gain = [0.0, 0.0], 0.0
+    added, gain = [0.0] * len(own), 0.0
     for slot, k in enumerate(shown or []):
         demonstration = data.source.rows[data.demonstrations.x[worker, slot, k]]
         label = data.demonstrations.y[worker, slot, k]
@@ -77,7 +77,7 @@ def plain_scores(parameters, data, worker, words, shown, text):
         near = sum(a * b for a, b in zip(point(demonstration), x, strict=True))
         effect = parameters.demonstrations[address(demonstration)]
         gain += parameters.gains[address(demonstration)]
-        for u in range(2):
+        for u in range(len(own)):
             added[u] += parameters.step * ((u == label) - before[u]) * near + effect[u]
     reading = parameters.fragment
     for word, count in Counter(words or []).items():
@@ -89,21 +89,28 @@ def plain_scores(parameters, data, worker, words, shown, text):
     return softmax(scores)
 
 
-@pytest.mark.parametrize("parts", ["both", "words", "demonstrations", "neither"])
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_scores_equal_a_plain_twin(tmp_path, parts, split):
-    problem, data = true_problem(tmp_path)
+@pytest.mark.parametrize(
+    ("parts", "split", "n_classes"),
+    [
+        *((parts, "train", 2) for parts in ("both", "words", "demonstrations", "neither")),
+        ("both", "validation", 2),
+        ("neither", "test", 2),
+        *(("both", split, 4) for split in ("train", "validation", "test")),
+    ],
+)
+def test_scores_equal_a_plain_twin(tmp_path, parts, split, n_classes):
+    problem, data = true_problem(tmp_path, n_classes)
     data.demonstrations.y[1, 0, 2] = 1  # somebody flipped a label
     workers = torch.tensor([2, 1])
     words = torch.tensor([[[0, 1, 4], [3, 3, 2]], [[1, 1, 1], [0, 2, 4]]])
-    shown = torch.tensor([[[0, 1, 2], [2, 1, 0]], [[2, 2, 0], [1, 0, 2]]])
+    shown = torch.tensor([[[0, 1, 2], [2, 1, 0]], [[2, 2, 0], [1, 0, 2]]]).repeat(1, n_classes // 2, 1)
     words = words if parts in ("both", "words") else None
     shown = shown if parts in ("both", "demonstrations") else None
     queries = torch.tensor([[1, 0], [0, 0]])
     prompts = Prompts(workers, words, shown, split, queries)
     found = problem.model.attach(data).scores(prompts)
     x, parameters = getattr(data, split).x, truth(data)
-    assert found.shape == (2, 1 if parts == "neither" else 3, 2, 2)
+    assert found.shape == (2, 1 if parts == "neither" else 3, n_classes, 2)
     for j, worker in enumerate(workers.tolist()):
         for i in range(found.shape[1]):
             for b in range(2):
@@ -331,8 +338,9 @@ def assert_means_by_query(held, problem, data):
     assert held.labels[0, 1] == data.train.y[unseen.workers[0], unseen.queries[0, 1]]
 
 
-def test_a_fit_depends_on_nothing_but_its_arguments(tmp_path):
-    problem, _ = true_problem(tmp_path)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_a_fit_depends_on_nothing_but_its_arguments(tmp_path, n_classes):
+    problem, _ = true_problem(tmp_path, n_classes)
     sizes = {"n_prompts": 10, "held_out": 2, "n_queries": 1, "n_features": 1}
     found = [
         fit(problem, DATA_SEED, N_WORKERS, **sizes, seed=seed, ridges=Ridges()).parameters

@@ -18,6 +18,7 @@ from fedsim.icl.models.endpoint.label_scores import (
     renormalised,
 )
 from fedsim.icl.models.endpoint.replies import Reply, check, read
+from fedsim.icl.prompts import TEMPLATES
 
 LABELS = ("Terrible", "Great")
 
@@ -50,6 +51,14 @@ def test_a_token_begins_a_label(token, labels, label):
 def test_probabilities_of_tokens_that_begin_a_label_add():
     listed = [(" Great", math.log(0.5)), ("Great", math.log(0.125)), (" Ter", math.log(0.25)), ("\n", -4.0)]
     assert matched(listed, LABELS) == pytest.approx([math.log(0.25), math.log(0.625)])
+
+
+def test_six_labels_are_told_apart_by_their_first_letters():
+    labels = TEMPLATES["trec"].labels
+    listed = [(f" {label[:3]}", math.log(0.05 * n)) for n, label in enumerate(labels, 1)]
+    assert matched([*listed, (" P", math.log(0.02)), (" X", -1.0)], labels) == pytest.approx(
+        [math.log(p) for p in (0.05, 0.1, 0.15, 0.22, 0.25, 0.3)]
+    )
 
 
 def test_a_label_without_tokens_or_at_probability_zero_is_not_listed():

@@ -75,16 +75,16 @@ def plain_pool(data: TaskData[Any], worker: int, slot: int, k: int) -> list[tupl
     return found
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
-def test_pools_equal_plain_loops(k: int) -> None:
-    data = tiny_task(n_demonstrations=5).draw(Streams(0), 4)
+@pytest.mark.parametrize(("k", "n_classes"), [(1, 2), (3, 4), (5, 3)])
+def test_pools_equal_plain_loops(k: int, n_classes: int) -> None:
+    data = tiny_task(n_demonstrations=5, test_counts=(2,) * n_classes).draw(Streams(0), 4)
     data = FlippedLabels(share=0.4).apply(data, {1, 3}, Streams(0))
     joined = Pool(sharing="shared", offered_per_class=k).joined(data)
-    assert joined.demonstrations.y.shape == (4, 2, 5 + 3 * k)
+    assert joined.demonstrations.y.shape == (4, n_classes, 5 + 3 * k)
     tables = (*data.demonstrations, data.poisoned)
     for mine, theirs in zip((*joined.demonstrations, joined.poisoned), tables, strict=True):
         for worker in range(4):
-            for slot in (0, 1):
+            for slot in range(n_classes):
                 expected = [theirs[w, slot, i] for w, i in plain_pool(data, worker, slot, k)]
                 np.testing.assert_array_equal(mine[worker, slot], expected)
 

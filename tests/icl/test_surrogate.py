@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from icl_cases import GRADIENT, PARAMETERS, plain_loss, plain_scores, tiny_oracle, tiny_task
+from pydantic import ValidationError
 
-from fedsim.errors import InputError
 from fedsim.icl.loss import accuracy, cross_entropy
 from fedsim.icl.models import MODELS
 from fedsim.icl.models.base import Prompts
@@ -169,9 +169,10 @@ def test_label_bias_favours_its_label_whatever_the_query() -> None:
 
 
 def test_too_few_features_for_the_classes() -> None:
-    task = tiny_task(test_counts=(1, 1, 1, 1, 1))
-    with pytest.raises(InputError, match="5 classes need n_features >= 10, got 8"):
-        task.draw(Streams(0), 1)
+    with pytest.raises(
+        ValidationError, match=r"n_features: found 8, expected at least 10, two for each of the"
+    ):
+        tiny_task(test_counts=(1, 1, 1, 1, 1))
 
 
 def test_the_model_is_found_by_its_kind() -> None:

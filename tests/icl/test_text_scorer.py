@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from fake_model import FakeModel, probability
+from text_cases import tiny_text_task
 
 from fedsim.icl.models import text_scorer
 from fedsim.icl.models.base import Prompts
 from fedsim.icl.models.text_scorer import PromptTexts, TextScorer, texts_of
 from fedsim.icl.prompts import PromptTemplate
 from fedsim.icl.tasks.base import Demonstrations, Queries, TaskData, Text, Texts
+from fedsim.streams import Streams
 
 TEMPLATE = PromptTemplate(
     question="{{ text_a }}{% if text_b %}&{{ text_b }}{% endif %}"
@@ -165,6 +167,21 @@ def test_scores_equal_one_call_at_a_time(changes: dict[str, Any], correction: An
     expected = plain(prompts, data(), correction == "content_free")
     assert scores.dtype == torch.float64
     np.testing.assert_allclose(scores, np.array(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize("correction", ["none", "content_free"])
+def test_four_labels_equal_one_call_at_a_time(tmp_path: Any, correction: Any) -> None:
+    source = tiny_text_task(tmp_path, n_classes=4).draw(Streams(0), 2)
+    prompts = Prompts(
+        workers=torch.tensor([1, 0]),
+        words=torch.tensor([[[2, 1], [0, 1]], [[0, 0], [1, 2]]]),
+        demonstrations=torch.tensor([[[2, 0], [0, 1], [1, 1], [2, 2]], [[0, 1], [1, 1], [2, 0], [0, 0]]]),
+        split="train",
+        queries=torch.tensor([[7, 0], [1, 4]]),
+    )
+    scores = TextScorer(FakeModel(correction=correction), source).scores(prompts)
+    assert scores.shape == (2, 2, 4, 2)
+    np.testing.assert_allclose(scores, plain(prompts, source, correction != "none"), rtol=1e-12)
 
 
 def test_random_prompts_equal_one_call_at_a_time() -> None:

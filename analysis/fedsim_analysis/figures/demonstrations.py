@@ -30,6 +30,7 @@ _PANELS = {
     "large": "reader large",
     "very_large": "reader very large",
 }
+_SIMULATED_CLASSES = 2  # all calibrated tasks have two
 _RIGHT = style.Mark("right labels", "#000000", "-", "^")
 _KEYS = ["change", "per_class", "order", "accuracy"]
 
@@ -38,8 +39,9 @@ def table(measured: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
     """Return everything that is drawn: `panel, change, per_class, percent, low, high`.
 
     Args:
-        measured: one row per draw and kind of prompt: `change, per_class, order, accuracy` (a fraction).
-        simulated: one row per task, reader and kind: the same with `reader`, in percent.
+        measured: one row per draw and kind of prompt: `change, per_class, order, accuracy` (a fraction), and
+            `classes`, their number.
+        simulated: one row per task, reader and kind: the same with `reader`, in percent, of two classes.
 
     Returns:
         `change` is "none" (`per_class` 0), "right", "random_labels" or "flipped_labels". `low` and `high` are
@@ -48,7 +50,7 @@ def table(measured: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: a table is empty or lacks a column.
     """
-    require(measured, "measured", _KEYS)
+    require(measured, "measured", [*_KEYS, "classes"])
     require(simulated, "simulated", [*_KEYS, "reader"])
     wanted = ["none", "right", "random_labels", "flipped_labels"]
     rows = []
@@ -72,7 +74,8 @@ def figure(measured: pd.DataFrame, simulated: pd.DataFrame) -> Figure:
         picture = Figure(figsize=(style.PAGE_IN, 2.3), layout="constrained")
         panels = picture.subplots(1, len(_PANELS), sharey=True)
         for axes, (name, title) in zip(panels, _PANELS.items(), strict=True):
-            _panel(axes, rows[rows["panel"] == name])
+            n_classes = int(measured["classes"].iloc[0]) if name == "measured" else _SIMULATED_CLASSES
+            _panel(axes, rows[rows["panel"] == name], 100 / n_classes)
             axes.set_title(title)
             axes.set_xlabel("Demonstrations per class")
         panels[0].set_ylabel("Accuracy (%)")
@@ -82,8 +85,8 @@ def figure(measured: pd.DataFrame, simulated: pd.DataFrame) -> Figure:
     return picture
 
 
-def _panel(axes: Axes, rows: pd.DataFrame) -> None:
-    axes.axhline(50, color="#BBBBBB", linewidth=0.8, label="chance")
+def _panel(axes: Axes, rows: pd.DataFrame, chance_percent: float) -> None:
+    axes.axhline(chance_percent, color="#BBBBBB", linewidth=0.8, label="chance")
     bare = rows.loc[rows["change"] == "none", "percent"]
     axes.axhline(
         bare.iloc[0] if len(bare) else float("nan"), color="#000000", linestyle=":", label="no demonstrations"

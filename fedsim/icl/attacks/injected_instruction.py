@@ -6,10 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from fedsim.errors import InputError
 from fedsim.icl.attacks.base import DemonstrationAttack, PoisonPlan
 from fedsim.icl.attacks.poison import ending_in, with_texts
-from fedsim.icl.tasks.base import Form, TaskData, Texts
+from fedsim.icl.tasks.base import Form, Task, TaskData, Texts
 
 
 class InjectedInstruction(DemonstrationAttack):
@@ -30,12 +29,15 @@ class InjectedInstruction(DemonstrationAttack):
     label: int = Field(default=0, ge=0)
     """The class whose label word the model is told to answer."""
 
+    def check(self, task: Task) -> None:
+        super().check(task)
+        if self.label >= task.n_classes:
+            raise ValueError(
+                f"attack {self.kind!r}: found label {self.label}, expected 0 to {task.n_classes - 1}"
+            )
+
     def _poisoned(self, data: TaskData[Texts], plan: PoisonPlan) -> TaskData[Texts]:
         labels = data.source.template.labels
-        if self.label >= len(labels):
-            raise InputError(
-                f"attack {self.kind!r}: found label {self.label}, expected 0 to {len(labels) - 1}"
-            )
         # Not str.format: an instruction may hold other braces.
         instruction = self.instruction.replace("{label}", labels[self.label])
         rows = [data.source.rows[row] for row in data.demonstrations.x[plan.chosen]]

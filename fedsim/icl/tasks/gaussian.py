@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from fedsim.catalog import Strict
-from fedsim.errors import InputError
 from fedsim.icl.tasks.base import Demonstrations, Floats, Queries, Task, TaskData, TestSet
 from fedsim.icl.tasks.split import POOL, TRAIN, VALIDATION, draw_classes, merged
 from fedsim.icl.tasks.typical import typical
@@ -37,7 +36,8 @@ class SurrogateParameters(Strict):
     word_noise: float = Field(default=0.2, ge=0)
     """Standard deviation of a word's effect along every other direction, where nothing can be gained."""
     n_features: int = Field(default=8, ge=4)
-    """d. The first U span the class means, the next U the error of the base classifier, the rest is noise."""
+    """d, at least 2 U. The first U span the class means, the next U the error of the base classifier, and the
+    rest is noise."""
     separation: float = Field(default=4.0, gt=0)
     base_confidence: float = Field(default=1.0, gt=0)
     """Length of the difference between the rows of two classes in the base classifier."""
@@ -62,14 +62,8 @@ def class_means(parameters: SurrogateParameters, n_classes: int) -> Floats:
 
 
 def draw_latent(parameters: SurrogateParameters, n_classes: int, n_candidates: int, task_seed: int) -> Latent:
-    """Return the black box's view of a task; the words are drawn from `task_seed`, not from a run's seed.
-
-    Raises:
-        InputError: fewer features than the class means and the base classifier's error need.
-    """
+    """Return the black box's view of a task; the words are drawn from `task_seed`, not from a run's seed."""
     d, aligned = parameters.n_features, parameters.base_alignment
-    if d < 2 * n_classes:
-        raise InputError(f"{n_classes} classes need n_features >= {2 * n_classes}, got {d}")
     base = np.zeros((n_classes, d + 1))
     rows = np.arange(n_classes)
     # Orthonormal rows are sqrt(2) apart; the division makes the difference of two rows base_confidence long.

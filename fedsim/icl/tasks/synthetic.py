@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedsim.icl.tasks.base import Task, TaskData, TestSet
 from fedsim.icl.tasks.gaussian import Latent, SurrogateParameters, draw_data, draw_latent
@@ -27,6 +27,16 @@ class Synthetic(Task):
     task_seed: int = Field(default=0, ge=0)
     """Draws the effects of the candidate words and the fixed test set; the seed of a run draws everything
     else, for each task anew."""
+
+    @model_validator(mode="after")
+    def _enough_features(self) -> Self:
+        least, found = 2 * self.n_classes, self.parameters.n_features
+        if found < least:
+            raise ValueError(
+                f"parameters.n_features: found {found}, expected at least {least}, two for each of the "
+                f"{self.n_classes} classes (test_counts)"
+            )
+        return self
 
     @property
     def class_counts(self) -> tuple[int, ...]:
