@@ -129,15 +129,17 @@ def test_kill_9_of_a_dask_worker(slow, tmp_path, command, monkeypatch):
     ) as cluster:
         pids = [worker.process.process.pid for worker in list(cluster.workers.values())[:3]]
         killed = []
+        answered = threading.Event()
 
         def kill() -> None:
-            until(lambda: len(finished(tmp_path / "results")) >= 2)
+            until(lambda: answered.is_set() or len(finished(tmp_path / "results")) >= 2)
             killed.append(len(finished(tmp_path / "results")))
             os.kill(pids[1], signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
         answer = command("sweep", slow, "--timing-only", "--scheduler", cluster.scheduler_address)
+        answered.set()
         killer.join()
     assert answer.out.startswith(f"{N_RUNS} runs: {N_RUNS} done\n"), answer
     assert (answer.code, answer.err) == (0, "")
