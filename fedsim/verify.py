@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,17 +170,20 @@ def _updates(run: Evidence) -> str:
 
 def _kinds(run: Evidence) -> str:
     """What came in after the last step is in the counts by kind alone, so they are at least as large."""
-    last, summary, costs = run.steps.iloc[-1], run.summary, run.scenario.schedule.work
-    for key in ("llm_calls", "tokens_in", "tokens_out", "bytes_up", "own_tokens", "own_gradient_tokens"):
-        total = sum(kind[key] for kind in summary["by_kind"].values())
-        if key in run.steps and total < last[key]:
-            return f"{key}: {total} by kind of job, {last[key]} in the steps"
-    for kind, count in summary["by_kind"].items():
-        cost = costs[kind].cost
+    last, work, counts = run.steps.iloc[-1], run.scenario.schedule.work, run.summary["by_kind"]
+    if not isinstance(counts, dict) or counts.keys() != work.keys():
+        return f"by_kind: {counts}, expected one of {', '.join(work)} each"
+    totals = Counter[str]()
+    for kind, count in counts.items():
+        cost = work[kind].cost
         if count["bytes_up"] != count["jobs"] * cost.bytes_up:
             return f"{kind}: {count['bytes_up']} bytes up in {count['jobs']} jobs"
         if count["llm_calls"] > count["jobs"] * cost.calls:
             return f"{kind}: {count['llm_calls']} calls in {count['jobs']} jobs"
+        totals.update(count)
+    for key, total in totals.items():
+        if key in run.steps and total < last[key]:
+            return f"{key}: {total} by kind of job, {last[key]} in the steps"
     return ""
 
 
@@ -251,6 +255,8 @@ def _expected(run: Evidence) -> dict[str, Any]:
         "algorithm": scenario.algorithm.kind,
         "seed": scenario.seed,
         "n_workers": scenario.n_workers,
+        "access": scenario.problem.access,
+        "reveals": scenario.algorithm.reveals(scenario),
         "staleness_mean": float(np.average(taken.staleness_mean, weights=taken.active))
         if len(taken)
         else 0.0,

@@ -117,6 +117,11 @@ PLANTED = {
         "LLM calls follow from the jobs",
         "step 3: ",
     ),
+    "a job of no kind": (
+        summary("by_kind", {"extract": {"jobs": 3}}),
+        "counts by kind of job cover the steps",
+        "by_kind: {'extract': {'jobs': 3}}, expected one of ",
+    ),
     "a wrong headline": (summary("drained", 77), "tables agree with the summary", "drained: summary 77"),
     "a wrong end": (summary("simulated_time_s", 1.0), "tables agree with the summary", "the last step is at"),
     "a wrong staleness": (
