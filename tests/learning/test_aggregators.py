@@ -39,6 +39,8 @@ def near(found, expected):
     ("kind", "settings", "values", "expected"),
     [
         ("mean", {}, (1, 2, 6), 3),
+        ("vote", {}, (1, 0, 0.5, 0.6), 0.5),  # one half is no vote
+        ("vote", {}, (40, 0, -3), 1 / 3),  # and the loudest has one
         ("median", {}, (1, 2, 6), 2),
         ("median", {}, (6, 1, 4, 2), 3),  # the mean of 2 and 4
         ("trimmed_mean", {"f": 0}, (0, 1, 5, 6, 100), 22.4),

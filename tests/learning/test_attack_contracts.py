@@ -24,6 +24,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "zero": [{}],
     "random_simplex": [{}],
     "worst_word": [{}],
+    "wrong_answers": [{}],
     "alie": [{}, {"z_max": 1.5}],
     "inner_product": [{}, {"epsilon": 2.0, "of": "message"}],
     "mimic": [{}, {"row": 7}],
@@ -36,7 +37,7 @@ EVERY = [
     for settings in several
 ]
 BY_CHANCE = {"gaussian", "random_simplex"}
-ALONE = {"honest", "sign_flip", *BY_CHANCE}
+ALONE = {"honest", "sign_flip", "wrong_answers", *BY_CHANCE}
 """Those in which everybody writes its own message."""
 STATISTICAL = {"worst_word", "alie", "inner_product", "mimic", "min_max", "min_sum"}
 """Those that look at known messages."""

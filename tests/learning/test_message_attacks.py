@@ -120,6 +120,12 @@ def test_worst_word_agreed_on_by_hand():
         forged("worst_word", honest, options=3, word=3)
 
 
+def test_wrong_answers_by_hand():
+    """The option after each one's own, by table row: the last one's successor is the first."""
+    own = rows([1, 0, 0, 0, 0.2, 0.8], [0, 0, 1, 0.5, 0.5, 0])
+    check(forged("wrong_answers", own, options=3), [0, 1, 0, 0.8, 0, 0.2], [1, 0, 0, 0, 0.5, 0.5])
+
+
 def test_alie_by_hand():
     """Columns 0, 2 and 1, 5: means 1 and 3, deviations 1 and 2."""
     check(forged("alie", rows([9, 9]), rows([0, 1], [2, 5]), z_max=1.5), [-0.5, 0])

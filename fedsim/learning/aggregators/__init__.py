@@ -18,11 +18,13 @@ from fedsim.learning.aggregators.minimum_diameter import MinimumDiameter
 from fedsim.learning.aggregators.multi_krum import MultiKrum
 from fedsim.learning.aggregators.rsa import Rsa
 from fedsim.learning.aggregators.trimmed_mean import TrimmedMean
+from fedsim.learning.aggregators.vote import Vote
 
 AGGREGATORS = Family(
     "aggregators",
     Aggregator,
     Mean,
+    Vote,
     # the middle, coordinate by coordinate or of all rows
     Median,
     TrimmedMean,

@@ -15,6 +15,7 @@ from fedsim.learning.attacks.random_simplex import RandomSimplex
 from fedsim.learning.attacks.same_value import SameValue
 from fedsim.learning.attacks.sign_flip import SignFlip
 from fedsim.learning.attacks.worst_word import WorstWord
+from fedsim.learning.attacks.wrong_answers import WrongAnswers
 from fedsim.learning.attacks.zero import Zero
 
 ATTACKS = Family(
@@ -27,6 +28,7 @@ ATTACKS = Family(
     Zero,
     RandomSimplex,
     WorstWord,
+    WrongAnswers,
     Alie,
     InnerProduct,
     Mimic,
