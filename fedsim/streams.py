@@ -46,6 +46,7 @@ class Stream(IntEnum):
     BACKOFF = 27
     BACKGROUND = 28
     ORDER = 29
+    ANSWERS = 30
 
 
 class Streams:

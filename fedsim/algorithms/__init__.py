@@ -16,10 +16,11 @@ from fedsim.algorithms.base import Algorithm
 from fedsim.algorithms.dbt.asyndbt import Asyndbt
 from fedsim.algorithms.dbt.cendbt import Cendbt
 from fedsim.algorithms.dbt.sdbt import Sdbt
+from fedsim.algorithms.fedicl.fedicl import Fedicl
 from fedsim.algorithms.local.bdpl import Bdpl
 from fedsim.catalog import Family
 
-ALGORITHMS = Family("algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl, Bdpl)
+ALGORITHMS = Family("algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl, Bdpl, Fedicl)
 AnyAlgorithm = Annotated[Algorithm, ALGORITHMS]
 
 __all__ = ["ALGORITHMS", "Algorithm", "AnyAlgorithm"]

@@ -2,7 +2,7 @@
 
 A `Problem` is settings: what there is to tune, what a job costs. Its `prepare` draws the data of a run and
 returns an `Oracle` (`base`), which answers for many jobs at once. `icl` and `baseline` are made of the tasks
-and black boxes of `fedsim.icl`; `quadratic` is a formula.
+and black boxes of `fedsim.icl`, and so is `questions`, which offers no gradients; `quadratic` is a formula.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from fedsim.problems.base import Problem
 from fedsim.problems.baseline import BaselineProblem
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.problems.quadratic import Quadratic
+from fedsim.problems.questions.problem import QuestionsProblem
 
-PROBLEMS = Family("problems", Problem, IclProblem, BaselineProblem, Quadratic)
+PROBLEMS = Family("problems", Problem, IclProblem, BaselineProblem, Quadratic, QuestionsProblem)
 AnyProblem = Annotated[Problem, PROBLEMS]
 
 __all__ = ["PROBLEMS", "AnyProblem", "Problem"]

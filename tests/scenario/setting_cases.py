@@ -381,6 +381,7 @@ FORGED: dict[str, Table] = {
     "same_value": {},
     "sign_flip": {},
     "worst_word": {},
+    "wrong_answers": {},
     "zero": {},
 }
 POISONS: dict[str, Table] = {
@@ -490,6 +491,27 @@ def _methods() -> dict[str, Base]:
         clipping = ASYNDBT | {"optimizer": {"kind": kind, "learning_rate": 0.1, "clip_norm": 0.5}}
         found[f"optimizer {kind}"] = Base(scenario(algorithm=clipping), (f"optimizers/{kind}.",), False)
     return found
+
+
+QUESTIONS = {"kind": "questions", "task": POOLED, "model": FAKE, "encoder": ENCODER, "n_demonstrations": 2}
+
+
+def _questions() -> dict[str, Base]:
+    """Return bases for answers to questions."""
+    rules = {"outer": {"kind": "trimmed_mean", "f": 1}, "outer_rate": 0.5, "before": [{"kind": "bucketing"}]}
+    fedicl = {"kind": "fedicl", "form": "full", "aggregation": rules}
+    own = "algorithms/fedicl."
+    group = {"count": 5, "compute": exponential(1.0), "download_mbps": 0.1}
+    return {
+        "fedicl": Base(
+            scenario(QUESTIONS | {"dirichlet_alpha": 0.5}, fedicl, workers=[group]),
+            ("problems/questions.", f"{own}form", f"{own}aggregation"),
+            False,
+        ),
+        "fedicl asynchronous": Base(
+            scenario(QUESTIONS, {"kind": "fedicl", "wait_for": 2, "tau": 3}), (f"{own}wait_for", f"{own}tau")
+        ),
+    }
 
 
 SHOTS = ICL | {"shots": {"per_class": 2}}
@@ -607,7 +629,7 @@ def _parts() -> dict[str, Base]:
         table = combined({"kind": "mean"}, filter={"kind": kind, **more})
         found[f"filter {kind}"] = Base(table, (f"filters/{kind}.",), False)
     for kind, more in FORGED.items():
-        of_words = kind in ("random_simplex", "worst_word")
+        of_words = kind in ("random_simplex", "worst_word", "wrong_answers")
         found[f"lie {kind}"] = attacked(ICL if of_words else QUADRATIC, kind=kind, **more)
     for kind, more in POISONS.items():
         found[f"poison {kind}"] = attacked(ICL | {"pool": SHARED_POOL}, kind=kind, **more)
@@ -624,4 +646,4 @@ def _parts() -> dict[str, Base]:
     return found
 
 
-BASES: dict[str, Base] = {**_methods(), **_problems(), **_clocks(), **_parts()}
+BASES: dict[str, Base] = {**_methods(), **_questions(), **_problems(), **_clocks(), **_parts()}

@@ -22,7 +22,7 @@ from fedsim.verify import verify
 
 NO_CUTS = ["algorithm.cuts=false", 'algorithm.unset=["z_rate"]']
 FOLDER = Path(__file__).parents[2] / "scenarios" / "llm"
-FILES = sorted(FOLDER.glob("*.toml"))
+FILES = sorted([*FOLDER.glob("*.toml"), *FOLDER.with_name("fedicl").glob("*.toml")])
 FAKE = ["problem.model={kind='fake_model:FakeModel'}"]
 
 
@@ -42,6 +42,8 @@ def overrides(file: Path, where: Path) -> list[str]:
     ]
     if file.stem == "baselines":
         return short
+    if file.parent.name == "fedicl":
+        return [*short, "problem.n_demonstrations=1", "problem.dirichlet_alpha=2.0"]
     vocabulary = ["problem.task.n_candidates=4", f"problem.task.vocabulary={toml(SINGLE_WORDS)}"]
     small = ["problem.n_samples=2", "problem.batch=1", "budget.epochs=2", "evaluation.every_steps=1000"]
     return [*short, *vocabulary, *small]
@@ -51,7 +53,7 @@ def test_what_there_is():
     assert {file.stem for file in FILES} >= {"movie_reviews", "endpoint", "poison", "baselines", "bdpl"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_they_load_round_trip_and_run(file, tmp_path):
     for scenario in load_variants(file, overrides(file, tmp_path)):
         again = tmp_path / "again.toml"

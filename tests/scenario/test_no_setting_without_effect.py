@@ -32,14 +32,16 @@ WITHOUT = {
     "WorkerGroup.own_model": "for algorithms with jobs for a model of the workers' own, which none here has",
     "OwnModel.": "likewise",
     "problems/baseline.tokens.tokens_per_word": "the prompts of a baseline have no fragment: always refused",
+    "problems/questions.tokens.tokens_per_word": "questions have no fragment: always refused",
     "algorithms/cendbt.inner.z_rate": "always refused, as are the others that are about z",
     "algorithms/cendbt.inner.rho_rate": "likewise",
     "algorithms/cendbt.inner.mu": "likewise",
     "algorithms/cendbt.cuts.participation": "always refused: there is one machine",
+    "algorithms/fedicl.aggregation.filter": "always refused: filters judge what workers tune",
     "algorithms/sdbt.cuts.participation": "always refused: all workers take part in every step",
     **{
         f"attacks/{kind}.knowledge": "always refused: it looks at nobody's messages"
-        for kind in ("gaussian", "random_simplex", "same_value", "sign_flip", "zero")
+        for kind in ("gaussian", "random_simplex", "same_value", "sign_flip", "wrong_answers", "zero")
     },
     "networks/graph_file.format": "tells how the text is to be read",
     "tasks/text.glue": "needs the data of GLUE",

@@ -14,7 +14,9 @@ from fedsim.simulation import run
 from fedsim.verify import verify
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
-COMPLETE = sorted(file for file in FOLDER.rglob("*.toml") if file.parent.name not in ("common", "llm"))
+COMPLETE = sorted(
+    file for file in FOLDER.rglob("*.toml") if file.parent.name not in ("common", "llm", "fedicl")
+)
 FEATURES = {file.stem: file for file in COMPLETE if file.parent.name == "features"}
 SHORT = ["budget.epochs=2", "evaluation.every_steps=1000"]
 SIX = ("5g", "cola", "sst2", "mrpc", "qqp", "qnli")
