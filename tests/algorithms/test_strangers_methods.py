@@ -67,7 +67,7 @@ def file(tmp_path):
 
     def write(kind: str, settings: str = "", workers: str = "", noise: float = 0.5, steps: int = 12) -> Path:
         place = tmp_path / "strange.toml"
-        own = "own_model = { token_s = 0.01 }\n" if kind in (INCREMENTAL, "incremental") else ""
+        own = "" if kind in (MOMENTUM, "server_momentum", "fedbdpl") else "own_model = { token_s = 0.01 }\n"
         text = FILE.format(kind=kind, settings=settings, workers=own + workers, noise=noise, steps=steps)
         place.write_text(text)
         return place
@@ -264,3 +264,26 @@ def test_who_has_lost_its_state_opens_again(simulated):
     found = simulated(INCREMENTAL, workers=comes, steps=30)
     assert found.workers.times_down.sum() > 0
     assert found.summary["openings"] > 3
+
+
+def test_what_a_problem_does_not_offer_is_not_asked_for(file, command):
+    answer = command("check", file("askers:Asker"))
+    assert answer.code == 2
+    assert "problem.kind: found 'quadratic', which offers gradients" in answer.err
+    assert "algorithm 'askers:Asker' asks for questions; expected " in answer.err
+
+
+def test_a_method_may_have_nothing_left_to_do(simulated):
+    assert simulated("askers:Brief").summary["ended"] == "task known"
+    assert simulated("askers:Brief").summary["server_steps"] == 2
+
+
+def test_a_cost_model_costs_what_the_method_does(simulated):
+    learned, costed = simulated(INCREMENTAL), simulated("askers:Costs")
+    assert (costed.summary["timing_only"], costed.summary["loss"]) == (True, None)
+    for key in ("simulated_time_s", "by_kind", "own_tokens", "bytes_down", "llm_calls"):
+        assert costed.summary[key] == learned.summary[key], key
+    # Three openings of 100 tokens each, and estimates from then on.
+    assert learned.summary["own_tokens"] == learned.summary["by_kind"]["extract"]["own_tokens"] == 300
+    assert learned.summary["by_kind"]["extract"]["llm_calls"] == 9
+    assert list(learned.steps.own_tokens.diff().dropna())[-1] == 0
