@@ -11,7 +11,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fedsim.icl.models.language import Answer, Session
 from fedsim.icl.models.local.gguf_copy import CopyAs, write_copy
-from fedsim.icl.models.local.part import SMOLLM2, Local, sha256, weights_file
+from fedsim.icl.models.local.part import Local
+from fedsim.icl.models.weights import SMOLLM2, sha256, weights_file
 from fedsim.icl.prompts import TEMPLATES
 from fedsim.icl.tasks.base import Text
 

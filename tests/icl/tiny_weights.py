@@ -70,6 +70,76 @@ def _write_metadata(writer: GGUFWriter, chat_template: str | None) -> None:
     writer.add_feed_forward_length(WIDTH)
     writer.add_head_count(WIDTH // 32)
     writer.add_layer_norm_rms_eps(1e-12)
+    _write_vocabulary(writer)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
+
+
+N_LAYERS, RANDOM_WIDTH, N_HEADS, N_KV_HEADS = 2, 64, 4, 2
+ROPE_BASE, EPSILON = 1e4, 1e-5
+
+
+def write_random_weights(
+    file: Path, seed: int = 0, kind: GGMLQuantizationType = GGMLQuantizationType.F32, head: bool = False
+) -> Path:
+    """Write a Llama with random weights in which every part of the model has something to say: 0.3 MB.
+
+    Args:
+        file: the GGUF file.
+        seed: of the weights.
+        kind: the format of the matrices.
+        head: whether the model has output weights of its own; otherwise those of the embedding serve twice.
+    """
+    from gguf import quants
+
+    writer = GGUFWriter(file, "llama")
+    writer.add_name("random")
+    writer.add_block_count(N_LAYERS)
+    writer.add_context_length(1024)
+    writer.add_embedding_length(RANDOM_WIDTH)
+    writer.add_feed_forward_length(96)
+    writer.add_head_count(N_HEADS)
+    writer.add_head_count_kv(N_KV_HEADS)
+    writer.add_rope_dimension_count(RANDOM_WIDTH // N_HEADS)
+    writer.add_rope_freq_base(ROPE_BASE)
+    writer.add_layer_norm_rms_eps(EPSILON)
+    _write_vocabulary(writer)
+    generator = np.random.default_rng(seed)
+    kv_width = RANDOM_WIDTH // N_HEADS * N_KV_HEADS
+    matrices = {
+        "attn_q": (RANDOM_WIDTH, RANDOM_WIDTH),
+        "attn_k": (kv_width, RANDOM_WIDTH),
+        "attn_v": (kv_width, RANDOM_WIDTH),
+        "attn_output": (RANDOM_WIDTH, RANDOM_WIDTH),
+        "ffn_gate": (96, RANDOM_WIDTH),
+        "ffn_up": (96, RANDOM_WIDTH),
+        "ffn_down": (RANDOM_WIDTH, 96),
+    }
+
+    def add(name: str, *shape: int, mean: float = 0.0, scale: float) -> None:
+        numbers = generator.normal(mean, scale, shape).astype(np.float32)
+        if len(shape) == 1:
+            writer.add_tensor(f"{name}.weight", numbers)
+        else:
+            writer.add_tensor(f"{name}.weight", quants.quantize(numbers, kind), raw_dtype=kind)
+
+    add("token_embd", len(VOCABULARY), RANDOM_WIDTH, scale=1.0)
+    add("output_norm", RANDOM_WIDTH, mean=0.3, scale=0.05)
+    if head:
+        add("output", len(VOCABULARY), RANDOM_WIDTH, scale=1.0)
+    for i in range(N_LAYERS):
+        for name in ("attn_norm", "ffn_norm"):
+            add(f"blk.{i}.{name}", RANDOM_WIDTH, mean=1.0, scale=0.2)
+        for name, shape in matrices.items():
+            add(f"blk.{i}.{name}", *shape, scale=2 / shape[1] ** 0.5)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def _write_vocabulary(writer: GGUFWriter) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(VOCABULARY)
@@ -78,5 +148,3 @@ def _write_metadata(writer: GGUFWriter, chat_template: str | None) -> None:
     writer.add_eos_token_id(VOCABULARY.index(END))
     writer.add_bos_token_id(VOCABULARY.index(END))
     writer.add_add_bos_token(False)
-    if chat_template is not None:
-        writer.add_chat_template(chat_template)

@@ -9,10 +9,11 @@ from fedsim.icl.models.base import BlackBox
 from fedsim.icl.models.endpoint import Endpoint
 from fedsim.icl.models.fitted import Fitted
 from fedsim.icl.models.local import Local
+from fedsim.icl.models.open_weights import OpenWeights
 from fedsim.icl.models.replay import Replay
 from fedsim.icl.models.surrogate import Surrogate
 
-MODELS = Family("models", BlackBox, Surrogate, Local, Endpoint, Replay, Fitted)
+MODELS = Family("models", BlackBox, Surrogate, Local, OpenWeights, Endpoint, Replay, Fitted)
 AnyModel = Annotated[BlackBox, MODELS]
 
 __all__ = ["MODELS", "AnyModel", "BlackBox"]

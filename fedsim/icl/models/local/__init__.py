@@ -1,5 +1,5 @@
 """A language model in this process."""
 
-from fedsim.icl.models.local.part import SMOLLM2, Local
+from fedsim.icl.models.local.part import Local
 
-__all__ = ["SMOLLM2", "Local"]
+__all__ = ["Local"]

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from gguf import GGUFReader, GGUFWriter
 
 CopyAs = Literal["Q8_0", "F16"]
+NumberFormat = Literal["Q8_0", "F16", "F32"]
+EXACT: NumberFormat = "F32"
+"""The format of a copy for a computation of our own, which no setting `copy_as` asks for."""
 
 WRITTEN_ANEW = {"general.architecture", "general.file_type"}
 
@@ -41,7 +44,7 @@ def weights_folder() -> Path:
     return cache_root() / "weights"
 
 
-def copy_of(original: Path, sha256: str, copy_as: CopyAs) -> Path:
+def copy_of(original: Path, sha256: str, copy_as: NumberFormat) -> Path:
     """Return the copy of a file of weights, which is made where there is none yet.
 
     A copy is there whole or not at all. Two processes that miss it both make it; the later one replaces the
@@ -68,31 +71,36 @@ def copy_of(original: Path, sha256: str, copy_as: CopyAs) -> Path:
             (Path(partial) / copy.name).replace(copy)
     except OSError as error:
         raise ModelError(
-            f"the copy of {original} as {copy_as} cannot be kept in {folder} ({error.strerror}); make room, "
-            "name another folder in FEDSIM_CACHE, or say copy_as = 'none'"
+            f"the copy of {original} as {copy_as} cannot be kept in {folder} ({error.strerror}); make room "
+            f"or name another folder in FEDSIM_CACHE{_remedy(copy_as, ', or ')}"
         ) from error
     return copy
 
 
-def write_copy(original: Path, copy: Path, copy_as: CopyAs) -> None:
+def _remedy(copy_as: NumberFormat, before: str) -> str:
+    """Return what to do without a copy, where that is possible."""
+    return "" if copy_as == EXACT else f"{before}say copy_as = 'none'"
+
+
+def write_copy(original: Path, copy: Path, copy_as: NumberFormat) -> None:
     """Write the copy of a file of weights; all metadata are kept but the name of the format."""
     try:
         from gguf import GGUFReader, GGUFWriter, LlamaFileType
     except ModuleNotFoundError as error:
-        raise InputError("copy_as needs the extra 'llm': pip install 'fedsim-icl[llm]'") from error
+        raise InputError("a copy of weights needs the extra 'llm': pip install 'fedsim-icl[llm]'") from error
     try:
         reader = GGUFReader(original)
         # Tensors wait in a temporary file: a model may be larger than the memory.
         writer = GGUFWriter(copy, reader.fields["general.architecture"].contents(), use_temp_file=True)
         writer.data_alignment = reader.alignment
         _copy_metadata(reader, writer)
-        writer.add_file_type(LlamaFileType[f"MOSTLY_{copy_as}"])
+        writer.add_file_type(LlamaFileType["ALL_F32" if copy_as == EXACT else f"MOSTLY_{copy_as}"])
         for tensor in reader.tensors:
             data, kind = _requantised(tensor, copy_as)
             writer.add_tensor(tensor.name, data, raw_dtype=kind)
     # The package lets whatever it stumbles over in a damaged file pass.
     except (ValueError, LookupError, NotImplementedError) as error:
-        raise InputError(f"cannot copy {original} as {copy_as} ({error}): say copy_as = 'none'") from error
+        raise InputError(f"cannot copy {original} as {copy_as} ({error}){_remedy(copy_as, ': ')}") from error
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -114,7 +122,7 @@ def _copy_metadata(reader: GGUFReader, writer: GGUFWriter) -> None:
         )
 
 
-def _requantised(tensor: Any, copy_as: CopyAs) -> tuple[Any, Any]:
+def _requantised(tensor: Any, copy_as: NumberFormat) -> tuple[Any, Any]:
     """Return a tensor's data in the wanted format, and the format that it has."""
     from gguf import GGMLQuantizationType, quants
 

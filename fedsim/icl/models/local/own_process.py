@@ -73,9 +73,13 @@ class RuntimeProcess:
         """
         return self._ask("complete", prompt, max_tokens, n_listed)
 
-    def tokens(self, text: str) -> Tokens:
+    def tokens(self, text: str, whole: bool = False) -> Tokens:
         """See `Runtime.tokens`."""
-        return self._ask("tokens", text)
+        return self._ask("tokens", text, whole)
+
+    def text(self, tokens: Tokens) -> str:
+        """See `Runtime.text`."""
+        return self._ask("text", tokens)
 
     def chat_template(self) -> tuple[str, str]:
         """See `Runtime.chat_template`."""

@@ -78,10 +78,15 @@ class Runtime:
             seconds=seconds,
         )
 
-    def tokens(self, text: str) -> Tokens:
-        """Return the numbers of a text's tokens."""
+    def tokens(self, text: str, whole: bool = False) -> Tokens:
+        """Return the numbers of a text's tokens; of a whole prompt with what the model wants at its start."""
         assert self._server is not None
-        return tuple(self._server.post("/tokenize", {"content": text})["tokens"])
+        return tuple(self._server.post("/tokenize", {"content": text, "add_special": whole})["tokens"])
+
+    def text(self, tokens: Tokens) -> str:
+        """Return the text of some tokens."""
+        assert self._server is not None
+        return self._server.post("/detokenize", {"tokens": tokens})["content"]
 
     def chat_template(self) -> tuple[str, str]:
         """Return what the model's template puts before and after the one message of a chat."""

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from fedsim.errors import ModelError
+from fedsim.icl.models.label_rule import LabelTokens, steps, summed
 from fedsim.icl.models.language import Answer, Writing
 from fedsim.icl.models.local.own_process import RuntimeProcess
-from fedsim.icl.models.local.runtime import ModelOutput, Runtime, Tokens
+from fedsim.icl.models.local.runtime import ModelOutput, Runtime
 
 LIST_LENGTHS = (20, 1_000, 10**9)
 """How many of the likeliest tokens are asked for, until all label words are there. 20 cost nothing to speak
 of, 1,000 cost some milliseconds, and the whole vocabulary a third of a second."""
-
-ENDING_LETTERS = 8
-"""How much of a prompt's end is looked at to see how a label word after it is cut into tokens."""
 
 
 class LocalSession:
@@ -31,8 +29,7 @@ class LocalSession:
         # Elsewhere a process cannot hand over the end of a pipe by its number.
         own = RuntimeProcess if os.name == "posix" else Runtime
         self._runtime: Runtime | RuntimeProcess = own(weights, context_tokens)
-        self._label_tokens: dict[tuple[str, tuple[str, ...]], list[Tokens]] = {}
-        self._space = "" if layout == "chat" else " "
+        self._label_tokens = LabelTokens(self._runtime.tokens, "" if layout == "chat" else " ")
         self._before, self._after = self._runtime.chat_template() if layout == "chat" else ("", "")
 
     def ask(
@@ -57,20 +54,16 @@ class LocalSession:
         self._runtime.close()
 
     def _answer(self, text: str, labels: tuple[str, ...]) -> Answer:
-        tokens = self._tokens_of(text, labels)
-        whole = len({each[0] for each in tokens}) < len(labels)
-        if not whole:
-            tokens = [each[:1] for each in tokens]
+        tokens, whole = self._label_tokens.counted(text, labels)
         replies = {
             start: self._scored([text, *start] if start else text, wanted)
-            for start, wanted in _steps(tokens).items()
+            for start, wanted in steps(tokens).items()
         }
         seconds = sum(reply.seconds for reply in replies.values())
         longer = any(len(reply.logprobs) > LIST_LENGTHS[0] for reply in replies.values())
+        found = {start: reply.logprobs for start, reply in replies.items()}
         return Answer(
-            logprobs=tuple(
-                sum(replies[each[:i]].logprobs[token] for i, token in enumerate(each)) for each in tokens
-            ),
+            logprobs=summed(tokens, found),
             tokens_in=sum(reply.tokens_in for reply in replies.values()),
             tokens_out=sum(reply.tokens_out for reply in replies.values()),
             ttft_s=seconds,
@@ -96,37 +89,3 @@ class LocalSession:
 
     def _rendered(self, prompt: str) -> str:
         return self._before + prompt + self._after
-
-    def _tokens_of(self, text: str, labels: tuple[str, ...]) -> list[Tokens]:
-        """Return the tokens of each label word as it follows a text.
-
-        They are those that the text's end gains when the word is put after it: some models cut a word
-        differently where nothing stands before it. Where the word changes how the end itself is cut (a space
-        that would be one token with it), they are those of the word alone.
-        """
-        end = text[-ENDING_LETTERS:]
-        if (end, labels) not in self._label_tokens:
-            space = "" if end[-1:].isspace() else self._space
-            before = self._runtime.tokens(end)
-            found = []
-            for label in labels:
-                both = self._runtime.tokens(end + space + label)
-                kept = both[: len(before)] == before
-                found.append(both[len(before) :] if kept else self._runtime.tokens(space + label))
-                if not found[-1]:
-                    raise ModelError(f"the label {label!r} has no letters of its own after the prompt")
-            self._label_tokens[end, labels] = found
-        return self._label_tokens[end, labels]
-
-
-def _steps(tokens: list[Tokens]) -> dict[Tokens, set[int]]:
-    """Return for each beginning of a word, the empty one first, which tokens may come next.
-
-    >>> _steps([(7,), (8, 9)])
-    {(): {8, 7}, (8,): {9}}
-    """
-    steps: dict[Tokens, set[int]] = {}
-    for each in tokens:
-        for i, token in enumerate(each):
-            steps.setdefault(each[:i], set()).add(token)
-    return steps
