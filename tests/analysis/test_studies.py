@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from fedsim.errors import InputError
-from fedsim_analysis.studies import constraint_search, robustness, sensitivity, speedup, systems
+from fedsim_analysis.studies import (
+    constraint_search,
+    fedicl_attack,
+    robustness,
+    sensitivity,
+    speedup,
+    systems,
+)
 
-STUDIES = [constraint_search, robustness, sensitivity, speedup, systems]
+STUDIES = [constraint_search, fedicl_attack, robustness, sensitivity, speedup, systems]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda module: module.__name__)

@@ -59,14 +59,14 @@ def attacked(scenario: Scenario, attackers: int) -> Scenario:
 
 
 def table(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each rule and number of attackers.
+    """Return a row for each number of attackers and rule, in their order.
 
     Args:
         steps: the steps of all runs: `variant, attackers, seed, step`, and what was measured after each:
             `relabelled_right, accuracy`.
     """
     rows = []
-    for (rule, attackers), of_rule in steps.groupby(["variant", "attackers"], sort=False):
+    for (attackers, rule), of_rule in steps.groupby(["attackers", "variant"]):
         ends = of_rule.groupby("seed").tail(1)
         rows.append(
             {
