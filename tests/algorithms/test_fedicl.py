@@ -23,6 +23,9 @@ from fedsim.attack import Assigned
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
 from fedsim.icl.attacks.flipped_queries import FlippedQueries
 from fedsim.icl.tasks.text import TextTask
+from fedsim.learning.aggregators.median import Median
+from fedsim.learning.aggregators.trimmed_mean import TrimmedMean
+from fedsim.learning.aggregators.vote import Vote
 from fedsim.learning.attacks.wrong_answers import WrongAnswers
 from fedsim.messages import JobCost
 from fedsim.problems.questions.answerer import TextAnswerer
@@ -270,6 +273,15 @@ def test_rules_on_one_question_by_hand(task, rule, votes, expected) -> None:
         server.voter._oracle, [0], [server.states[0].y], [0.0], Shown(True, False)
     )[0]
     assert server.step(0, 1, 2).z.tolist() == [pytest.approx(expected)] * QUESTIONS
+
+
+def test_where_no_class_has_half_of_all_votes_a_median_knows_nothing() -> None:
+    """Three votes of seven for the first class, two for each other one."""
+    rows = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1, 1, 2, 2]]
+    before = torch.full((3,), 1 / 3, dtype=torch.float64)
+    assert Vote().aggregate(rows, before).tolist() == pytest.approx([3 / 7, 2 / 7, 2 / 7])
+    assert Median().aggregate(rows, before).tolist() == [0, 0, 0]
+    assert TrimmedMean(f=2).aggregate(rows, before).tolist() == pytest.approx([1 / 3, 0, 0])
 
 
 def test_a_rate_below_one_goes_part_of_the_way(task) -> None:
