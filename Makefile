@@ -3,6 +3,8 @@
 # make test      the tests
 # make llm       the same methods on a real language model and real text, in process and over HTTP
 # make llm-studies  baselines and poisoned demonstrations on that model
+# make fedicl    clients that answer a server's questions, on the same model: forms and bounds (about 5 minutes)
+# make fedicl-attack  clients that answer wrongly: how soon honest ones label their own texts wrongly (about 10 minutes)
 # make robustness  malicious workers against robust rules: runs and four figures (about 10 minutes)
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
@@ -22,7 +24,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate leave-one-task-out llm llm-studies validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -116,6 +118,13 @@ llm-studies: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/fedsim run scenarios/llm/baselines.toml scenarios/llm/bdpl.toml --jobs $(JOBS) --out results/llm
 	$(BIN)/fedsim table table3 results/llm
 	$(BIN)/fedsim run scenarios/llm/poison.toml --jobs $(JOBS) --out results/llm-poison
+
+fedicl: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/fedsim run scenarios/fedicl/movie_reviews.toml --jobs $(JOBS) --out results/fedicl
+	$(BIN)/fedsim results results/fedicl --columns variant,accuracy,accuracy_own,relabelled_right,llm_calls,bytes_up,bytes_down
+
+fedicl-attack: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/python -m fedsim_analysis.studies.fedicl_attack --jobs $(JOBS) --replicates 1
 
 validate: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/python -m fedsim_analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml --variant asyndbt
