@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -62,6 +62,11 @@ class Merge:
             "filtered": filtering.refused if filtering else 0,
             "filter_calls": filtering.calls if filtering else 0,
         }
+
+    @property
+    def expelled(self) -> Collection[int]:
+        """The workers that the filter wants out for good."""
+        return getattr(self._filtering, "expelled", ())  # a stranger's may not know of it
 
     def step(
         self,

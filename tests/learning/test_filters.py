@@ -15,6 +15,7 @@ from torch import Tensor
 from fedsim.errors import InputError
 from fedsim.learning.filters import FILTERS, Arrival
 from fedsim.learning.filters.basgd import Basgd
+from fedsim.learning.filters.fldetector import FlDetector
 from fedsim.learning.filters.kardam import Kardam
 from fedsim.learning.filters.zeno_plus_plus import ZenoPlusPlus
 
@@ -31,6 +32,7 @@ def arrival(worker: int, update: Tensor | float, read: Tensor | float = 0.0, sta
 
 EVERY = {
     "basgd": Basgd(buffers=1),
+    "fldetector": FlDetector(starts_at_step=0, window=1, quorum=0.5),
     "kardam": Kardam(f=1),
     "zeno_plus_plus": ZenoPlusPlus(rate=0.1),
 }
@@ -317,7 +319,7 @@ def test_the_server_looks_at_its_own_data_now_and_then() -> None:
 
 
 def test_the_server_needs_data_of_its_own() -> None:
-    assert [part.needs_trusted for part in EVERY.values()] == [False, False, True]  # type: ignore[attr-defined]
+    assert [part.needs_trusted for part in EVERY.values()] == [False, False, False, True]  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="the server needs data of its own, and this problem gives none"):
         ZenoPlusPlus().open(4)
 
@@ -448,7 +450,7 @@ def test_rows_start_the_wait_anew() -> None:
 
 
 def test_how_many_rows_there_are_is_known_before() -> None:
-    assert [EVERY[name].rows_made(5) for name in EVERY] == [1, None, None]  # type: ignore[attr-defined]
+    assert [EVERY[name].rows_made(5) for name in EVERY] == [1, None, None, None]  # type: ignore[attr-defined]
     assert Basgd(buffers=4).rows_made(1) == 4
 
 

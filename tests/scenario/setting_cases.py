@@ -54,6 +54,7 @@ VALUES: dict[str, list[Any]] = {
     "PromptTemplate.question": ["{{ fragment }} {{ text_a }}"],
     "before": [[], [{"kind": "norm_clipping", "radius": 0.01}]],
     "outages": ONE_OUTAGE,
+    "filters/fldetector.quorum": [0.3],
     "attacks.workers": [[0]],
 }
 """Other values of settings that take not just any, by key, or by name in whichever table."""
@@ -367,6 +368,7 @@ STAGES: dict[str, Table] = {
 }
 FILTERS: dict[str, Table] = {
     "basgd": {"buffers": 4, "reassign_after_steps": 2},
+    "fldetector": {"history": 1, "window": 1, "starts_at_step": 3, "quorum": 1.0, "repeats": True},
     "kardam": {"f": 1},
     "zeno_plus_plus": {"rho": 0.01, "epsilon": 0.1, "refresh_steps": 2},
 }
@@ -627,6 +629,7 @@ def _parts() -> dict[str, Base]:
         found[f"stage {kind}"] = Base(table, (f"preaggregators/{kind}.",), False)
     for kind, more in FILTERS.items():
         table = combined({"kind": "mean"}, filter={"kind": kind, **more})
+        table |= {"budget": {"server_steps": 30}} if kind == "fldetector" else {}  # it looks back
         found[f"filter {kind}"] = Base(table, (f"filters/{kind}.",), False)
     for kind, more in FORGED.items():
         of_words = kind in ("random_simplex", "worst_word", "wrong_answers")

@@ -141,6 +141,7 @@ class Tuner(BatchingLearner):
         stepped = torch.sub(z, gradient, alpha=self.rules.z_rate)
         if self.rules.outer_rule:
             stepped += self._merge.step(self.received, list(self.alive), admitted, z, self.steps)
+            self.expelled = self._merge.expelled
         return stepped
 
     def interlude(

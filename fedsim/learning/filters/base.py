@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from fedsim.answering import answers, count, opens, tensor
@@ -42,6 +42,11 @@ class Filtering(Protocol):
     """Messages thrown away so far."""
     calls: int
     """LLM calls that the filter itself has made so far."""
+
+    @property
+    def expelled(self) -> Collection[int]:
+        """The workers that are to be out for good, all so far."""
+        ...
 
     def passed(self, arrivals: list[Arrival], previous: Tensor) -> Tensor:
         """Return the rows to combine in this step, (m', d), in the place of the messages; maybe none.

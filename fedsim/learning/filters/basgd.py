@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -57,6 +57,7 @@ class Buffering:
     def __init__(self, settings: Basgd, n_workers: int) -> None:
         self.refused = 0
         self.calls = 0
+        self.expelled: Collection[int] = ()
         self._settings = settings
         self._buffer_of = [worker % settings.buffers for worker in range(n_workers)]
         self._waited = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -77,6 +77,7 @@ class Vetting:
     def __init__(self, settings: Kardam, n_workers: int) -> None:
         self.refused = 0
         self.calls = 0
+        self.expelled: Collection[int] = ()
         self._settings = settings
         self._n_workers = n_workers
         self._last: dict[int, tuple[Tensor, Tensor]] = {}

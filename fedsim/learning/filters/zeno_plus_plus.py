@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -59,6 +59,7 @@ class Scoring:
     ) -> None:
         self.refused = 0
         self.calls = 0
+        self.expelled: Collection[int] = ()
         self._settings = settings
         self._trusted = trusted
         self._calls_each = calls_each
