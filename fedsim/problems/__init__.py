@@ -13,10 +13,13 @@ from fedsim.catalog import Family
 from fedsim.problems.base import Problem
 from fedsim.problems.baseline import BaselineProblem
 from fedsim.problems.icl.problem import IclProblem
+from fedsim.problems.injection.problem import InjectionProblem
 from fedsim.problems.quadratic import Quadratic
 from fedsim.problems.questions.problem import QuestionsProblem
 
-PROBLEMS = Family("problems", Problem, IclProblem, BaselineProblem, Quadratic, QuestionsProblem)
+PROBLEMS = Family(
+    "problems", Problem, IclProblem, BaselineProblem, Quadratic, QuestionsProblem, InjectionProblem
+)
 AnyProblem = Annotated[Problem, PROBLEMS]
 
 __all__ = ["PROBLEMS", "AnyProblem", "Problem"]

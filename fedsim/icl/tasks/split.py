@@ -80,7 +80,8 @@ def _within(counts: Longs, most: Longs, proportions: Floats, generator: np.rando
 def merged(queries: Queries, n_workers: int) -> Queries:
     """Give each worker the queries of its clients, one client after the other."""
     x, y = queries
-    return Queries(x.reshape(n_workers, -1, *x.shape[2:]), y.reshape(n_workers, -1))
+    n_each = len(y) // n_workers * y.shape[1]  # said in full: there may be none
+    return Queries(x.reshape(n_workers, n_each, *x.shape[2:]), y.reshape(n_workers, n_each))
 
 
 class Share(NamedTuple):

@@ -1,0 +1,1 @@
+"""Task vectors and coefficients for a language model whose weights are open: settings and oracle."""
