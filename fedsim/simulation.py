@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fedsim.algorithms.base import Bench
 from fedsim.errors import DivergedError, ModelError, StalledError
@@ -44,6 +44,8 @@ class Run:
     """One row per change of a queue at a shared LLM service, kept with the spans."""
     links: pd.DataFrame | None = None
     """One row per direction of each link, where the network has links."""
+    learned: str | None = None
+    """What was learned, in the form in which another run takes it up, when the scenario asks to record it."""
     answers: str | None = None
     """The answers of a real model, as `Replay` reads them, when the scenario asks to record them."""
 
@@ -89,10 +91,13 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
     with one_thread(), torch.no_grad():
         bench = Bench(scenario.problem, scenario.n_workers, streams, scenario.assigned)
         with _closed_at_the_end(bench):
-            recorder = Recorder(scenario, scenario.algorithm.open(bench), progress)
+            learner = scenario.algorithm.open(bench)
+            recorder = Recorder(scenario, learner, progress)
             ending = run_timeline(timeline(scenario), recorder, streams)
             recorder.measure_end()
             finished = _finished(scenario, recorder, ending)
+            if scenario.record.learned:
+                finished = replace(finished, learned=cast("Any", learner).learned())
             return _with_model(finished, bench.questions)
 
 

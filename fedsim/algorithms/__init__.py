@@ -17,10 +17,15 @@ from fedsim.algorithms.dbt.asyndbt import Asyndbt
 from fedsim.algorithms.dbt.cendbt import Cendbt
 from fedsim.algorithms.dbt.sdbt import Sdbt
 from fedsim.algorithms.fedicl.fedicl import Fedicl
+from fedsim.algorithms.ifedicl.i2cl import I2cl
+from fedsim.algorithms.ifedicl.ifedicl import Ifedicl
 from fedsim.algorithms.local.bdpl import Bdpl
+from fedsim.algorithms.lora.fedavg_lora import FedavgLora
 from fedsim.catalog import Family
 
-ALGORITHMS = Family("algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl, Bdpl, Fedicl)
+ALGORITHMS = Family(
+    "algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl, Bdpl, Fedicl, Ifedicl, I2cl, FedavgLora
+)
 AnyAlgorithm = Annotated[Algorithm, ALGORITHMS]
 
 __all__ = ["ALGORITHMS", "Algorithm", "AnyAlgorithm"]

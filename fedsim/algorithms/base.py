@@ -233,6 +233,8 @@ class Algorithm(Part):
 
     asks: ClassVar[Offer] = "gradients"
     """What it asks of the problem, which must offer it."""
+    keeps: ClassVar[bool] = False
+    """Whether its learner has a method `learned`: the text of a file with which another run can start."""
     learns: ClassVar[bool] = True
     """Whether anything is learned; otherwise it is a cost model, for which the clock alone runs."""
     counters: ClassVar[tuple[str, ...]] = ()

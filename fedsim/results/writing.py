@@ -85,6 +85,8 @@ def pack(run: Run, duration_s: float, command: str) -> Files:
     timing_only = bool(run.summary["timing_only"])
     files = {"scenario.toml": ((TIMED if timing_only else "") + dumped).encode()}
     files |= {f"{name}.parquet": _parquet(table) for name, table in tables.items() if table is not None}
+    if run.learned is not None:
+        files["learned.json"] = run.learned.encode()
     if run.answers is not None:
         files["answers.jsonl"] = without_known(run.answers).encode()
     files["summary.json"] = _json(run.summary)

@@ -154,6 +154,8 @@ class Record(Strict):
 
     spans: bool = False
     """Keep every stretch of every activity (`spans.parquet`), for timelines."""
+    learned: bool = False
+    """Keep what was learned (`learned.json`), which the task store of IFed-ICL takes."""
     answers: bool = False
     """Keep every answer of a real model (`answers.jsonl`): numbers under hashed prompts, for a replay."""
 

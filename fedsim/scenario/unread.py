@@ -32,6 +32,9 @@ def unread(scenario: Scenario) -> dict[str, str]:
         )
     if not scenario.problem.asks_model:
         found["record.answers"] = "no real model is asked"
+    if not scenario.algorithm.keeps:
+        kind = scenario.algorithm.kind
+        found["record.learned"] = f"nothing takes up again what algorithm {kind!r} has learned"
     # What a table is left out for is said once, and not of each of its settings.
     return {place: reason for place, reason in found.items() if not _within(place, found)}
 

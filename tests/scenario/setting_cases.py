@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple, get_args, get_origin
 
 import numpy as np
+from injection_cases import known_task, problem_table
 from pydantic.fields import FieldInfo
 from text_cases import SINGLE_WORDS
 
@@ -40,6 +41,7 @@ ONE_OUTAGE = [[{"start_s": 1.0, "stop_s": 4.0}]]
 
 VALUES: dict[str, list[Any]] = {
     "algorithms/cendbt.machine": ["others"],
+    "algorithms/ifedicl.task_store": [{"file": known_task()}],
     "problems/icl.also_measured": [["consensus"]],
     "networks/graph_file.text": ["hub a {'mbps': 0.01}\nhub b\na c\na d\nb e\n"],
     "networks/graph_file.server": ["c"],
@@ -67,6 +69,7 @@ WITH: dict[str, Table] = {
     "llm_services/shared.requests": {"ttft": None, "per_output_token": None, "prefill_tokens_per_s": None},
     "WorkerGroup.devices": {"upload_mbps": None, "download_mbps": None},
     "tasks/text.words": {"vocabulary": None},
+    "problems/injection.texts": {"task.n_demonstrations": 2},
     "up": {"down": {"kind": "constant", "value_s": 0.4}},
     "down": {"up": {"kind": "constant", "value_s": 0.5}},
 }
@@ -516,6 +519,45 @@ def _questions() -> dict[str, Base]:
     }
 
 
+def _injection() -> dict[str, Base]:
+    """Return bases for vectors and coefficients in a model with open weights."""
+    optimizer = {"kind": "sgd", "learning_rate": 1.0}
+    common = {"local_steps": 2, "optimizer": optimizer}
+    clipped = [{"kind": "norm_clipping", "radius": 0.5}]
+    rules = {"outer": {"kind": "median"}, "outer_rate": 0.5, "before": clipped}
+    unequal = {"model": {"weights": problem_table()["model"]["weights"], "kind": "open_weights"}}
+    unequal |= {"dirichlet_alpha": 1.5, "loss": "vocabulary", "noise": 0.1}
+    group = {"count": 5, "compute": exponential(1.0), "own_model": {"token_s": 0.01}}
+    problem = problem_table(**unequal)
+    ifedicl, i2cl = "algorithms/ifedicl.", "algorithms/i2cl."
+    keys = ("optimizer", "local_steps", "lambda_start", "beta_start", "control")
+    small = {"workers": [group | {"count": 3}], "budget": {"epochs": 2}, "llm": None}
+    shapes = {"n_layers": 4, "width": 32, "value_width": 8}
+    lora = {"kind": "fedavg_lora", "rank": 2, "local_steps": 2, "number_bytes": 2, "adapted": shapes}
+    return {
+        "ifedicl": Base(
+            scenario(problem, {"kind": "ifedicl", **common}, **small),
+            ("problems/injection.", *(ifedicl + key for key in keys), "Record.learned"),
+            False,
+        ),
+        "ifedicl with rules": Base(
+            scenario(
+                problem, {"kind": "ifedicl", **common, "aggregation": rules}, **small | {"workers": [group]}
+            ),
+            tuple(ifedicl + key for key in ("aggregation", "measure_clients", "task_store")),
+            False,
+        ),
+        "ifedicl asynchronous": Base(
+            scenario(problem, {"kind": "ifedicl", "wait_for": 2, "tau": 3}, **small | {"workers": [group]}),
+            (f"{ifedicl}wait_for", f"{ifedicl}tau"),
+        ),
+        "i2cl": Base(
+            scenario(problem, {"kind": "i2cl", **common}, **small), tuple(i2cl + key for key in keys), False
+        ),
+        "fedavg_lora": Base(scenario(problem_table(), lora, **small), ("algorithms/fedavg_lora.",)),
+    }
+
+
 SHOTS = ICL | {"shots": {"per_class": 2}}
 SHOTS |= {"model": {"kind": "surrogate", "demonstrations": {"recency": 0.5}}}
 ICL_SHOTS = "problems/icl.shots."
@@ -649,4 +691,5 @@ def _parts() -> dict[str, Base]:
     return found
 
 
-BASES: dict[str, Base] = {**_methods(), **_questions(), **_problems(), **_clocks(), **_parts()}
+BASES: dict[str, Base] = {**_methods(), **_questions(), **_injection(), **_problems()}
+BASES |= {**_clocks(), **_parts()}

@@ -33,6 +33,9 @@ WITHOUT = {
     "OwnModel.": "likewise",
     "problems/baseline.tokens.tokens_per_word": "the prompts of a baseline have no fragment: always refused",
     "problems/questions.tokens.tokens_per_word": "questions have no fragment: always refused",
+    "problems/injection.tokens.tokens_per_word": "prompts have no fragment: always refused",
+    "problems/injection.tokens.tokens_out": "the model is not asked for answers: always refused",
+    "algorithms/ifedicl.task_store.sha256": "refuses a file that has changed",
     "algorithms/cendbt.inner.z_rate": "always refused, as are the others that are about z",
     "algorithms/cendbt.inner.rho_rate": "likewise",
     "algorithms/cendbt.inner.mu": "likewise",
@@ -94,6 +97,7 @@ def given(scenario: Scenario, timing_only: bool) -> dict[str, Any]:
         "summary": json.dumps(done.summary),
         "tables": [None if table is None else table.to_csv() for table in tables],
         "answers": done.answers,
+        "learned": done.learned,
     }
 
 

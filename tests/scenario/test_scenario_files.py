@@ -15,7 +15,7 @@ from fedsim.verify import verify
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 COMPLETE = sorted(
-    file for file in FOLDER.rglob("*.toml") if file.parent.name not in ("common", "llm", "fedicl")
+    file for file in FOLDER.rglob("*.toml") if file.parent.name not in ("common", "llm", "fedicl", "ifedicl")
 )
 FEATURES = {file.stem: file for file in COMPLETE if file.parent.name == "features"}
 SHORT = ["budget.epochs=2", "evaluation.every_steps=1000"]

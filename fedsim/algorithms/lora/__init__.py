@@ -1,0 +1,1 @@
+"""Low-rank adaptation of a model's weights, as costs alone."""
