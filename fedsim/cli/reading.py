@@ -38,7 +38,10 @@ def figure(
 
 def table(
     name: Annotated[str, typer.Argument(help="Which table; `fedsim list tables` tells them.")],
-    results: Annotated[list[Path], typer.Argument(help="Folders of results.")],
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of results, but for tables that need none.", show_default=False),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write as well: .csv, or .tex for LaTeX.")
     ] = None,
@@ -50,12 +53,17 @@ def table(
 
     if output is not None:
         check_file(output)
+    if results and not tables.needs_runs(name):
+        raise InputError(f"table {name!r} is arithmetic and needs no results; leave {results[0]} out")
+    if not results and tables.needs_runs(name):
+        raise InputError(f"table {name!r} is made from runs; name a folder of results")
     # In one go: a setting that varies among the folders alone must not be averaged over.
-    runs = load_results(results)
+    runs = load_results(results) if results else None
     rows, rendered = tables.make(name, runs)
     show(rendered)
-    remark(results)
-    warn(cautions_in(runs))
+    if results and runs is not None:
+        remark(results)
+        warn(cautions_in(runs))
     if output is not None:
         latex = output.suffix == ".tex"
         write_whole(output, tables.latex(name, rows) if latex else csv_text(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError, nearest
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 class TableEntry:
     """A table of the list: how it is made from the runs, and what it shows in one line."""
 
-    make: Callable[[pd.DataFrame], Made]
+    make: Callable[[Any], Made]
     summary: str
+    needs_runs: bool = True
+    """Otherwise it is arithmetic, and what `make` is given is not looked at."""
 
 
-def make(name: str, runs: pd.DataFrame) -> Made:
+def make(name: str, runs: pd.DataFrame | None) -> Made:
     """Return a table as numbers and for the terminal.
 
     Raises:
@@ -33,6 +35,11 @@ def make(name: str, runs: pd.DataFrame) -> Made:
     if name not in TABLES:
         raise InputError(f"unknown table {name!r}{nearest(name, TABLES)} (known: {', '.join(TABLES)})")
     return TABLES[name].make(runs)
+
+
+def needs_runs(name: str) -> bool:
+    """Whether a table is made from runs; one that there is not will say so itself."""
+    return name not in TABLES or TABLES[name].needs_runs
 
 
 def latex(name: str, rows: pd.DataFrame) -> str:
@@ -74,11 +81,21 @@ def _calibration(runs: pd.DataFrame) -> Made:
     return rows, calibration.render(rows)
 
 
+def _messages(_: None) -> Made:
+    from fedsim_analysis.tables import messages
+
+    rows = messages.table()
+    return rows, messages.render(rows)
+
+
 TABLES = {
     "table3": TableEntry(_table3, "Table 3: accuracy of all methods beside the paper's, and who answered"),
     "table4": TableEntry(_table4, "Table 4: accuracy without parts of the prompt beside the paper's"),
     "figure1": TableEntry(_figure1, "Figure 1 in numbers: time, work and accuracy per task and method"),
     "calibration": TableEntry(
         _calibration, "fitted and held-out accuracies beside the paper's, and a trivial predictor"
+    ),
+    "messages": TableEntry(
+        _messages, "sizes of IFed-ICL's messages by arithmetic beside its paper's; needs no results", False
     ),
 }
