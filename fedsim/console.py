@@ -107,6 +107,8 @@ def show_outcomes(outcomes: list[Outcome]) -> None:
     show(table)
     for note in _fallbacks(outcomes):
         say(note)
+    for note in _beside(outcomes):
+        say(note)
     for note in _bill(outcomes):
         say(note)
     folders = {outcome.folder.parent for outcome in outcomes}
@@ -123,6 +125,21 @@ def _fallbacks(outcomes: list[Outcome]) -> Iterator[str]:
                 f"{label}, seed {found['seed']}: {found['fallbacks']:,} times a rule had too few rows and z "
                 "stayed (fallbacks in steps.parquet)"
             )
+
+
+def _beside(outcomes: list[Outcome]) -> Iterator[str]:
+    """Yield a sentence for each run whose method has something to compare its accuracy with."""
+    for outcome in outcomes:
+        found = outcome.summary
+        told = [
+            f"{found[column]:.4f} {what}"
+            for column, what in outcome.scenario.algorithm.beside.items()
+            if found.get(column) is not None
+        ]
+        if told:
+            label = " ".join(part for part in (found["scenario"], found["variant"]) if part)
+            reached = _number(found["accuracy"])
+            yield f"{label}, seed {found['seed']}: accuracy {reached}, beside {', '.join(told)}"
 
 
 def _bill(outcomes: list[Outcome]) -> Iterator[str]:

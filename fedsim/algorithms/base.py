@@ -237,6 +237,8 @@ class Algorithm(Part):
     """Whether its learner has a method `learned`: the text of a file with which another run can start."""
     learns: ClassVar[bool] = True
     """Whether anything is learned; otherwise it is a cost model, for which the clock alone runs."""
+    beside: ClassVar[Mapping[str, str]] = {}
+    """Accuracies that are told beside a run's own, by column, with what each is."""
     counters: ClassVar[tuple[str, ...]] = ()
     """The cumulative columns that its learner counts."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from injection_cases import bench, known_task, oracle, problem, problem_table, rows, scenario, texts, weights
 from text_cases import write_jsonl
 from torch import Tensor
+from waiting import LIMIT_S
 
 from fedsim import sweep
 from fedsim.algorithms.ifedicl.calibrator import Calibrator
@@ -254,6 +257,30 @@ def test_numbers_do_not_depend_on_processes_and_invariants_hold(tmp_path: Path) 
             assert [check for check in verify(outcome.folder) if check.violation] == []
     assert found[0] == found[1]
     assert found[0][0] != found[0][1]
+
+
+def test_a_run_that_broke_off_leaves_nothing_behind() -> None:
+    def breaks(row: dict[str, Any]) -> None:
+        if row["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(scenario(seed=5), progress=breaks)
+    again, script = (
+        run(scenario(seed=5)),
+        "from injection_cases import *; from fedsim.simulation import run\n",
+    )
+    script += "import sys; sys.stdout.write(repr(run(scenario(seed=5)).summary))"
+    folders = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / "icl")]
+    fresh = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {folders}; {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT_S,
+    )
+    found = eval(fresh.stdout, {"nan": None})
+    assert {key: found[key] for key in again.summary} == again.summary
 
 
 def test_a_known_task_skips_both_phases(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from fedsim.icl.models.open_weights.llama import Llama
 from fedsim.icl.models.open_weights.tokenizer import Tokenizer
 from fedsim.icl.models.open_weights.white_box import WhiteBox
 from fedsim.problems.injection.oracle import InjectionOracle
+from fedsim.streams import Streams
 
 START = torch.tensor([0.1, 1.0], dtype=torch.float64).expand(2, 2, 2)
 
@@ -135,8 +137,15 @@ def test_poisoned_demonstrations_change_vectors_and_gradients_from_when_they_are
             assert [w for w in (0, 1) if not torch.equal(of_clean[w], of_found[w])] == changed
 
 
-def test_flipped_queries_change_the_calibration_alone() -> None:
-    clean, found = oracle(), oracle(attacks=[{"kind": "flipped_queries", "workers": [0]}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"texts": "all", "task": {"n_demonstrations": 1, "validation_per_class": 1}}]
+)
+def test_flipped_queries_change_the_calibration_alone(settings: dict[str, Any]) -> None:
+    clean, found = (
+        oracle(attacks=attacks, **settings) for attacks in ([], [{"kind": "flipped_queries", "workers": [0]}])
+    )
+    own = found.labelled(0)
+    assert (own.expected != own.shown).sum() == 6
     assert torch.equal(clean.extract([0, 1]), found.extract([0, 1]))
     arguments = ([0, 1], [1, 1], random(2, 2, 2, 64), START.expand(2, 2, 2, 2))
     changed = (clean.gradients(*arguments) != found.gradients(*arguments)).flatten(1).any(1)
@@ -148,6 +157,12 @@ def test_pools_are_alike_of_each_class_and_queries_follow_the_proportions() -> N
     assert any(len(set(skewed.labelled(worker).shown)) < 3 for worker in range(3))
     pools = oracle(3, texts="pools", task={"n_demonstrations": 2})
     assert [sorted(pools.labelled(worker).shown) for worker in range(3)] == [[0, 0, 1, 1, 2, 2]] * 3
+    both = oracle(3, texts="all", task={"n_demonstrations": 1, "validation_per_class": 1})
+    data = both.problem.task.without_fragment().draw(Streams(3), 3)
+    for worker in range(3):
+        held = {*data.train.x[worker].ravel(), *data.demonstrations.x[worker].ravel()}
+        assert len(held) == 9
+        assert {*both.labelled(worker).rows} == held
     taken = [row for worker in range(3) for row in pools.labelled(worker).rows]
     assert len(set(taken)) == len(taken)
 

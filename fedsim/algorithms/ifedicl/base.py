@@ -19,8 +19,8 @@ EXTRACT, CALIBRATE = "extract", "calibrate"
 
 CONTROLS = {
     "accuracy_zero_vectors": "the same calibration with vectors of zero",
-    "accuracy_zero_shot": "the model as it is",
-    "accuracy_unbiased": "the model as it is, once its bias for some labels is taken away (an oracle)",
+    "accuracy_zero_shot": "zero-shot",
+    "accuracy_unbiased": "zero-shot without the model's bias for some labels (an oracle)",
 }
 """What is measured beside every run, by the column of its accuracy."""
 
@@ -32,6 +32,7 @@ class Calibration(Algorithm):
     """
 
     asks: ClassVar[Offer] = "injection"
+    beside: ClassVar[Mapping[str, str]] = CONTROLS
 
     optimizer: AnyOptimizer = Adam(learning_rate=0.05)
     """How workers step their coefficients. The single-client method's code has AdamW with 0.01, a weight

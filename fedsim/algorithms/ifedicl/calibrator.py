@@ -169,6 +169,7 @@ class Calibrator(BatchingLearner):
             self._reported[rows] = self.workshop.lanes[0].own[rows]
             for lane, held in zip(self._lanes, self.workshop.lanes, strict=True):
                 lane.step(calibrated, held.own[rows], list(self.alive), self.steps)
+            self.expelled = self._lanes[0].merge.expelled
         self.steps += 1
         self.state = self._content(vectors)
         return self.state

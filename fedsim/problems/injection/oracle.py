@@ -54,10 +54,11 @@ class InjectionOracle:
         assert isinstance(problem.model, OpenWeights)
         self.problem = problem
         drawn = problem.drawn_task.draw(streams, n_workers, 1, problem.dirichlet_alpha)
-        if problem.texts == "queries":
-            shape = (n_workers, problem.task.n_classes, -1)
-            own = Demonstrations(drawn.train.x.reshape(shape), drawn.train.y.reshape(shape))
-            drawn = drawn._replace(demonstrations=own)
+        # All of a worker's texts are in the place of its pools, its queries first.
+        shape = (n_workers, problem.task.n_classes, problem.drawn_task.train_per_class)
+        tables = ((getattr(drawn.train, name), getattr(drawn.demonstrations, name)) for name in ("x", "y"))
+        own = (np.concatenate([queries.reshape(shape), pools], 2) for queries, pools in tables)
+        drawn = drawn._replace(demonstrations=Demonstrations(*own))
         answering = Attached(problem.model)
         phases = over_time(drawn, attacks, streams, 1, Access(answering.to, problem.loss_floor))
         self._clean_y = drawn.train.y
@@ -74,12 +75,12 @@ class InjectionOracle:
     def labelled(self, worker: int, start_s: float = 0.0) -> Labelled:
         """Return the texts that a worker has in a job that starts then (s)."""
         data = self._phases.at(start_s)
-        shown = data.demonstrations.y[worker].ravel()
-        expected = shown
-        if self.problem.texts == "queries":
-            attacked = data.train.y[worker] != self._clean_y[worker]
-            expected = np.where(attacked, data.train.y[worker], shown)
-        return Labelled(data.demonstrations.x[worker].ravel(), shown, expected)
+        shown = data.demonstrations.y[worker]
+        expected = shown.copy()
+        queries = data.train.y[worker].reshape(len(shown), -1)
+        attacked = queries != self._clean_y[worker].reshape(queries.shape)
+        expected[:, : queries.shape[1]][attacked] = queries[attacked]
+        return Labelled(data.demonstrations.x[worker].ravel(), shown.ravel(), expected.ravel())
 
     def extract(self, workers: list[int], starts_s: Sequence[float] = ()) -> Tensor:
         """Return the mean over each worker's texts of what modules add to the residual stream, (J, L, 2, d).

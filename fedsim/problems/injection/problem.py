@@ -53,9 +53,10 @@ class InjectionProblem(Problem):
     task: AnyTask
     model: AnyModel
     """One with open weights."""
-    texts: Literal["queries", "pools"] = "queries"
+    texts: Literal["queries", "pools", "all"] = "queries"
     """Which of a task's rows are a worker's labelled texts: its training queries, whose classes follow
-    `dirichlet_alpha`, or its pools of demonstrations, with equally many of each class."""
+    `dirichlet_alpha`; its pools of demonstrations, with equally many of each class; or both, which are the
+    very rows that a worker of other problems with this task holds."""
     extraction: Literal["end", "predicting"] = "end"
     """At which token vectors are taken: the last one of a demonstration with its label and the separator (the
     single-client method's code), or the last one before the label (as IFed-ICL's text may be read)."""
@@ -99,10 +100,11 @@ class InjectionProblem(Problem):
         found |= dict.fromkeys(
             ("tokens.tokens_out", "model.correction"), "the model is not asked for answers"
         )
-        found["task.validation_per_class"] = "nothing is validated"
+        if self.texts != "all":  # there it moves the rows of workers, as in other problems
+            found["task.validation_per_class"] = "nothing is validated"
         if self.texts == "queries":
             found["task.n_demonstrations"] = 'the texts of a worker are its queries (texts = "queries")'
-        else:
+        if self.texts == "pools":
             found |= dict.fromkeys(
                 ("task.train_per_class", "dirichlet_alpha"),
                 'the texts of a worker are its pools, alike of each class (texts = "pools")',
@@ -131,14 +133,16 @@ class InjectionProblem(Problem):
     @property
     def drawn_task(self) -> AnyTask:
         """The task whose data are drawn: without rows of which nothing is read."""
+        if self.texts == "all":
+            return self.task.without_fragment()
         unread = "n_demonstrations" if self.texts == "queries" else "train_per_class"
         return self.task.without_fragment().trusted_copy({unread: 0, "validation_per_class": 0})
 
     @property
     def n_texts(self) -> int:
         """Labelled texts of a worker."""
-        each = self.task.train_per_class if self.texts == "queries" else self.task.n_demonstrations
-        return self.task.n_classes * each
+        task = self.drawn_task
+        return task.n_classes * (task.train_per_class + task.n_demonstrations)
 
     @property
     def shape(self) -> Shape:
@@ -172,13 +176,13 @@ class InjectionProblem(Problem):
     def check_attack(self, attack: Attack) -> None:
         if not isinstance(attack, DataAttack):
             return
-        # Its queries are in the place of the pools.
+        # Whatever its texts are, they are in the place of the pools.
         each = self.n_texts // self.task.n_classes
         attack.check(self.task.trusted_copy({"n_demonstrations": each, "train_per_class": each}))
-        if self.texts == "queries" and isinstance(attack, OutOfClass):
+        if self.texts != "pools" and isinstance(attack, OutOfClass):
             raise ValueError(
-                f"{attack.kind!r} takes texts of another class from a worker's pools, but its texts are its "
-                'queries (problem.texts = "queries"); expected problem.texts = "pools"'
+                f"{attack.kind!r} takes texts of another class from a worker's pools, but among its texts "
+                f'are queries (problem.texts = "{self.texts}"); expected problem.texts = "pools"'
             )
         if self.texts == "pools" and isinstance(attack, FlippedQueries | Adversarial):
             raise ValueError(
