@@ -140,6 +140,7 @@ DEFENCES = {
     "centred_clipping": Mark("centred clipping", "#AA3377", "--", "p"),
     "caf": Mark("CAF", "#BBCC33", "-.", "<"),
     "regularised": Mark("regularised (R1, R3)", "#EE3377", "-", "*"),
+    "fldetector": Mark("FLDetector", "#8C510A", ":", "8"),
     "r1": Mark("R1 alone", "#C2A5CF", "--", "h"),
     "r3": Mark("R3 alone", "#762A83", "-", "v"),
     "r4": Mark("R4 alone", "#AAAA00", "-.", "^"),

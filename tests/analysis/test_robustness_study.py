@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -50,3 +51,26 @@ def test_rules_differ_under_attack(damage):
     broken, held = (damage.loc[(name, "inner_product")] for name in ("mean", "multi_krum"))
     assert broken["mean_low"] > 30
     assert held["mean_high"] < 5
+
+
+def test_whom_a_defence_has_expelled():
+    """Two runs under an attack by workers 0 and 1 of three, and one without, in which all are honest."""
+    scenario = SimpleNamespace(n_machines=3, malicious_machines={0, 1})
+    kept = {"task": "synthetic", "attack": "gaussian", "defence": "mean", "expelled": {}}
+    out = kept | {"defence": "fldetector"}
+    runs = [
+        out | {"expelled": {"0": 8.0, "2": 6.0}},
+        out | {"expelled": {"0": 4.0, "1": 4.0}},
+        out | {"attack": "none", "expelled": {"1": 9.0}},
+        kept,
+    ]
+    found = robustness.expulsions([scenario] * 4, pd.DataFrame(runs)).to_dict("records")
+    where = {"task": "synthetic", "defence": "fldetector"}
+    assert found == [
+        where
+        | {"attack": "gaussian", "runs": 2, "honest": 1, "honest_expelled": 0.5, "malicious": 2}
+        | {"malicious_expelled": 1.5, "first_s": 5.0},
+        where
+        | {"attack": "none", "runs": 1, "honest": 3, "honest_expelled": 1, "malicious": 0}
+        | {"malicious_expelled": 0, "first_s": 9.0},
+    ]

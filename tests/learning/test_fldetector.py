@@ -20,9 +20,11 @@ from fedsim.learning.filters.base import Arrival
 from fedsim.learning.filters.fldetector import Detecting, FlDetector
 from fedsim.learning.gap_statistic import groups, spreads, upper_group
 from fedsim.learning.lbfgs import hessian_product, tells
-from fedsim.scenario import parse
+from fedsim.scenario import load_scenario, parse
 from fedsim.simulation import Run, raise_if_failed, run
 from fedsim.verify import verify
+
+SHIPPED = Path(__file__).parents[2] / "scenarios/poisoning/expelling.toml"
 
 
 def numbers(*values: float) -> Tensor:
@@ -304,3 +306,14 @@ def test_runs_with_expulsions_hold_their_invariants_and_come_out_alike(method: s
         assert [check for check in verify(folder) if check.violation] == []
         pd.testing.assert_frame_equal(pd.read_parquet(folder / "steps.parquet"), done.steps)
         pd.testing.assert_frame_equal(pd.read_parquet(folder / "workers.parquet"), done.workers)
+
+
+@pytest.mark.parametrize("variant", ["expelled", "refused"])
+def test_the_shipped_scenario_shows_what_it_says(variant: str) -> None:
+    """Ten messages of each worker are foretold from step 10 on: in step 20 the three liars are found."""
+    done = run(load_scenario(SHIPPED, variant, ["budget.epochs=21"]))
+    liars = malicious(done)
+    assert len(liars) == 3
+    assert expelled(done) == (liars if variant == "expelled" else set())
+    by_step = done.steps.set_index("step")
+    assert by_step.filtered[[19, 20, 21]].tolist() == [0, 3, 3 if variant == "expelled" else 6]

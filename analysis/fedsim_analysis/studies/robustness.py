@@ -1,13 +1,14 @@
 """Malicious workers against the rules by which the server combines messages: five figures from one sweep.
 
 Run as ``python -m fedsim_analysis.studies.robustness``; ends with `robustness`, `robustness_heatmap`,
-`poison_mass`, `timing_attack` and `regularisation` below `figures/`, each as PDF, PNG and CSV. What is
-finished already is found again.
+`poison_mass`, `timing_attack` and `regularisation` below `figures/`, each as PDF, PNG and CSV, and with the
+table `robustness_expulsions.csv` of whom FLDetector has expelled. What is finished already is found again.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from fedsim import sweep
 from fedsim.results import read_table
 from fedsim.scenario import Scenario, load_variants
 from fedsim.terminal import say
+from fedsim.whole_files import write_whole
 from fedsim_analysis import figures
 from fedsim_analysis.studies.running import carry_out, finished
 from fedsim_analysis.style import CLEAN
@@ -58,6 +60,7 @@ DEFENCES = {
     "geometric_median": 4,
     "centred_clipping": None,
     "regularised": None,
+    "fldetector": None,
 }
 """A variant of `messages.toml`: the largest `f` that its rule takes with ten rows, where it has one. A rule
 is told the true number of malicious workers, or that if they are more."""
@@ -135,12 +138,45 @@ def study(options: argparse.Namespace) -> None:
         table = _steps(rows) if needed == "attacked_steps" else _summaries(rows, summaries)
         for file in figures.draw(name, {needed: table}.__getitem__, options.output):
             say(file)
+        if name == "robustness_heatmap":
+            file = options.output / "robustness_expulsions.csv"
+            write_whole(file, expulsions([scenario for _, scenario in of_one], table).to_csv(index=False))
+            say(file)
 
 
 def _summaries(
     rows: list[tuple[dict[str, Any], Path]], summaries: dict[Path, dict[str, Any]]
 ) -> pd.DataFrame:
     return pd.DataFrame({"run_id": folder.name} | summaries[folder] | labels for labels, folder in rows)
+
+
+def expulsions(scenarios: Sequence[Scenario], runs: pd.DataFrame) -> pd.DataFrame:
+    """Return whom each defence that expels workers has expelled, by task and attack.
+
+    Args:
+        scenarios: of the runs.
+        runs: their summaries with `task, attack, defence`, in the same order.
+
+    Returns:
+        `task, attack, defence, runs, honest, honest_expelled, malicious, malicious_expelled, first_s`: how
+        many workers there were and were expelled, means over the runs; `first_s` is when the first one was, a
+        mean over the runs in which somebody was. Without an attack everybody is honest.
+    """
+    found = []
+    for scenario, run in zip(scenarios, runs.to_dict("records"), strict=True):
+        malicious = set() if run["attack"] == CLEAN else set(scenario.malicious_machines)
+        out = {int(worker) for worker in run["expelled"]}
+        found.append(
+            {key: run[key] for key in ("task", "attack", "defence")}
+            | {"runs": 1, "honest": scenario.n_machines - len(malicious)}
+            | {"honest_expelled": len(out - malicious), "malicious": len(malicious)}
+            | {"malicious_expelled": len(out & malicious)}
+            | {"first_s": min(run["expelled"].values(), default=math.nan)}
+        )
+    places = pd.DataFrame(found).groupby(["task", "attack", "defence"], sort=False)
+    table = places.mean().assign(runs=places["runs"].sum()).reset_index()
+    expels = table.groupby("defence")[["honest_expelled", "malicious_expelled"]].sum().any(axis=1)
+    return table[table["defence"].map(expels)].reset_index(drop=True)
 
 
 def _steps(rows: list[tuple[dict[str, Any], Path]]) -> pd.DataFrame:
