@@ -12,6 +12,7 @@
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make consensus  what agreeing on words is worth when data are unlike: runs and three figures (about 15 minutes)
 # make constraint-search  with which settings cuts constrain: 155 runs and a table (about 15 minutes)
+# make comparison  all methods on three networks, on a real model and real texts (about 20 minutes the first time)
 # make validate  does the surrogate agree with that model? (about half an hour)
 # make fragments  how the effects of a fragment's words add up on that model (about 20 minutes)
 # make demonstrations  what changes of demonstrations do to that model and to the surrogate (about 20 minutes)
@@ -24,7 +25,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -125,6 +126,18 @@ fedicl: .venv/weights data/movie_reviews.jsonl
 
 fedicl-attack: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/python -m fedsim_analysis.studies.fedicl_attack --jobs $(JOBS) --replicates 1
+
+# SUBJ is not ours to give away; a copy of it may lie beside the project.
+SUBJ := $(wildcard ../shared/datasets/subj.jsonl)
+
+data/comparison/movie_reviews.jsonl: data/movie_reviews.jsonl
+	$(BIN)/python -m fedsim_analysis.short_texts $< --words 12 -o $@
+
+data/comparison/subj.jsonl: $(SUBJ) .venv/installed
+	$(BIN)/python -m fedsim_analysis.short_texts $< --words 14 -o $@
+
+comparison: .venv/weights data/comparison/movie_reviews.jsonl $(SUBJ:%=data/comparison/subj.jsonl)
+	$(BIN)/python -m fedsim_analysis.studies.comparison --jobs $(JOBS) --replicates $(SEEDS)
 
 validate: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/python -m fedsim_analysis.studies.surrogate_validation scenarios/llm/movie_reviews.toml --variant asyndbt

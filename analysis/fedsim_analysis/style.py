@@ -109,6 +109,11 @@ METHODS = {
     "fragment_only": Method("fragment only", "#AA4499", ":"),
     "random_icl": Method("Random ICL", "#DDCC77", "--"),
     "plain": Method("plain", "#661100", ":"),
+    "fedone": Method("FedOne", "#A6761D", ":"),
+    "fedicl": Method("Fed-ICL", "#E7298A", "-."),
+    "ifedicl": Method("IFed-ICL", "#7570B3", "-"),
+    "i2cl": Method("I2CL", "#B3A2D9", ":"),
+    "fedavg_lora": Method("FedAvg-LoRA", "#525252", "--"),
 }
 SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455")
 

@@ -272,7 +272,7 @@ class Algorithm(Part):
 
     def reveals(self, setting: Setting) -> str:
         """Return in a word or two what of a worker's data leaves it; "nothing" where nothing does."""
-        return "distributions" if setting.problem.tunes_p else "nothing"
+        return setting.problem.sends or "nothing"
 
     def unread(self, setting: Setting) -> Mapping[str, str]:
         """Return the dotted places of the scenario that have no effect under this algorithm, with the reason.

@@ -15,7 +15,9 @@ from fedsim.verify import verify
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 COMPLETE = sorted(
-    file for file in FOLDER.rglob("*.toml") if file.parent.name not in ("common", "llm", "fedicl", "ifedicl")
+    file
+    for file in FOLDER.rglob("*.toml")
+    if file.parent.name not in ("common", "llm", "fedicl", "ifedicl", "comparison")
 )
 FEATURES = {file.stem: file for file in COMPLETE if file.parent.name == "features"}
 SHORT = ["budget.epochs=2", "evaluation.every_steps=1000"]

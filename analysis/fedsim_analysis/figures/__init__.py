@@ -115,6 +115,11 @@ FIGURES = {
         "fedsim_analysis.figures.topology", "the network as a graph, links coloured by utilisation"
     ),
     "queue": Entry("fedsim_analysis.figures.queue", "calls that wait at the LLM service, over time"),
+    "comparison": Entry(
+        "fedsim_analysis.figures.comparison",
+        "all methods on several networks: accuracy against time, and what they cost",
+        study="fedsim_analysis.studies.comparison",
+    ),
     "consensus": Entry(
         "fedsim_analysis.figures.consensus", "what agreeing on words is worth, against how alike data are"
     ),

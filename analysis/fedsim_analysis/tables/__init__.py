@@ -88,6 +88,13 @@ def _messages(_: None) -> Made:
     return rows, messages.render(rows)
 
 
+def _comparison(runs: pd.DataFrame) -> Made:
+    from fedsim_analysis.tables import comparison
+
+    rows = comparison.table(runs)
+    return rows, comparison.render(rows)
+
+
 TABLES = {
     "table3": TableEntry(_table3, "Table 3: accuracy of all methods beside the paper's, and who answered"),
     "table4": TableEntry(_table4, "Table 4: accuracy without parts of the prompt beside the paper's"),
@@ -97,5 +104,8 @@ TABLES = {
     ),
     "messages": TableEntry(
         _messages, "sizes of IFed-ICL's messages by arithmetic beside its paper's; needs no results", False
+    ),
+    "comparison": TableEntry(
+        _comparison, "all methods on several networks: accuracy, time, costs, what each needs and reveals"
     ),
 }
