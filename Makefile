@@ -4,7 +4,7 @@
 # make llm       the same methods on a real language model and real text, in process and over HTTP
 # make llm-studies  baselines and poisoned demonstrations on that model
 # make fedicl    clients that answer a server's questions, on the same model: forms and bounds (about 5 minutes)
-# make fedicl-attack  clients that answer wrongly: how soon honest ones label their own texts wrongly (about 10 minutes)
+# make fedicl-attack  clients that answer wrongly: how soon honest ones label their own texts wrongly (about 5 minutes)
 # make robustness  malicious workers against robust rules: runs and four figures (about 10 minutes)
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
@@ -125,7 +125,7 @@ fedicl: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/fedsim results results/fedicl --columns variant,accuracy,accuracy_own,relabelled_right,llm_calls,bytes_up,bytes_down
 
 fedicl-attack: .venv/weights data/movie_reviews.jsonl
-	$(BIN)/python -m fedsim_analysis.studies.fedicl_attack --jobs $(JOBS) --replicates 1
+	$(BIN)/python -m fedsim_analysis.studies.fedicl_attack --jobs $(JOBS) --replicates 3
 
 # SUBJ is not ours to give away; a copy of it may lie beside the project.
 SUBJ := $(wildcard ../shared/datasets/subj.jsonl)
