@@ -1,8 +1,8 @@
 """Texts run through a model, each common beginning once.
 
-In the order of their tokens, texts with the same beginning are neighbours. Each one adds to the keys and
-values of the one before what is new in it; what it does not share with that is not needed any more. New
-tokens of several texts are computed together, so that multiplications are of many rows.
+Keys and values of what was computed stay in a memory, under the tokens that led there, so that a text adds to
+them what is new in it: beside the others of a walk, and beside those of walks before it with the same memory.
+New tokens of several texts are computed together, so that multiplications are of many rows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from fedsim.icl.models.open_weights.llama import KEYS, QUERIES, Llama, attention
 
 TOGETHER = 256
 """Tokens computed together: more of them are not faster, and need more memory."""
+REMEMBERED = 8192
+"""Tokens in a memory: 360 MiB of the default model. One that is full is emptied."""
 
 Tokens = tuple[int, ...]
 
@@ -52,17 +54,73 @@ class _Piece(NamedTuple):
     """Where keys and values of the text's tokens are, up to the last of these."""
 
 
-def walk(llama: Llama, texts: Sequence[Tokens], keep: bool = False) -> Iterator[list[TextEnd]]:
+class Memory:
+    """Keys and values of tokens, under all that stands before them in their text.
+
+    Args:
+        llama: the model.
+        n_tokens: how many fit.
+    """
+
+    def __init__(self, llama: Llama, n_tokens: int = REMEMBERED) -> None:
+        self.n_tokens = n_tokens
+        self.n_used = 0
+        shape = (2, llama.sizes.n_layers, n_tokens, llama.sizes.n_kv_heads * llama.sizes.head_width)
+        self.keys_and_values = torch.zeros(shape, dtype=llama.dtype)
+        self._places: dict[tuple[int, int], int] = {}
+        """By the place of the token before, -1 at the beginning of a text, and the token."""
+
+    def known(self, tokens: Tokens) -> list[int]:
+        """Return the places of a text's first tokens, as far as they are here."""
+        found: list[int] = []
+        for token in tokens:
+            place = self._places.get((found[-1] if found else -1, token))
+            if place is None:
+                break
+            found.append(place)
+        return found
+
+    def add(self, before: int, token: int) -> int:
+        """Return a new place for a token behind another one, -1: at the beginning of a text."""
+        self._places[before, token] = self.n_used
+        self.n_used += 1
+        return self.n_used - 1
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._places.clear()
+        self.n_used = 0
+
+
+def walk(
+    llama: Llama, texts: Sequence[Tokens], keep: bool = False, memory: Memory | None = None
+) -> Iterator[list[TextEnd]]:
     """Yield the ends of all texts, of those together that are computed together.
 
     Args:
         llama: the model.
         texts: tokens of each, at least one; all different.
         keep: whether keys and values of all tokens are asked for.
+        memory: what is known of walks before this one, and of this one afterwards; none: nothing is.
     """
-    kept = nothing(llama)
-    for pieces in _chunks(texts):
-        ends, kept = _computed(llama, pieces, kept, keep)
+    longest = max(map(len, texts), default=0)
+    if memory is None or memory.n_tokens < longest:
+        memory = Memory(llama, max(REMEMBERED, longest))
+    for pieces in _chunks(texts, memory):
+        new = np.array([place for piece in pieces for place in piece.path[piece.start :]])
+        old = np.setdiff1d(np.concatenate([piece.path for piece in pieces]), new)
+        held = np.concatenate([old, new])
+        order = np.argsort(held)
+        local = [
+            piece._replace(path=order[np.searchsorted(held, piece.path, sorter=order)]) for piece in pieces
+        ]
+        kept = memory.keys_and_values[:, :, torch.from_numpy(old)]
+        try:
+            ends, found = _computed(llama, local, kept, keep)
+        except BaseException:
+            memory.clear()  # it has places for what was not computed
+            raise
+        memory.keys_and_values[:, :, torch.from_numpy(new)] = found
         if ends:
             yield ends
 
@@ -86,47 +144,42 @@ def nothing(llama: Llama) -> Tensor:
     return torch.zeros((2, sizes.n_layers, 0, sizes.n_kv_heads * sizes.head_width), dtype=llama.dtype)
 
 
-def _chunks(texts: Sequence[Tokens]) -> Iterator[list[_Piece]]:
-    """Yield what is new in each text, in lists of `TOGETHER` tokens.
-
-    A place is that of a token in the keys and values kept from the list before, which are of the last text
-    there, or behind them in the order of this list's tokens.
-    """
+def _chunks(texts: Sequence[Tokens], memory: Memory) -> Iterator[list[_Piece]]:
+    """Yield what is new in each text, in lists of at most `TOGETHER` tokens; places are in the memory."""
     pieces: list[_Piece] = []
-    n_kept, n_new = 0, 0
-    before: Tokens = ()
-    path: NDArray[np.int64] = np.arange(0)
+    n_new = 0
     for number in sorted(range(len(texts)), key=texts.__getitem__):
         tokens = texts[number]
-        at = _n_shared(before, tokens)
-        path = path[:at]
-        while at < len(tokens):
+        # The last token is computed in any case: its end is asked for.
+        path = memory.known(tokens[:-1])
+        if memory.n_used + len(tokens) - len(path) > memory.n_tokens:
+            if pieces:
+                yield pieces
+                pieces, n_new = [], 0
+            memory.clear()
+            path = []
+        while (at := len(path)) < len(tokens):
             part = tokens[at : at + TOGETHER - n_new]
-            path = np.concatenate([path, np.arange(n_kept + n_new, n_kept + n_new + len(part))])
-            pieces.append(_Piece(number, part, at, at + len(part) == len(tokens), path))
-            at += len(part)
+            for token in part:
+                path.append(memory.add(path[-1] if path else -1, token))
+            pieces.append(_Piece(number, part, at, len(path) == len(tokens), np.array(path)))
             n_new += len(part)
             if n_new == TOGETHER:
                 yield pieces
-                pieces, n_kept, n_new = [], at, 0
-                path = np.arange(at)
-        before = tokens
+                pieces, n_new = [], 0
     if pieces:
         yield pieces
 
 
-def _n_shared(one: Tokens, other: Tokens) -> int:
-    """Return how many tokens two texts have in common at their beginning."""
-    n = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        n += 1
-    return n
-
-
 def _computed(llama: Llama, pieces: list[_Piece], kept: Tensor, keep: bool) -> tuple[list[TextEnd], Tensor]:
-    """Return the ends of texts that are among the pieces, and keys and values of the last one's tokens."""
+    """Return the ends of texts that are among the pieces, and keys and values of the new tokens.
+
+    Args:
+        llama: the model.
+        pieces: whose places are those in `kept`, or behind them in the order of the new tokens.
+        kept: keys and values of tokens computed before.
+        keep: whether ends come with keys and values of all tokens of their text.
+    """
     start_s = perf_counter()
     n_kept = kept.shape[2]
     tokens = torch.tensor([token for piece in pieces for token in piece.tokens])
@@ -162,7 +215,7 @@ def _computed(llama: Llama, pieces: list[_Piece], kept: Tensor, keep: bool) -> t
         if piece.ends:
             seconds = len(piece.tokens) * each_s
             done.append(TextEnd(piece.text, stream[int(at) - 1], outputs[len(done)], seconds, path))
-    return done, held[:, :, torch.from_numpy(pieces[-1].path)]
+    return done, held[:, :, n_kept:]
 
 
 class _Look(NamedTuple):

@@ -23,7 +23,7 @@ from fedsim.icl.models.language import Answer, Writing
 from fedsim.icl.models.open_weights.llama import KEYS, QUERIES, Change, Llama, attention
 from fedsim.icl.models.open_weights.sizes import Shape
 from fedsim.icl.models.open_weights.tokenizer import Tokenizer
-from fedsim.icl.models.open_weights.walk import nothing, one_more, walk
+from fedsim.icl.models.open_weights.walk import Memory, nothing, one_more, walk
 
 Where = Literal["predicting", "all"]
 """At which tokens of a prompt vectors are put in: the last one, or all."""
@@ -59,6 +59,8 @@ class WhiteBox:
         self._context_tokens = context_tokens
         self._prefixes: dict[Tokens, Tensor] = {}
         self._outputs: dict[Tokens, Tensor] = {}
+        self._memory: Memory | None = None
+        """Of prompts that were answered: the next ones mostly begin alike."""
 
     @property
     def shape(self) -> Shape:
@@ -151,7 +153,9 @@ class WhiteBox:
                 asked.setdefault(tokens + start, []).append((place, start))
         found: dict[int, dict[Tokens, _Step]] = {place: {} for place in counted}
         texts = list(asked)
-        for ends in walk(self._llama, texts):
+        if self._memory is None:
+            self._memory = Memory(self._llama)
+        for ends in walk(self._llama, texts, memory=self._memory):
             logprobs = self._llama.logits(torch.stack([end.stream for end in ends])).double().log_softmax(1)
             for end, row in zip(ends, logprobs, strict=True):
                 text = texts[end.number]
