@@ -20,6 +20,7 @@ from waiting import LIMIT_S
 
 from fedsim.algorithms.fedicl.fedicl import Fedicl
 from fedsim.attack import Assigned
+from fedsim.errors import InputError
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
 from fedsim.icl.attacks.flipped_queries import FlippedQueries
 from fedsim.icl.tasks.text import TextTask
@@ -28,6 +29,7 @@ from fedsim.learning.aggregators.trimmed_mean import TrimmedMean
 from fedsim.learning.aggregators.vote import Vote
 from fedsim.learning.attacks.wrong_answers import WrongAnswers
 from fedsim.messages import JobCost
+from fedsim.problems.icl.show_prompt import exact_prompt
 from fedsim.problems.questions.answerer import TextAnswerer
 from fedsim.problems.questions.base import Shown
 from fedsim.problems.questions.problem import QuestionsProblem
@@ -166,6 +168,20 @@ def _chosen(plain: Plain, worker: int):
     texts = [text for text, _ in plain.held[worker]]
     chosen = sorted({place for question in plain.questions for place in plain.nearest(texts, question)})
     return [plain.held[worker][place] for place in chosen]
+
+
+def test_prompts_that_are_shown_beforehand_are_asked(task) -> None:
+    for form, split in (("full", "train"), ("gt", "test")):
+        problem = questions(task)
+        given = scenario(problem, algorithm={"kind": "fedicl", "form": form})
+        beforehand = [exact_prompt(given, worker=1, query=query, split=split) for query in (0, 6)]
+        assert problem.model.asked == []
+        Server(Fedicl(form=form), problem, 3).step(0, 1, 2)
+        assert set(beforehand) <= set(problem.model.asked)
+    with pytest.raises(InputError, match="query: found 7, expected 0 to 6"):
+        exact_prompt(given, query=7, split="test")
+    with pytest.raises(InputError, match='split: found \'validation\', expected "train" or "test"'):
+        exact_prompt(given, split="validation")
 
 
 def test_without_demonstrations_nobodys_data_matter(task) -> None:

@@ -160,7 +160,8 @@ def test_a_problem_without_texts(problem, kind):
     with pytest.raises(InputError) as error:
         exact_prompt(scenario(problem))
     assert str(error.value) == (
-        f'\'{kind}\' sends no text; expected problem.kind = "icl" and problem.task.kind = "text"'
+        f"no prompt of '{kind}' can be shown; expected problem.kind = \"icl\" with problem.task.kind = "
+        '"text", or "questions"'
     )
 
 

@@ -14,6 +14,7 @@ from fedsim.icl.models.text_scorer import texts_of
 from fedsim.problems.icl import measure
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import IclProblem
+from fedsim.problems.questions.problem import QuestionsProblem
 from fedsim.streams import Streams
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def exact_prompt(
         worker: whose call; where one machine holds all data, there is worker 0 alone.
         query: place among the queries that the call's prompt is completed with.
         split: "train": a call of the worker's first job, with sampled words and demonstrations; "validation"
-            and "test": a call of the first measurement, before the first step.
+            and "test": a call of the first measurement, before the first step. Of questions, "train": a text
+            that a client labels anew in its first round; "test": a question with the client's own labels
+            before it, to which other forms than "gt" put those that the model has given in that round.
         sample: which of the prompts that are drawn.
         seed: instead of the scenario's.
 
@@ -105,16 +108,18 @@ def _call(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the text of a call, and the labels that it asks about."""
     problem = scenario.problem
+    if isinstance(problem, QuestionsProblem):
+        return _of_questions(scenario, problem, worker, query, split, sample, seed)
     if not isinstance(problem, IclProblem) or problem.task.gives != "text":
         kind = problem.task.kind if isinstance(problem, IclProblem) else problem.kind
         raise InputError(
-            f'{kind!r} sends no text; expected problem.kind = "icl" and problem.task.kind = "text"'
+            f'no prompt of {kind!r} can be shown; expected problem.kind = "icl" with problem.task.kind = '
+            '"text", or "questions"'
         )
     holders, n_machines = scenario.n_workers, scenario.n_machines
     _check("worker", worker, n_machines)
     streams = Streams(scenario.seed if seed is None else seed)
-    on_data = [each for each in scenario.attacks if isinstance(each, DataAttack) and not each.asks_model]
-    attacks = [Assigned(attack, attack.members(holders, streams.seed)) for attack in on_data]
+    attacks = _on_data(scenario, streams)
     oracle = IclOracle(problem, streams, n_machines, holders // n_machines, attacks)
     P, Q = oracle.start_p[None], oracle.start_q[None]
     with torch.no_grad():
@@ -127,6 +132,36 @@ def _call(
     head, tails, _ = drawn[sample]
     _check("query", query, len(tails))
     return head + tails[query], oracle.data.source.template.labels
+
+
+def _of_questions(
+    scenario: PromptScenario,
+    problem: QuestionsProblem,
+    worker: int,
+    query: int,
+    split: Split,
+    sample: int,
+    seed: int | None,
+) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a call of a client's first round, and the labels that it asks about."""
+    from fedsim.problems.questions.answerer import TextAnswerer
+
+    if split not in ("train", "test"):
+        raise InputError(f'split: found {split!r}, expected "train" or "test"')
+    _check("worker", worker, scenario.n_workers)
+    _check("sample", sample, 1)
+    streams = Streams(scenario.seed if seed is None else seed)
+    oracle = TextAnswerer(problem, streams, scenario.n_workers, 1, _on_data(scenario, streams))
+    calls = oracle.first_relabelling(worker) if split == "train" else oracle.own_labels(worker)
+    _check("query", query, len(calls))
+    before, text = calls[query]
+    return oracle.template.prompt(before, text, ""), oracle.template.labels
+
+
+def _on_data(scenario: PromptScenario, streams: Streams) -> list[Assigned]:
+    """Return the attacks on data that ask no model."""
+    on_data = [each for each in scenario.attacks if isinstance(each, DataAttack) and not each.asks_model]
+    return [Assigned(attack, attack.members(scenario.n_workers, streams.seed)) for attack in on_data]
 
 
 def _of_first_job(oracle: IclOracle, worker: int, P: Tensor, Q: Tensor) -> Prompts:

@@ -79,6 +79,7 @@ class TextAnswerer:
         self.questions: Questions | None = asking
         task = problem.task.without_fragment()
         self._clean: TaskData[Texts] = task.draw(streams, n_workers, pooled, problem.dirichlet_alpha)
+        self.template = self._clean.source.template
         access = Access(lambda data: TextScorer(model, data, asking), problem.loss_floor)
         self._phases = over_time(self._clean, attacks, streams, pooled, access)
         self._asked_about = self._desk(0, self._clean).test
@@ -103,10 +104,7 @@ class TextAnswerer:
         chosen = [self.selection(worker, start_s) for worker, start_s in zip(workers, starts_s, strict=True)]
         relabelled = [torch.empty(0, dtype=torch.long) for _ in chosen]
         if shows.relabelled:
-            heads = [
-                [[(self._asked_about[m], label[m]) for m in row] for row in each.before_text.tolist()]
-                for each, label in zip(chosen, (table.argmax(1).tolist() for table in y), strict=True)
-            ]
+            heads = [self._before_texts(each, table) for each, table in zip(chosen, y, strict=True)]
             relabelled = self._classes(heads, [[text for text, _ in each.texts] for each in chosen])
         heads = [
             [self._before(each, row, labels.tolist(), shows) for row in each.before_question.tolist()]
@@ -142,6 +140,18 @@ class TextAnswerer:
                 found["relabelled_right"] = shares
         return found
 
+    def first_relabelling(self, worker: int) -> list[tuple[list[Labelled], Text]]:
+        """Return what stands before each text that a client labels in its first round, and the text."""
+        chosen = self.selection(worker)
+        heads = self._before_texts(chosen, self.settled(self.start, 0))
+        return [(head, text) for head, (text, _) in zip(heads, chosen.texts, strict=True)]
+
+    def own_labels(self, worker: int) -> list[tuple[list[Labelled], Text]]:
+        """Return what stands before each question at a client with own labels alone, and the question."""
+        chosen = self.selection(worker)
+        heads = [[chosen.texts[n] for n in row] for row in chosen.before_question.tolist()]
+        return list(zip(heads, self._asked_about, strict=True))
+
     def selection(self, worker: int, start_s: float = 0.0) -> Selection:
         """Return what a client shows in a job that starts at this instant (s)."""
         phase = self._phases.number(start_s)
@@ -176,6 +186,11 @@ class TextAnswerer:
     def _desk(self, worker: int, data: TaskData[Texts]) -> Desk:
         corrected = self._model.correction == "content_free"
         return Desk(worker, data, self._asking, corrected, self._streams)
+
+    def _before_texts(self, chosen: Selection, y: Tensor) -> list[list[Labelled]]:
+        """Return what stands before each text of D_i: questions, with these answers of the server, (M, U)."""
+        label = y.argmax(1).tolist()
+        return [[(self._asked_about[m], label[m]) for m in row] for row in chosen.before_text.tolist()]
 
     @staticmethod
     def _before(chosen: Selection, row: list[int], labels: list[int], shows: Shown) -> list[Labelled]:
