@@ -171,7 +171,7 @@ def _chosen(plain: Plain, worker: int):
 
 
 def test_prompts_that_are_shown_beforehand_are_asked(task) -> None:
-    for form, split in (("full", "train"), ("gt", "test")):
+    for form, split in (("full", "train"), ("gt", "test"), ("gt", "train")):
         problem = questions(task)
         given = scenario(problem, algorithm={"kind": "fedicl", "form": form})
         beforehand = [exact_prompt(given, worker=1, query=query, split=split) for query in (0, 6)]

@@ -14,6 +14,7 @@ from fedsim.icl.models.text_scorer import texts_of
 from fedsim.problems.icl import measure
 from fedsim.problems.icl.oracle import IclOracle
 from fedsim.problems.icl.problem import IclProblem
+from fedsim.problems.questions.base import Shown
 from fedsim.problems.questions.problem import QuestionsProblem
 from fedsim.streams import Streams
 
@@ -30,6 +31,8 @@ FIRST_JOB = 0
 class PromptScenario(Protocol):
     """What has to be known of a scenario."""
 
+    @property
+    def algorithm(self) -> object: ...
     @property
     def problem(self) -> Problem: ...
     @property
@@ -92,8 +95,9 @@ def exact_prompt(
         query: place among the queries that the call's prompt is completed with.
         split: "train": a call of the worker's first job, with sampled words and demonstrations; "validation"
             and "test": a call of the first measurement, before the first step. Of questions, "train": a text
-            that a client labels anew in its first round; "test": a question with the client's own labels
-            before it, to which other forms than "gt" put those that the model has given in that round.
+            that a client labels anew in its first round; "test", and where nothing is labelled anew "train"
+            too: a question with the client's own labels before it, to which other forms than "gt" put those
+            that the model has given in that round.
         sample: which of the prompts that are drawn.
         seed: instead of the scenario's.
 
@@ -152,7 +156,10 @@ def _of_questions(
     _check("sample", sample, 1)
     streams = Streams(scenario.seed if seed is None else seed)
     oracle = TextAnswerer(problem, streams, scenario.n_workers, 1, _on_data(scenario, streams))
-    calls = oracle.first_relabelling(worker) if split == "train" else oracle.own_labels(worker)
+    shows = getattr(scenario.algorithm, "shows", None)
+    relabels = isinstance(shows, Shown) and shows.relabelled
+    relabelling = split == "train" and relabels
+    calls = oracle.first_relabelling(worker) if relabelling else oracle.own_labels(worker)
     _check("query", query, len(calls))
     before, text = calls[query]
     return oracle.template.prompt(before, text, ""), oracle.template.labels
