@@ -118,6 +118,9 @@ def write_random_weights(
 
     def add(name: str, *shape: int, mean: float = 0.0, scale: float) -> None:
         numbers = generator.normal(mean, scale, shape).astype(np.float32)
+        if shape[0] == len(VOCABULARY):
+            # The end of a text, and halves of characters, are never the likeliest token.
+            numbers[[not token.isascii() or token == END for token in VOCABULARY]] = 0
         if len(shape) == 1:
             writer.add_tensor(f"{name}.weight", numbers)
         else:

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fedsim.icl.answers.kept import Kept, from_table, to_table
 
 try:
     import diskcache  # type: ignore[import-untyped]  # ships no type information
-    from diskcache.core import MODE_RAW  # type: ignore[import-untyped]  # ships no type information
+    from diskcache.core import MODE_BINARY, MODE_RAW  # type: ignore[import-untyped]  # ships no type information
 except ModuleNotFoundError as error:
     raise InputError(
         "keeping a language model's answers needs the extra 'llm': pip install 'fedsim-icl[llm]' "
@@ -52,11 +52,37 @@ def cache_root() -> Path:
         ) from error
 
 
-class _PlainDisk(diskcache.Disk):  # type: ignore[misc]  # its base has no type information
+class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # its base has no type information
     """Reads nothing but bytes: unpickling what somebody else put into a shared folder would run it."""
 
     def fetch(self, mode: int, filename: str, value: Any, read: bool) -> Any:
-        return super().fetch(mode, filename, value, read) if mode == MODE_RAW else b""
+        return super().fetch(mode, filename, value, read) if mode in (MODE_RAW, MODE_BINARY) else b""
+
+
+@contextmanager
+def explained(what: str, folder: Path, close: Callable[[], None]) -> Iterator[None]:
+    """Make a sentence of what goes wrong with a folder that diskcache keeps things in.
+
+    Args:
+        what: what the folder is.
+        folder: where it is.
+        close: closes its files.
+
+    Raises:
+        ModelError: it cannot be used.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # Ends a transaction that is still open: it would block every later one.
+        close()
+        if isinstance(error, OSError | sqlite3.Error | diskcache.Timeout):
+            why = getattr(error, "strerror", None) or str(error) or "locked, or not writable"
+            raise ModelError(
+                f"{what} in {folder} cannot be used ({why}); what it holds is kept: make room or name "
+                f"another folder in {VARIABLE}, and the same command goes on from there"
+            ) from error
+        raise
 
 
 class AnswerCache:
@@ -79,7 +105,7 @@ class AnswerCache:
             self._store = diskcache.Cache(
                 self.folder,
                 timeout=LOCK_TIMEOUT_S,
-                disk=_PlainDisk,
+                disk=PlainDisk,
                 # Answers were paid for: whatever their size, they stay.
                 eviction_policy="none",
                 # All values are in the database, where a transaction covers them, and none in files.
@@ -113,18 +139,8 @@ class AnswerCache:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        try:
+        with explained("the answer cache", self.folder, self.close):
             yield
-        except BaseException as error:
-            # Ends a transaction that is still open: it would block every later one.
-            self.close()
-            if isinstance(error, OSError | sqlite3.Error | diskcache.Timeout):
-                why = getattr(error, "strerror", None) or str(error) or "locked, or not writable"
-                raise ModelError(
-                    f"the answer cache in {self.folder} cannot be used ({why}); what it holds is kept: make "
-                    f"room or name another folder in {VARIABLE}, and the same command goes on from there"
-                ) from error
-            raise
 
 
 def _encoded(kept: Kept) -> bytes:

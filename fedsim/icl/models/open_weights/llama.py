@@ -4,11 +4,12 @@ Sums are made in an order that does not depend on what else is computed at the s
 the same numbers, bit for bit, alone and beside others. The libraries below take other ways for very few rows,
 and for lengths that their blocks do not divide; so everything is filled up to whole blocks with what adds
 nothing: see `ROWS`, `KEYS` and `QUERIES`.
+Long sums are made of short ones, as the libraries would cut them otherwise with each length: see `SUMMANDS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,11 @@ ROWS = 8
 """Multiplications by weights are of a multiple of so many rows."""
 KEYS = 16
 """Attention is over a multiple of so many tokens."""
-QUERIES = 3
-"""Attention is for at least so many tokens at once."""
+QUERIES = 8
+"""Attention is for a multiple of so many tokens."""
+
+SUMMANDS = 128
+"""A multiplication of matrices adds at most so many products to one number where their number varies."""
 
 ATTENTION, MLP = 0, 1
 """The numbers of a layer's two modules."""
@@ -137,17 +141,29 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Return what each token finds in those that it may see, (..., Q, heads * width).
 
     Args:
-        q: of the tokens that look, (..., Q, heads, width), Q at least `QUERIES`.
+        q: of the tokens that look, (..., Q, heads, width), Q a multiple of `QUERIES`.
         k, v: of those that are looked at, (..., T, key heads, width), T a multiple of `KEYS`. Each key head
             serves as many neighbouring heads.
         mask: added to the scores, (..., Q, T): 0, or minus infinity for what may not be seen.
     """
-    n_queries, n_heads, width = q.shape[-3:]
+    n_heads, width = q.shape[-2:]
     n_kv_heads = k.shape[-2]
     n_each = n_heads // n_kv_heads
-    q = q.reshape(*q.shape[:-2], n_kv_heads, n_each, width).transpose(-4, -3).flatten(-3, -2)
-    scores = q @ k.transpose(-3, -2).transpose(-2, -1) / width**0.5
-    scores = scores + mask.repeat_interleave(n_each, -2).unsqueeze(-3)
-    found = scores.softmax(-1) @ v.transpose(-3, -2)  # (..., key heads, Q * heads each, width)
-    found = found.view(*found.shape[:-2], n_queries, n_each, width)
-    return found.transpose(-4, -3).flatten(-3)
+    q = q.reshape(*q.shape[:-2], n_kv_heads, n_each, width).transpose(-4, -3) / width**0.5
+    keys, values = (torch.split(each.transpose(-3, -2), SUMMANDS, -2) for each in (k, v))
+    at_once = max(SUMMANDS // n_each // QUERIES, 1) * QUERIES
+    parts = zip(torch.split(q, at_once, -3), torch.split(mask, at_once, -2), strict=True)
+    found = [_attention(some, keys, values, visible) for some, visible in parts]
+    return torch.cat(found, -3).transpose(-4, -3).flatten(-3)
+
+
+def _attention(q: Tensor, k: Sequence[Tensor], v: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Return the same for some tokens, (..., key heads, Q, heads each, width), all else in parts."""
+    rows = q.flatten(-3, -2)
+    scores = torch.cat([rows @ part.transpose(-2, -1) for part in k], -1)
+    scores = scores + mask.repeat_interleave(q.shape[-2], -2).unsqueeze(-3)
+    weights = torch.split(scores.softmax(-1), SUMMANDS, -1)
+    found = weights[0] @ v[0]
+    for weight, part in zip(weights[1:], v[1:], strict=True):
+        found = found + weight @ part
+    return found.view_as(q)

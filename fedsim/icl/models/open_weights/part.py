@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,17 +39,7 @@ class OpenWeights(FromWeights):
     @property
     def identity(self) -> dict[str, Any]:
         """What an answer depends on besides the prompt and the labels; reads the weights to hash them."""
-        from torch import __version__
-
-        # Another torch may compute sums in another order; the runtime cuts texts into tokens.
-        return {
-            "kind": self.kind,
-            "weights_sha256": sha256(weights_file(self.weights)),
-            "label_rule": LABEL_RULE,
-            "arithmetic": ARITHMETIC,
-            "torch": __version__,
-            "runtime": f"xllamacpp {runtime_version()}",
-        }
+        return {"kind": self.kind, "label_rule": LABEL_RULE} | _arithmetic(sha256(weights_file(self.weights)))
 
     @property
     def sizes(self) -> ModelSizes:
@@ -74,7 +65,7 @@ class OpenWeights(FromWeights):
         """
         file = weights_file(self.weights)
         runtime_version()
-        return _white_box(file, sha256(file), self.context_tokens)
+        return _white_box(file, sha256(file), self.context_tokens, _passes_folder() if self.cache else None)
 
     def connect(self) -> Session:
         """Return a session; errors as for `white_box`."""
@@ -89,9 +80,10 @@ def _sizes(file: Path, sha256: str) -> ModelSizes:
 
 
 @cache
-def _white_box(file: Path, sha256: str, context_tokens: int) -> WhiteBox:
+def _white_box(file: Path, sha256: str, context_tokens: int, passes: Path | None) -> WhiteBox:
     from fedsim.icl.models.local.gguf_copy import EXACT, copy_of
     from fedsim.icl.models.open_weights.llama import Llama
+    from fedsim.icl.models.open_weights.pass_cache import PassCache
     from fedsim.icl.models.open_weights.tokenizer import Tokenizer
     from fedsim.icl.models.open_weights.white_box import WhiteBox
 
@@ -99,4 +91,23 @@ def _white_box(file: Path, sha256: str, context_tokens: int) -> WhiteBox:
     sizes_of(header, file)
     is_exact = all(place.number_format == F32 for place in header.tensors.values())
     exact = file if is_exact else copy_of(file, sha256, EXACT)
-    return WhiteBox(Llama(exact), Tokenizer(file), context_tokens)
+    kept = None if passes is None else PassCache(_arithmetic(sha256), passes)
+    return WhiteBox(Llama(exact), Tokenizer(file), context_tokens, kept)
+
+
+def _arithmetic(sha256: str) -> dict[str, Any]:
+    """Return what the numbers depend on that a text is to the model."""
+    # Another torch may compute sums in another order; the runtime cuts texts into tokens.
+    return {
+        "weights_sha256": sha256,
+        "arithmetic": ARITHMETIC,
+        "torch": version("torch"),
+        "runtime": f"xllamacpp {runtime_version()}",
+    }
+
+
+def _passes_folder() -> Path:
+    """Return where is kept what texts are to models: beside the answers of language models."""
+    from fedsim.icl.answers.cache import cache_root
+
+    return cache_root() / "passes"

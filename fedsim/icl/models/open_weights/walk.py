@@ -233,12 +233,12 @@ class _Look(NamedTuple):
         n, n_seen = len(piece.tokens), len(piece.path)
         places = torch.zeros(n_seen + -n_seen % KEYS, dtype=torch.int64)
         places[:n_seen] = torch.from_numpy(piece.path)
-        rows = torch.arange(max(n, QUERIES)).clamp(max=n - 1) + piece.start
+        rows = torch.arange(n + -n % QUERIES).clamp(max=n - 1) + piece.start
         hidden = torch.arange(len(places)) > rows[:, None]
         return cls(n, places, torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, -torch.inf))
 
     def attention(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         k, v = (each[self.places].view(len(self.places), -1, q.shape[-1]) for each in (keys, values))
-        if self.n < QUERIES:
-            q = torch.cat([q, q[-1:].expand(QUERIES - self.n, -1, -1)])
+        if self.n % QUERIES:
+            q = torch.cat([q, q[-1:].expand(-self.n % QUERIES, -1, -1)])
         return attention(q, k, v, self.mask)[: self.n]

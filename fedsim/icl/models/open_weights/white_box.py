@@ -11,25 +11,34 @@ module's output y becomes beta * y + lambda * v; Li et al., arXiv:2511.06757, eq
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedsim.errors import ModelError
-from fedsim.icl.models.label_rule import Tokens, steps, summed
+from fedsim.icl.answers.kept import Question
+from fedsim.icl.models.label_rule import ENDING_LETTERS, Tokens, steps, summed
 from fedsim.icl.models.language import Answer, Writing
 from fedsim.icl.models.open_weights.llama import KEYS, QUERIES, Change, Llama, attention
 from fedsim.icl.models.open_weights.sizes import Shape
 from fedsim.icl.models.open_weights.tokenizer import Tokenizer
 from fedsim.icl.models.open_weights.walk import Memory, nothing, one_more, walk
 
+if TYPE_CHECKING:
+    from fedsim.icl.models.open_weights.pass_cache import KeptPass, PassCache
+
 Where = Literal["predicting", "all"]
 """At which tokens of a prompt vectors are put in: the last one, or all."""
 
 Noise = tuple[float, Sequence[np.random.Generator]]
 """How large noise is beside what it is added to, and where each prompt's is drawn."""
+
+SIZE: Question = ("size", None)
+OUTPUTS: Question = ("outputs", None)
+KEYS_AND_VALUES: Question = ("keys_and_values", None)
+"""What is kept of texts on disk."""
 
 PROMPTS_TOGETHER = 64
 """Prompts of which the last tokens are computed together."""
@@ -53,12 +62,17 @@ class WhiteBox:
     All numbers are the same bit for bit whatever else is asked for, before or at the same time.
     """
 
-    def __init__(self, llama: Llama, tokenizer: Tokenizer, context_tokens: int) -> None:
+    def __init__(
+        self, llama: Llama, tokenizer: Tokenizer, context_tokens: int, kept: PassCache | None = None
+    ) -> None:
         self._llama = llama
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
-        self._prefixes: dict[Tokens, Tensor] = {}
-        self._outputs: dict[Tokens, Tensor] = {}
+        self._kept = kept
+        self._sizes: dict[str, _Size] = {}
+        self._prefixes: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}
+        self._first_tokens: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         self._memory: Memory | None = None
         """Of prompts that were answered: the next ones mostly begin alike."""
 
@@ -73,20 +87,28 @@ class WhiteBox:
         Raises:
             ModelError: a text has none, or more than the context.
         """
-        return [len(self._tokens(text)) for text in texts]
+        return [self._size(text).n_tokens for text in texts]
 
     def extract(self, texts: Sequence[str]) -> Tensor:
         """Return what each module adds to the residual stream at the last token of each text, (n, L, 2, d).
 
         Along the third dimension stand attention and MLP. Errors as for `count_tokens`.
         """
-        tokens = [self._tokens(text) for text in texts]
-        missing = list(dict.fromkeys(each for each in tokens if each not in self._outputs))
-        for ends in walk(self._llama, missing):
+        missing = {}
+        for text in dict.fromkeys(texts):
+            if text not in self._outputs:
+                if (found := self._looked_up(OUTPUTS, text)) is None:
+                    missing[self._tokens(text)] = text
+                else:
+                    self._outputs[text] = found.numbers.view(*self.shape[:1], 2, -1)
+        numbered = list(missing.items())
+        for ends in walk(self._llama, list(missing)):
             for end in ends:
-                self._outputs[missing[end.number]] = end.outputs
-        found = [self._outputs[each] for each in tokens]
-        return torch.stack(found) if found else torch.zeros(0, self.shape.n_layers, 2, self.shape.width)
+                text = numbered[end.number][1]
+                self._outputs[text] = end.outputs
+                self._keep(OUTPUTS, text, end.outputs)
+        outputs = [self._outputs[text] for text in texts]
+        return torch.stack(outputs) if outputs else torch.zeros(0, self.shape.n_layers, 2, self.shape.width)
 
     def label_scores(
         self,
@@ -118,19 +140,19 @@ class WhiteBox:
         """
         vectors = vectors.to(self._llama.dtype).expand(len(prompts), -1, -1, -1)
         coefficients = coefficients.to(self._llama.dtype)
-        tokens = [self._tokens(prompt) for prompt in prompts]
+        sizes = [self._size(prompt) for prompt in prompts]
         first = torch.tensor([self._first(prompt, labels) for prompt in prompts]).view(-1, len(labels))
         if at == "predicting":
-            self._keep_prefixes(tokens)
-            parts, last = _equal_parts(len(tokens)), self._last_alone
+            self._find_prefixes(prompts)
+            parts, last = _equal_parts(len(prompts)), self._last_alone
         else:
-            parts, last = _parts_by_tokens(tokens), self._last_of_all
+            parts, last = _parts_by_tokens([size.n_tokens for size in sizes]), self._last_of_all
         scale, generators = noise if noise is not None else (0.0, ())
         logits, totals = [], []
         for part in parts:
-            draws = [self._drawn(generators[i], len(tokens[i]), at) for i in part] if scale else []
+            draws = [self._drawn(generators[i], sizes[i].n_tokens, at) for i in part] if scale else []
             put_in = _PutIn(vectors[part], coefficients[part], scale, draws)
-            found = self._llama.logits(last([tokens[i] for i in part], put_in))
+            found = self._llama.logits(last([prompts[i] for i in part], put_in))
             logits.append(found.gather(1, first[part]))
             totals.append(found.logsumexp(1))
         if not logits:
@@ -188,8 +210,30 @@ class WhiteBox:
         return Writing(text, len(tokens), len(new), ttft_s, seconds)
 
     def close(self) -> None:
-        """Free llama.cpp, which cuts texts into tokens; it comes back when needed."""
+        """Free llama.cpp, which cuts texts into tokens, and close files; both come back when needed."""
         self._tokenizer.close()
+        if self._kept is not None:
+            self._kept.close()
+
+    def _looked_up(self, what: Question, text: str) -> KeptPass | None:
+        return None if self._kept is None else self._kept.get(what, text)
+
+    def _keep(
+        self, what: Question, text: str, numbers: Tensor | None = None, counts: Sequence[int] = ()
+    ) -> None:
+        if self._kept is not None:
+            self._kept.add(what, text, numbers, counts)
+
+    def _size(self, text: str) -> _Size:
+        if text not in self._sizes:
+            if (found := self._looked_up(SIZE, text)) is not None:
+                self._sizes[text] = _Size(*found.counts)
+            else:
+                tokens = self._tokens(text)
+                self._sizes[text] = _Size(len(tokens), tokens[-1])
+                self._keep(SIZE, text, counts=self._sizes[text])
+        self._check_length(self._sizes[text].n_tokens)
+        return self._sizes[text]
 
     def _tokens(self, text: str) -> Tokens:
         tokens = self._tokenizer.tokens(text)
@@ -206,10 +250,20 @@ class WhiteBox:
             )
 
     def _first(self, prompt: str, labels: tuple[str, ...]) -> list[int]:
-        tokens, whole = self._tokenizer.labels.counted(prompt, labels)
-        if whole:
-            raise ModelError(f"some of the labels {', '.join(labels)} have the same first token")
-        return [each[0] for each in tokens]
+        """Return the first token of each label word after a prompt."""
+        end = prompt[-ENDING_LETTERS:]
+        if (end, labels) not in self._first_tokens:
+            what = ("first_tokens", list(labels))
+            if (found := self._looked_up(what, end)) is not None:
+                tokens = list(found.counts)
+            else:
+                words, whole = self._tokenizer.labels.counted(prompt, labels)
+                if whole:
+                    raise ModelError(f"some of the labels {', '.join(labels)} have the same first token")
+                tokens = [each[0] for each in words]
+                self._keep(what, end, counts=tokens)
+            self._first_tokens[end, labels] = tokens
+        return self._first_tokens[end, labels]
 
     def _drawn(self, generator: np.random.Generator, n_tokens: int, at: Where) -> Tensor:
         """Return standard normal numbers for all modules at each token where vectors are put in."""
@@ -217,25 +271,37 @@ class WhiteBox:
         shape = (n, self.shape.n_layers, 2, self.shape.width)
         return torch.from_numpy(generator.standard_normal(shape, np.float32)).to(self._llama.dtype)
 
-    def _keep_prefixes(self, prompts: Sequence[Tokens]) -> None:
-        """Compute keys and values of all tokens before the last, which do not depend on what is put in."""
-        missing = list(dict.fromkeys(each[:-1] for each in prompts if each[:-1] not in self._prefixes))
-        if () in missing:
-            missing.remove(())
-            self._prefixes[()] = nothing(self._llama)
-        for ends in walk(self._llama, missing, keep=True):
+    def _find_prefixes(self, prompts: Sequence[str]) -> None:
+        """Have keys and values of all tokens before the last, which do not depend on what is put in."""
+        missing: dict[Tokens, list[str]] = {}
+        for prompt in dict.fromkeys(prompts):
+            if prompt in self._prefixes:
+                continue
+            if self._size(prompt).n_tokens == 1:
+                self._prefixes[prompt] = nothing(self._llama)
+            elif (found := self._looked_up(KEYS_AND_VALUES, prompt)) is not None:
+                self._prefixes[prompt] = found.numbers.view(2, self.shape.n_layers, found.counts[0], -1)
+            else:
+                missing.setdefault(self._tokens(prompt)[:-1], []).append(prompt)
+        numbered = list(missing.values())
+        for ends in walk(self._llama, list(missing), keep=True):
             for end in ends:
-                assert end.keys_and_values is not None
-                self._prefixes[missing[end.number]] = end.keys_and_values
+                held = end.keys_and_values
+                assert held is not None
+                for prompt in numbered[end.number]:
+                    self._keep(KEYS_AND_VALUES, prompt, held, (held.shape[2],))
+                    # From the disk, processes share the memory.
+                    again = self._looked_up(KEYS_AND_VALUES, prompt)
+                    self._prefixes[prompt] = held if again is None else again.numbers.view_as(held)
 
-    def _last_alone(self, prompts: Sequence[Tokens], put_in: _PutIn) -> Tensor:
+    def _last_alone(self, prompts: Sequence[str], put_in: _PutIn) -> Tensor:
         """Return the stream at the last token of each prompt, the only one where vectors are put in."""
-        before = [self._prefixes[tokens[:-1]] for tokens in prompts]
+        before = [self._prefixes[prompt] for prompt in prompts]
         n_before = torch.tensor([each.shape[2] for each in before])
         n = int(n_before.max()) + 1
         n += -n % KEYS
-        # The token itself comes last, behind what fills up the shorter ones.
-        hidden = (torch.arange(n) >= n_before[:, None]) & (torch.arange(n) < n - 1)
+        # The token itself stands first, so that its place does not depend on what else is computed.
+        hidden = torch.arange(n) > n_before[:, None]
         mask = torch.zeros(hidden.shape, dtype=self._llama.dtype).masked_fill(hidden, -torch.inf)
         mask = mask[:, None].expand(-1, QUERIES, -1)
 
@@ -244,18 +310,19 @@ class WhiteBox:
             for i, each in enumerate(before):
                 held[:, i, : each.shape[2]] = each[:, layer]
             keys, values = (
-                torch.cat([old.view(len(before), n - 1, *k.shape[1:]), new[:, None]], 1)
+                torch.cat([new[:, None], old.view(len(before), n - 1, *k.shape[1:])], 1)
                 for old, new in zip(held, (k, v), strict=True)
             )
             return attention(q[:, None].expand(-1, QUERIES, -1, -1), keys, values, mask)[:, 0]
 
-        last = torch.tensor([tokens[-1] for tokens in prompts])
+        last = torch.tensor([self._sizes[prompt].last_token for prompt in prompts])
         return self._llama.run(last, n_before, attend, put_in.at_rows(torch.arange(len(prompts))))
 
-    def _last_of_all(self, prompts: Sequence[Tokens], put_in: _PutIn) -> Tensor:
+    def _last_of_all(self, prompts: Sequence[str], put_in: _PutIn) -> Tensor:
         """Return the stream at the last token of each prompt, with vectors put in at all tokens."""
-        lengths = torch.tensor([len(tokens) for tokens in prompts])
-        n = max(int(lengths.max()), QUERIES)
+        texts = [self._tokens(prompt) for prompt in prompts]
+        lengths = torch.tensor([len(tokens) for tokens in texts])
+        n = int(lengths.max())
         n += -n % KEYS
         prompt_of_row = torch.repeat_interleave(lengths)
         positions = torch.cat([torch.arange(length) for length in lengths])
@@ -272,10 +339,17 @@ class WhiteBox:
             )
             return attention(q, k, v, mask.expand(len(prompts), -1, -1)).flatten(0, 1)[place]
 
-        tokens = torch.tensor([token for each in prompts for token in each])
+        tokens = torch.tensor([token for each in texts for token in each])
         return self._llama.run(tokens, positions, attend, put_in.at_rows(prompt_of_row))[
             lengths.cumsum(0) - 1
         ]
+
+
+class _Size(NamedTuple):
+    """What is known of a text without its tokens."""
+
+    n_tokens: int
+    last_token: int
 
 
 class _Step(NamedTuple):
@@ -327,15 +401,15 @@ def _equal_parts(n: int) -> Iterator[list[int]]:
         yield list(range(start, min(n, start + PROMPTS_TOGETHER)))
 
 
-def _parts_by_tokens(prompts: Sequence[Tokens]) -> Iterator[list[int]]:
+def _parts_by_tokens(n_tokens: Sequence[int]) -> Iterator[list[int]]:
     """Yield the numbers of prompts that are computed together."""
     part: list[int] = []
-    n_tokens = 0
-    for number, tokens in enumerate(prompts):
-        if part and n_tokens + len(tokens) > TOKENS_TOGETHER:
+    n_together = 0
+    for number, n in enumerate(n_tokens):
+        if part and n_together + n > TOKENS_TOGETHER:
             yield part
-            part, n_tokens = [], 0
+            part, n_together = [], 0
         part.append(number)
-        n_tokens += len(tokens)
+        n_together += n
     if part:
         yield part
