@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from fedsim.algorithms import ALGORITHMS
+
 # An override of the small scenario, and what must be said of it after "fedsim: FILE: ".
 WRONG = {
     "algorithm.cut = {}": "algorithm.cut: unknown key; did you mean 'cuts'?",
@@ -17,11 +19,12 @@ WRONG = {
     "llm.latency.qqq = 1": "llm.latency.qqq: unknown key (known: kind, value_s)",
     "algorithm.robust = { psy = 1 }": "algorithm.robust.psy: unknown key; did you mean 'psi'?",
     "algorithm.kind = 'asyndtb'": "algorithm: unknown kind 'asyndtb'; did you mean 'asyndbt'? "
-    "(known: asyndbt, sdbt, cendbt, fedbdpl)",
+    f"(known: {', '.join(ALGORITHMS.builtin)})",
     "workers = [{ count = 1, compute = { value_s = 1 } }]": "workers.0.compute: expected a table with kind = "
     '"..." (known: constant, uniform, exponential, shifted_exponential, lognormal, gamma, weibull, pareto, '
     "mixture, empirical)",
-    "algorithm = 3": 'algorithm: expected a table with kind = "..." (known: asyndbt, sdbt, cendbt, fedbdpl)',
+    "algorithm = 3": 'algorithm: expected a table with kind = "..." '
+    f"(known: {', '.join(ALGORITHMS.builtin)})",
     "llm.latency.value_s = -1": "llm.latency.value_s: found -1, expected at least 0",
     "llm.latency.value_s = nan": "llm.latency.value_s: found nan, expected a finite number",
     "llm.latency.value_s = inf": "llm.latency.value_s: found inf, expected a finite number",
