@@ -180,6 +180,8 @@ TASKS = {
     "mrpc": "MRPC",
     "qqp": "QQP",
     "qnli": "QNLI",
+    "movie_reviews": "Movie reviews",
+    "subj": "SUBJ",
 }
 
 

@@ -110,7 +110,7 @@ def test_the_figure_shows_methods_by_colour_and_slow_workers_hollow():
     assert_inside(picture)
     panels = [axes for axes in picture.axes if axes.get_xlabel() != ""]
     assert [axes.get_title() for axes in picture.axes[:2]] == ["data centre", "mobile"]
-    assert picture.axes[0].get_ylabel() == "subj\nTest accuracy (%)"
+    assert picture.axes[0].get_ylabel() == "SUBJ\nTest accuracy (%)"
     assert len(panels) == 2 + 3
     looks = style.METHODS
     marks = [line for line in picture.axes[0].get_lines() if line.get_marker() not in ("None", "")]

@@ -118,7 +118,7 @@ def _times(task: Hashable, rows: pd.DataFrame, looks: Mapping[str, style.Method]
     shown = _empty(
         f"{style.task_name(str(task))}: accuracy (%) and simulated seconds to the end",
         ["method", "accuracy", *map(network_name, networks)],
-        f"means over {_seeds(rows)} seeds, accuracies with 95 % t intervals;\nin brackets with a slow worker",
+        f"means over {_seeds(rows)}, accuracies with 95 % t intervals;\nin brackets with a slow worker",
     )
     for method, of_method in rows.groupby("method", sort=False):
         cells = [_times_on(of_method[of_method["network"] == network]) for network in networks]
@@ -160,8 +160,9 @@ def _work(rows: pd.DataFrame, looks: Mapping[str, style.Method]) -> Table:
     shown = _empty(
         f"Work and bytes of all {rows['workers'].iloc[0]} workers in a run",
         ["method", "rounds", "LLM calls", "tokens in", "out", "own tokens", "kB up", "kB down", "price"],
-        "own tokens: of the workers' own model, + those with gradient; mean over the sets of texts;\n"
-        "price: in the currency of the prices",
+        "rounds: steps of the server; of workers that exchange nothing, the jobs of all of them\n"
+        "own tokens: of the workers' own model, + those with gradient\n"
+        "price: in the currency of the prices; all are means over the sets of texts",
     )
     for method, of_method in _plain(rows).groupby("method", sort=False):
         mean = of_method[["rounds", "cost", *COUNTS]].mean()
@@ -196,7 +197,7 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _seeds(rows: pd.DataFrame) -> str:
     low, high = rows["seeds"].min(), rows["seeds"].max()
-    return f"{low}" if low == high else f"{low} to {high}"
+    return f"{low} seed{'' if low == 1 else 's'}" if low == high else f"{low} to {high} seeds"
 
 
 def _empty(title: str, names: Sequence[str], caption: str | None, left: int = 1) -> Table:
