@@ -27,6 +27,7 @@ from tiny_weights import (
 from waiting import LIMIT_S
 
 from fedsim.errors import InputError, ModelError
+from fedsim.icl.models.label_rule import LabelTokens
 from fedsim.icl.models.language import Answer, Session, Writing
 from fedsim.icl.models.local import Local
 from fedsim.icl.models.local.gguf_copy import EXACT, copy_of
@@ -55,14 +56,19 @@ def random_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def cut(random_file: Path) -> Tokenizer:
+    return Tokenizer(random_file)
+
+
+@pytest.fixture(scope="module")
 def box(random_file: Path) -> WhiteBox:
     return OpenWeights(weights=str(random_file)).white_box()
 
 
 @pytest.fixture(scope="module")
-def exact(random_file: Path) -> WhiteBox:
+def exact(random_file: Path, cut: Tokenizer) -> WhiteBox:
     """The same in float64."""
-    return WhiteBox(Llama(random_file, torch.float64), Tokenizer(random_file), 2048)
+    return WhiteBox(Llama(random_file, torch.float64), cut, 2048)
 
 
 # A twin that computes one token after the other, head by head, in float64 from the file as gguf reads it.
@@ -128,11 +134,6 @@ class Twin:
 @pytest.fixture(scope="module")
 def twin(random_file: Path) -> Twin:
     return Twin(random_file)
-
-
-@pytest.fixture(scope="module")
-def cut(random_file: Path) -> Tokenizer:
-    return Tokenizer(random_file)
 
 
 def some(seed: int, *shape: int) -> torch.Tensor:
@@ -307,19 +308,21 @@ def test_answers_do_not_depend_on_what_is_asked_together(sessions):
     assert [each.logprobs for each in together] == [each.logprobs for each in alone]
 
 
-def fresh(file: Path, dtype: torch.dtype = torch.float32) -> WhiteBox:
-    return WhiteBox(Llama(file, dtype), Tokenizer(file), 2048)
+@pytest.fixture
+def fresh(random_file: Path, cut: Tokenizer) -> Callable[[], WhiteBox]:
+    """Return what makes a model that remembers nothing."""
+    return lambda: WhiteBox(Llama(random_file), cut, 2048)
 
 
 @pytest.mark.parametrize("at", ["predicting", "all"])
-def test_scores_and_gradients_do_not_depend_on_what_is_asked_together(random_file, at):
+def test_scores_and_gradients_do_not_depend_on_what_is_asked_together(fresh, at):
     v, by = some(2, N_LAYERS, 2, RANDOM_WIDTH), coefficients(len(MANY)).float()
 
     def found(rows: list[int]) -> list[torch.Tensor]:
         wanted = by[rows].requires_grad_()
         noise = (0.01, [np.random.default_rng(row) for row in rows])
         with torch.enable_grad():
-            scores = fresh(random_file).label_scores([MANY[i] for i in rows], LABELS, v, wanted, at, noise)
+            scores = fresh().label_scores([MANY[i] for i in rows], LABELS, v, wanted, at, noise)
             (scores.logits[:, 0] - scores.log_total).sum().backward()
         assert wanted.grad is not None
         return [scores.logits.detach(), scores.log_total.detach(), wanted.grad]
@@ -328,9 +331,9 @@ def test_scores_and_gradients_do_not_depend_on_what_is_asked_together(random_fil
     for row in (0, 3, 7, len(MANY) - 1):
         for all_of_them, alone in zip(together, found([row]), strict=True):
             assert torch.equal(all_of_them[row], alone[0])
-    together = [fresh(random_file).extract(MANY), fresh(random_file).extract(MANY[::-1]).flip(0)]
+    together = [fresh().extract(MANY), fresh().extract(MANY[::-1]).flip(0)]
     assert torch.equal(*together)
-    assert torch.equal(together[0][3], fresh(random_file).extract(MANY[3:4])[0])
+    assert torch.equal(together[0][3], fresh().extract(MANY[3:4])[0])
 
 
 def test_sums_of_the_real_model_do_not_depend_on_what_is_computed_together():
@@ -373,10 +376,11 @@ def passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "kept" / "passes"
 
 
-def everything(file: Path) -> list[torch.Tensor]:
+def everything(file: Path, cut: Tokenizer | None = None) -> list[torch.Tensor]:
     """Return all numbers that can be kept, from a model that remembers nothing."""
     _white_box.cache_clear()
     box = OpenWeights(weights=str(file)).white_box()
+    box._tokenizer = cut or box._tokenizer
     scores = box.label_scores(PROMPTS, LABELS, some(1, N_LAYERS, 2, RANDOM_WIDTH), coefficients(len(PROMPTS)))
     return [*scores, box.extract(PROMPTS), torch.tensor(box.count_tokens(PROMPTS))]
 
@@ -384,7 +388,8 @@ def everything(file: Path) -> list[torch.Tensor]:
 @pytest.fixture
 def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def refuse() -> None:
-        monkeypatch.setattr(Tokenizer, "_opened", None)
+        monkeypatch.setattr(Tokenizer, "tokens", None)
+        monkeypatch.setattr(LabelTokens, "counted", None)
         monkeypatch.setattr("fedsim.icl.models.open_weights.white_box.walk", lambda *_, **__: iter(()))
 
     return refuse
@@ -392,17 +397,17 @@ def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 @pytest.mark.parametrize("least_file_bytes", [0, 2**40], ids=["in files", "in the database"])
 def test_a_text_runs_through_the_model_once(
-    random_file, passes, nothing_computed, monkeypatch, least_file_bytes
+    random_file, cut, passes, nothing_computed, monkeypatch, least_file_bytes
 ):
     monkeypatch.setitem(diskcache.DEFAULT_SETTINGS, "disk_min_file_size", least_file_bytes)
-    first = everything(random_file)
+    first = everything(random_file, cut)
     assert (least_file_bytes == 0) == bool(list(passes.glob("*/*/*.val")))
     nothing_computed()
-    assert all(torch.equal(a, b) for a, b in zip(first, everything(random_file), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, everything(random_file, cut), strict=True))
 
 
-def test_no_text_is_kept(random_file, passes):
-    everything(random_file)
+def test_no_text_is_kept(random_file, cut, passes):
+    everything(random_file, cut)
     content = b"".join(file.read_bytes() for file in passes.rglob("*") if file.is_file())
     assert b"Is it" not in content
 
@@ -410,9 +415,9 @@ def test_no_text_is_kept(random_file, passes):
 @pytest.mark.parametrize(
     "harm", [lambda b: b[:-1], lambda b: b"", lambda b: b[:100] + bytes([b[100] ^ 1]) + b[101:], None]
 )
-def test_what_is_damaged_is_computed_again(random_file, passes, nothing_computed, monkeypatch, harm):
+def test_what_is_damaged_is_computed_again(random_file, cut, passes, nothing_computed, monkeypatch, harm):
     monkeypatch.setitem(diskcache.DEFAULT_SETTINGS, "disk_min_file_size", 1000)
-    first = everything(random_file)
+    first = everything(random_file, cut)
     files = list(passes.glob("*/*/*.val"))
     assert len(files) == 2 * len(PROMPTS) - 1  # one prompt is so short that it is in the database
     for file in files:
@@ -420,13 +425,13 @@ def test_what_is_damaged_is_computed_again(random_file, passes, nothing_computed
             file.unlink()
         else:
             file.write_bytes(harm(file.read_bytes()))
-    assert all(torch.equal(a, b) for a, b in zip(first, everything(random_file), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, everything(random_file, cut), strict=True))
     if harm is not None:  # kept anew
         nothing_computed()
-        assert all(torch.equal(a, b) for a, b in zip(first, everything(random_file), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(first, everything(random_file, cut), strict=True))
 
 
-def test_two_processes_at_once(random_file, passes):
+def test_two_processes_at_once(random_file, cut, passes):
     script = (
         "import sys, torch; from pathlib import Path; from test_open_weights import everything; "
         "print([each.sum().item().hex() if each.is_floating_point() else each.tolist() "
@@ -439,7 +444,7 @@ def test_two_processes_at_once(random_file, passes):
     said = [process.communicate(timeout=LIMIT_S)[0] for process in two]
     here = [
         each.sum().item().hex() if each.is_floating_point() else each.tolist()
-        for each in everything(random_file)
+        for each in everything(random_file, cut)
     ]
     assert said == [f"{here}\n"] * 2
 
@@ -449,11 +454,11 @@ def test_without_a_cache_nothing_is_written(random_file, passes):
     assert not passes.exists()
 
 
-def test_a_folder_that_cannot_be_used_is_a_sentence(random_file, passes):
+def test_a_folder_that_cannot_be_used_is_a_sentence(random_file, cut, passes):
     passes.parent.mkdir()
     passes.write_bytes(b"")
     with pytest.raises(ModelError, match=r"cache of passes through models in .* cannot be used.*make room"):
-        everything(random_file)
+        everything(random_file, cut)
 
 
 # Files.

@@ -103,9 +103,12 @@ def walk(
         keep: whether keys and values of all tokens are asked for.
         memory: what is known of walks before this one, and of this one afterwards; none: nothing is.
     """
-    longest = max(map(len, texts), default=0)
+    if not texts:
+        return
+    longest = max(map(len, texts))
     if memory is None or memory.n_tokens < longest:
-        memory = Memory(llama, max(REMEMBERED, longest))
+        # No larger than needed: zeros take time to write.
+        memory = Memory(llama, max(min(REMEMBERED, sum(map(len, texts))), longest))
     for pieces in _chunks(texts, memory):
         new = np.array([place for piece in pieces for place in piece.path[piece.start :]])
         old = np.setdiff1d(np.concatenate([piece.path for piece in pieces]), new)
