@@ -10,6 +10,7 @@
 # make speedup   where asynchrony saves time, and where every worker's time goes
 # make systems   rate limits, queues and networks: runs and three figures
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
+# make fedone    calls and time of Fed-BDPL against the participants of a round: runs and a figure (about 3 minutes)
 # make consensus  what agreeing on words is worth when data are unlike: runs and three figures (about 15 minutes)
 # make constraint-search  with which settings cuts constrain: 155 runs and a table (about 15 minutes)
 # make comparison  all methods on three networks, on a real model and real texts (about 20 minutes the first time)
@@ -25,7 +26,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps fedone consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -85,6 +86,11 @@ sweeps: .venv/installed
 	for sweep in $(SWEEPS); do \
 	  $(BIN)/fedsim report results/sweeps/$$sweep -o figures/report_$$sweep.html || exit 1; \
 	done
+
+# Learning rates were found by scenarios/fedone/rates.toml, which need not run again.
+fedone: .venv/installed
+	$(BIN)/fedsim sweep scenarios/fedone/fedone.toml --jobs $(JOBS) --out results/fedone
+	$(BIN)/fedsim figure fedone results/fedone/fedone -o figures/fedone.pdf
 
 consensus: .venv/installed
 	for task in words sst2 5g; do \

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
+from fedsim.algorithms import Algorithm
 from fedsim.algorithms.dbt.asyndbt import Asyndbt
 from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
@@ -37,12 +38,16 @@ def clock(
     seed: int = 1,
     calls: int = 0,
     latency: Delay = NO_DELAY,
+    algorithm: Algorithm | None = None,
 ) -> Run:
-    """Run the timing half; neither the server's arithmetic nor polyhedron updates take time."""
+    """Run the timing half; neither the server's arithmetic nor polyhedron updates take time.
+
+    The algorithm is asynchronous, with S = `wait_for` and `tau`, unless one is given.
+    """
     scenario = Scenario(
         name="theory",
         seed=seed,
-        algorithm=Asyndbt(wait_for=wait_for, tau=tau, cuts=False),
+        algorithm=algorithm or Asyndbt(wait_for=wait_for, tau=tau, cuts=False),
         problem=Quadratic(dimension=1, calls=calls),
         workers=groups,
         llm=Independent(latency=latency) if calls else None,

@@ -11,6 +11,8 @@ from clock_cases import UPLOAD, clock, memoryless, moments_of_largest, step_leng
 from laws import Law, check
 from scipy import stats
 
+from fedsim.algorithms.averaging.fedbdpl import Fedbdpl
+from fedsim.simulation import Run
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.worker import WorkerGroup
@@ -52,6 +54,49 @@ def largest_lognormal(slow_downs: tuple[float, ...]) -> Law:
         float(lengths.mean()),
         math.sqrt(variance / len(lengths)),
     )
+
+
+@cache
+def sampled_round(participants: int, n_workers: int, n_slow: int) -> Law:
+    """A round is as long as the largest of K* delays; how many slow workers are drawn is hypergeometric."""
+    slow = 8.0
+    groups = memoryless(n_workers - n_slow)
+    groups += memoryless(n_slow, slow) if n_slow else ()
+    lengths = step_lengths(rounds(groups, participants))
+    drawn = stats.hypergeom(n_workers, n_slow, participants)
+    mean = square = 0.0
+    for count in range(min(n_slow, participants) + 1):
+        laws = [stats.expon()] * (participants - count) + [stats.expon(scale=slow)] * count
+        first, variance = moments_of_largest(*laws)
+        mean += drawn.pmf(count) * first
+        square += drawn.pmf(count) * (variance + first**2)
+    told = f", {n_slow} of them {slow:g} times slower" if n_slow else ""
+    return Law(
+        "length of a sampled round, largest of K* (s)",
+        f"K* = {participants} of R = {n_workers}, exponential workers of mean 1 s{told}",
+        "H of K*; with slow workers by integration" if n_slow else ORDER,
+        mean,
+        float(lengths.mean()),
+        math.sqrt((square - mean**2) / len(lengths)),
+    )
+
+
+@cache
+def calls_of_a_round(participants: int, local_steps: int, calls: int) -> Law:
+    finished = rounds(memoryless(10), participants, local_steps, calls)
+    return Law(
+        "LLM calls of a round, K* E calls of an estimate",
+        f"K* = {participants}, E = {local_steps}, {calls} calls an estimate",
+        "Wang et al., FedOne, ICML 2025: queries grow with the participants",
+        participants * local_steps * calls,
+        finished.summary["llm_calls"] / finished.summary["server_steps"],
+        0.0,
+    )
+
+
+def rounds(groups: tuple[WorkerGroup, ...], participants: int, local_steps: int = 1, calls: int = 0) -> Run:
+    algorithm = Fedbdpl(participants=participants, local_steps=local_steps)
+    return clock(groups, wait_for=1, calls=calls, algorithm=algorithm, steps=20 if calls else 4000)
 
 
 @cache
@@ -117,6 +162,8 @@ LAWS = [
         for sizes in ((1, 1), (5, 5), (20, 20), (1, 10), (4, 10), (9, 10))
     ),
     *(partial(largest_lognormal, slow) for slow in ((1.0,) * 3, (1.0,) * 18, (1.0, 1.0, 4.0))),
+    *(partial(sampled_round, *sizes) for sizes in ((1, 20, 0), (5, 20, 0), (1, 20, 2), (5, 20, 2))),
+    *(partial(calls_of_a_round, *sizes) for sizes in ((1, 1, 7), (4, 3, 7))),
     *(partial(fresh_share, n_workers) for n_workers in (2, 6)),
     *(partial(staleness, *sizes) for sizes in ((1, 6), (3, 10))),
     *(partial(calls_on_lanes, *sizes) for sizes in ((20, 5), (7, 3), (4, 1), (2, 5))),

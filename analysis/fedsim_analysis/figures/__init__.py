@@ -135,6 +135,9 @@ FIGURES = {
         "fedsim_analysis.figures.pareto", "time against accuracy and cost, and who is beaten by none"
     ),
     "scaling": Entry("fedsim_analysis.figures.scaling", "time to the target against the number of workers"),
+    "fedone": Entry(
+        "fedsim_analysis.figures.fedone", "LLM calls and time to the target against participants of a round"
+    ),
     "staleness": Entry("fedsim_analysis.figures.staleness", "how stale the messages of server steps are"),
 }
 
