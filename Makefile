@@ -5,6 +5,7 @@
 # make llm-studies  baselines and poisoned demonstrations on that model
 # make fedicl    clients that answer a server's questions, on the same model: forms and bounds (about 5 minutes)
 # make fedicl-attack  clients that answer wrongly: how soon honest ones label their own texts wrongly (about 5 minutes)
+# make ifedicl   vectors and coefficients in the same model, with open weights: federated and local (about 5 minutes)
 # make robustness  malicious workers against robust rules: runs and four figures (about 10 minutes)
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
@@ -26,7 +27,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps fedone consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps fedone consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -129,6 +130,11 @@ llm-studies: .venv/weights data/movie_reviews.jsonl
 fedicl: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/fedsim run scenarios/fedicl/movie_reviews.toml --jobs $(JOBS) --out results/fedicl
 	$(BIN)/fedsim results results/fedicl --columns variant,accuracy,accuracy_own,relabelled_right,llm_calls,bytes_up,bytes_down
+
+ifedicl: .venv/weights data/movie_reviews.jsonl
+	$(BIN)/fedsim run scenarios/ifedicl/movie_reviews.toml --jobs $(JOBS) --out results/ifedicl
+	$(BIN)/fedsim results results/ifedicl --columns variant,accuracy,accuracy_clients,accuracy_zero_vectors,accuracy_zero_shot,accuracy_unbiased,bytes_up,bytes_down
+	$(BIN)/fedsim table messages
 
 fedicl-attack: .venv/weights data/movie_reviews.jsonl
 	$(BIN)/python -m fedsim_analysis.studies.fedicl_attack --jobs $(JOBS) --replicates 3

@@ -259,6 +259,16 @@ def test_numbers_do_not_depend_on_processes_and_invariants_hold(tmp_path: Path) 
     assert found[0][0] != found[0][1]
 
 
+ALONE = """
+import json, sys
+sys.path[:0] = {}
+from injection_cases import scenario
+from fedsim.simulation import run
+print(json.dumps(run(scenario(seed=5)).summary))
+"""
+CAPTURED: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": LIMIT_S}
+
+
 def test_a_run_that_broke_off_leaves_nothing_behind() -> None:
     def breaks(row: dict[str, Any]) -> None:
         if row["step"] == 2:
@@ -266,21 +276,10 @@ def test_a_run_that_broke_off_leaves_nothing_behind() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(scenario(seed=5), progress=breaks)
-    again, script = (
-        run(scenario(seed=5)),
-        "from injection_cases import *; from fedsim.simulation import run\n",
-    )
-    script += "import sys; sys.stdout.write(repr(run(scenario(seed=5)).summary))"
+    again = run(scenario(seed=5)).summary
     folders = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / "icl")]
-    fresh = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {folders}; {script}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LIMIT_S,
-    )
-    found = eval(fresh.stdout, {"nan": None})
-    assert {key: found[key] for key in again.summary} == again.summary
+    fresh = subprocess.run([sys.executable, "-c", ALONE.format(folders)], **CAPTURED)
+    assert json.loads(fresh.stdout) == again
 
 
 def test_a_known_task_skips_both_phases(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from fedsim.algorithms.base import Bench
 from fedsim.algorithms.ifedicl.base import CALIBRATE, EXTRACT
 from fedsim.algorithms.ifedicl.store import Learned
-from fedsim.algorithms.ifedicl.workshop import Workshop, as_sent, controls, mean_of
+from fedsim.algorithms.ifedicl.workshop import Workshop, alike, as_sent, controls, mean_of
 from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.aggregators.mean import Mean
 from fedsim.learning.batching import BatchingLearner, Job
@@ -187,8 +187,10 @@ class Calibrator(BatchingLearner):
         vectors, lanes = self.state
         found = self._oracle.evaluate(vectors, lanes[0])
         if self._clients:
-            own = mean_of([self._oracle.evaluate(vectors, self._reported[worker]) for worker in workers])
-            found |= {f"{key}_clients": own[key] for key in ("loss", "accuracy")}
+            own = []
+            for group in alike(workers, [self._reported]):
+                own += [self._oracle.evaluate(vectors, self._reported[group[0]])] * len(group)
+            found |= {f"{key}_clients": mean_of(own)[key] for key in ("loss", "accuracy")}
         return found | controls(self._oracle, lanes[1] if len(lanes) > 1 else None)
 
     def learned(self) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from fedsim.algorithms.base import Bench
 from fedsim.algorithms.ifedicl.base import EXTRACT
-from fedsim.algorithms.ifedicl.workshop import Workshop, controls, mean_of
+from fedsim.algorithms.ifedicl.workshop import Workshop, alike, controls, mean_of
 from fedsim.learning.batching import BatchingLearner, Job
 from fedsim.learning.optimizers.base import Optimizer
 from fedsim.messages import Ticket
@@ -56,11 +54,11 @@ class LoneCalibrator(BatchingLearner):
     def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
         """Measure these workers as they were when they last finished a job: means over them."""
         found = []
-        for alike in self._alike(workers):
-            worker = alike[0]
+        for group in alike(workers, [self._reported_vectors, *self._reported]):
+            worker = group[0]
             own = self._oracle.evaluate(self._reported_vectors[worker], self._reported[0][worker])
             control = self._reported[1][worker] if len(self._reported) > 1 else None
-            found += [own | controls(self._oracle, control)] * len(alike)
+            found += [own | controls(self._oracle, control)] * len(group)
         return mean_of(found)
 
     def work(self, kind: str, jobs: list[Job]) -> None:
@@ -74,16 +72,3 @@ class LoneCalibrator(BatchingLearner):
         self._reported_vectors[workers] = self.workshop.vectors[workers]
         for reported, lane in zip(self._reported, self.workshop.lanes, strict=True):
             reported[workers] = lane.own[workers]
-
-    def _alike(self, workers: list[int]) -> list[list[int]]:
-        """Return the workers in groups that hold the same, as all do at the start."""
-        groups: list[list[int]] = []
-        tables = [self._reported_vectors, *self._reported]
-        for worker in workers:
-            for group in groups:
-                if all(torch.equal(table[worker], table[group[0]]) for table in tables):
-                    group.append(worker)
-                    break
-            else:
-                groups.append([worker])
-        return groups

@@ -119,6 +119,19 @@ def controls(oracle: InjectionOracle, coefficients: Tensor | None) -> dict[str, 
     return found
 
 
+def alike(workers: list[int], tables: list[Tensor]) -> list[list[int]]:
+    """Return workers in groups whose rows in all tables are the same, as all are at the start."""
+    groups: list[list[int]] = []
+    for worker in workers:
+        for group in groups:
+            if all(torch.equal(table[worker], table[group[0]]) for table in tables):
+                group.append(worker)
+                break
+        else:
+            groups.append([worker])
+    return groups
+
+
 def mean_of(measured: list[dict[str, float]]) -> dict[str, float]:
     """Return the mean of measurements, one by one."""
     return {key: sum(each[key] for each in measured) / len(measured) for key in measured[0]}
