@@ -89,7 +89,7 @@ def test_an_accuracy_that_depends_on_times_is_told_with_its_range():
     slow = table["scenario"].str.endswith("straggler")
     table.loc[slow & (table["variant"] == "asyndbt"), "accuracy"] -= 0.2
     text = " ".join(printed(comparison.table(table)).split())
-    assert "AsynDBT 75.0 ± 63.5 (55 to 75)" in text
+    assert "AsynDBT 75.0 ± 63.5 (55.0 to 75.0)" in text
     assert "IFed-ICL 75.0 ± 63.5 10.5" in text
 
 

@@ -133,7 +133,7 @@ def _accuracy(rows: pd.DataFrame) -> str:
         return "costs only" if means.isna().all() else "-"
     text = _with_interval(first["accuracy_percent"], first["accuracy_percent_high"], 1)
     low, high = means.min(), means.max()
-    return text if high - low < 0.05 else f"{text} ({low:.0f} to {high:.0f})"
+    return text if high - low < 0.05 else f"{text} ({low:.1f} to {high:.1f})"
 
 
 def _times_on(rows: pd.DataFrame) -> str:
