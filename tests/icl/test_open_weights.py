@@ -148,6 +148,12 @@ def coefficients(n: int, seed: int = 5) -> torch.Tensor:
 NOTHING = torch.tensor([0.0, 1.0]).expand(len(PROMPTS), N_LAYERS, 2, 2)
 
 
+def test_the_random_model_has_something_to_say(exact):
+    logits = exact.label_scores(PROMPTS, LABELS, some(1, N_LAYERS, 2, RANDOM_WIDTH), NOTHING).logits
+    assert float(logits.abs().min()) > 0.01
+    assert float(logits.std(0).min()) > 0.5
+
+
 def first_tokens(cut: Tokenizer, prompt: str) -> list[int]:
     return [each[0] for each in cut.labels.counted(prompt, LABELS)[0]]
 
@@ -284,7 +290,10 @@ def test_answers_are_those_of_llama_cpp(sessions, labels):
     """On the same weights in float32: two programs, one model, one rule for label words."""
     ours, theirs = (ask(session, labels, *MANY) for session in sessions)
     for mine, other in zip(ours, theirs, strict=True):
-        assert mine.logprobs == pytest.approx(other.logprobs, abs=0.013)
+        # llama.cpp keeps keys and values in 16 bits; a whole label has up to four tokens.
+        assert mine.logprobs == pytest.approx(
+            other.logprobs, abs=0.013 * (4 if mine.rule == "whole_label" else 1)
+        )
         assert (mine.tokens_in, mine.tokens_out) == (other.tokens_in, other.tokens_out)
         assert (mine.rule == "whole_label") == (other.rule == "whole_label")
         assert mine.ttft_s > 0
