@@ -207,8 +207,8 @@ def test_a_run_ends_when_everybody_was_expelled(participants: int | None, plan: 
 
 def test_who_withholds_a_report_lets_go() -> None:
     ending, books = simulate(
-        [workers(1.0), workers(1.5)],
-        wait_for=1,
+        [workers(1.0), workers(1.5), workers(1.0)],
+        wait_for=2,
         tau=100,
         attacks=[by(SlowRolling(), 1)],
         expels={3: [1]},
@@ -216,4 +216,4 @@ def test_who_withholds_a_report_lets_go() -> None:
         keep_spans=True,
     )
     assert own(ending) == chain(("computing", 1.5), ("holding", 3), ("down", 5))
-    assert books.active == [[0]] * 5
+    assert books.active == [[0, 2]] * 5
