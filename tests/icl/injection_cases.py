@@ -25,8 +25,8 @@ Table = dict[str, Any]
 WORDS = ("up", "on", "in", "by", "at", "to", "so", "as", "or", "if", "of", "do")
 PROMPT = {
     "question": "{{ text_a }}",
-    "demonstration": "{{ question }}:{{ label }}",
-    "query": "{{ question }}:",
+    "demonstration": "{{ question }}: {{ label }}",
+    "query": "{{ question }}: ",  # so that labels begin with a letter, which the random Llama may answer
     "separator": "\n",
     "labels": ["Yes", "No", "Go"],
 }

@@ -51,7 +51,7 @@ def test_vectors_are_means_over_a_workers_texts_at_the_stated_token(extraction: 
     found = oracle(extraction=extraction)
     own, source = found.labelled(1), found.data.source
     written = [
-        source.rows[row].a + ":" + (source.template.labels[label] + "\n") * (extraction == "end")
+        source.rows[row].a + ": " + (source.template.labels[label] + "\n") * (extraction == "end")
         for row, label in zip(own.rows, own.shown, strict=True)
     ]
     one_by_one = [found._box.extract([text])[0].double() for text in written]
