@@ -224,3 +224,15 @@ def test_settings_are_read_without_torch() -> None:
 
     code = "import sys, fedsim.problems.icl.problem; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Two words of 1.5 tokens, texts and template of 10: a query of 13, and two demonstrations of 13 or of 10.
+@pytest.mark.parametrize(("shown", "tokens_a_call"), [("question", 39), ("text_a", 33)])
+def test_demonstrations_without_the_fragment_have_no_tokens_of_it(tmp_path, shown, tokens_a_call) -> None:
+    template = {"question": "{{ text_a }} {{ fragment }}", "labels": ["bad", "good"]}
+    template["demonstration"] = f"{{{{ {shown} }}}} {{{{ label }}}}"
+    tokens = {"tokens_per_word": 1.5, "template_tokens": 4, "text_tokens": 6}
+    cost = IclProblem(
+        task=tiny_text_task(tmp_path, prompt=template), model=FakeModel(cache=False), tokens=tokens
+    ).cost()
+    assert cost.tokens_in == cost.calls * tokens_a_call

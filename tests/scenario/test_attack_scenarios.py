@@ -71,9 +71,9 @@ WRONG = {
     "one",
     # what cannot be attacked
     "attacks = [{ kind = 'worst_word', workers = [0] }]": "attacks.0: 'worst_word' sends distributions, but "
-    "in problem 'quadratic' p is none",
+    "in problem 'quadratic' workers send numbers",
     "attacks = [{ kind = 'random_simplex', workers = [0] }]": "attacks.0: 'random_simplex' sends "
-    "distributions, but in problem 'quadratic' p is none",
+    "distributions, but in problem 'quadratic' workers send numbers",
     "attacks = [{ kind = 'flipped_labels', workers = [0] }]": "attacks.0: 'flipped_labels' attacks texts, "
     "but problem 'quadratic' has none",
     "algorithm.robust = { norm = 'l3' }": "algorithm.robust.norm: found 'l3', expected 'l1', 'l2' or 'linf'",

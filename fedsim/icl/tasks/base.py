@@ -162,6 +162,11 @@ class Task(Part):
         """Whether a prompt has a place for the fragment."""
         return True
 
+    @property
+    def demonstrations_carry_fragment(self) -> bool:
+        """Whether the fragment stands in each demonstration too, and not in the query alone."""
+        return True
+
     def without_fragment(self) -> Self:
         """Return the task for prompts without a fragment, for which nobody looks for candidate words."""
         return self

@@ -153,6 +153,10 @@ class TextTask(Task):
     def takes_fragment(self) -> bool:
         return "fragment" in self.prompt.question
 
+    @property
+    def demonstrations_carry_fragment(self) -> bool:
+        return "question" in self.prompt.demonstration
+
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
     ) -> TaskData[Texts]:

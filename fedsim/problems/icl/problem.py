@@ -40,10 +40,18 @@ class Tokens(Strict):
     tokens_out: int = Field(default=1, ge=0)
     """Of an answer: one label word."""
 
-    def tokens_in(self, n_words: int, n_demonstrations: int) -> int:
-        """Return the prompt tokens of one call: demonstrations and query each repeat the fragment."""
-        each = n_words * self.tokens_per_word + self.template_tokens + self.text_tokens
-        return round((n_demonstrations + 1) * each)
+    def tokens_in(self, n_words: int, n_demonstrations: int, in_demonstrations: bool = True) -> int:
+        """Return the prompt tokens of one call.
+
+        Args:
+            n_words: of the fragment, which the query carries.
+            n_demonstrations: shown before it.
+            in_demonstrations: whether each of them carries the fragment too.
+        """
+        fragment = n_words * self.tokens_per_word
+        each = fragment + self.template_tokens + self.text_tokens
+        n_without = 0 if in_demonstrations else n_demonstrations
+        return round((n_demonstrations + 1) * each - n_without * fragment)
 
 
 class IclProblem(Problem):
@@ -211,7 +219,8 @@ class IclProblem(Problem):
         size_bytes = FLOAT32_BYTES * n_words * self.task.n_candidates
         return JobCost(
             calls=calls,
-            tokens_in=calls * self.tokens.tokens_in(n_words, n_demonstrations),
+            tokens_in=calls
+            * self.tokens.tokens_in(n_words, n_demonstrations, self.task.demonstrations_carry_fragment),
             tokens_out=calls * self.tokens.tokens_out,
             bytes_up=size_bytes,
             bytes_down=size_bytes,
