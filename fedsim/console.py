@@ -15,6 +15,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fedsim.progress import shown_by
 from fedsim.recorder import Progress as OnStep
 from fedsim.scenario import Scenario
 from fedsim.sweep import Outcome
@@ -40,7 +41,7 @@ def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
 
 @contextmanager
 def watch(scenario: Scenario) -> Iterator[OnStep]:
-    """Show one run as it goes: simulated time, step and loss."""
+    """Show one run as it goes: simulated time, step and loss, and what takes long between two steps."""
     budget = scenario.budget
     updates = budget.updates(scenario.n_machines)
     total = budget.server_steps if updates is None else updates
@@ -55,7 +56,11 @@ def watch(scenario: Scenario) -> Iterator[OnStep]:
                 task, completed=done, note=f"t {row['time_s']:,.0f} s  step {row['step']}  {loss}"
             )
 
-        yield on_step
+        def between(what: str, done: int, total: int) -> None:
+            progress.update(task, note=f"{done:,} of {total:,} {what}")
+
+        with shown_by(between):
+            yield on_step
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from fedsim.scenario.schema import FAMILIES
 
 ROOT = Path(fedsim.__file__).parent
 BASE = {"errors", "importing", "streams", "messages", "schedule", "catalog", "attack", "plain_text"}
-BASE |= {"answering", "safety", "secrets", "whole_files"}
+BASE |= {"answering", "progress", "safety", "secrets", "whole_files"}
 COMPUTES = {"algorithms", "learning", "problems", "icl"}
 HALVES = {"timing", *COMPUTES}
 
@@ -35,6 +35,7 @@ ALLOWED = {
     "streams": set(),
     "stopping": set(),
     "messages": set(),
+    "progress": set(),
     "whole_files": {"errors"},
     "plain_text": {"errors"},
     "secrets": set(),
@@ -61,7 +62,7 @@ ALLOWED = {
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
     | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "stopping", "timing"}
     | {"whole_files"},
-    "console": {"recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
+    "console": {"progress", "recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
     | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "stopping"}
     | {"terminal", "timing"}

@@ -29,6 +29,7 @@ from fedsim.icl.answers.asking import Asking
 from fedsim.icl.answers.cache import AnswerCache, cache_root
 from fedsim.icl.answers.kept import addresses, from_table, scoring, to_table, writing
 from fedsim.icl.models.language import Answer, Writing
+from fedsim.progress import shown_by
 
 LABELS = ("bad", "good")
 PROMPTS = [f"prompt {letter}" for letter in "abcdef"]
@@ -158,6 +159,14 @@ def test_another_model_and_other_labels_are_asked() -> None:
     asking.close()
     assert model.asked == [PROMPTS[0], *PROMPTS[:2]]
     assert model.sessions[0].closed
+
+
+def test_how_many_are_answered_is_told() -> None:
+    asking, told = Asking(FakeModel()), []
+    with shown_by(lambda *words: told.append(words[1:])):
+        asking.ask(["one", "two", "one"], ("bad", "good"))
+        asking.ask(["one", "three"], ("bad", "good"))
+    assert told == [(1, 2), (2, 2), (1, 1)]
 
 
 def test_within_a_run_answers_come_from_memory(folder: Path) -> None:

@@ -9,6 +9,7 @@ from tiny_weights import write_random_weights
 from fedsim.icl.models.open_weights import walk as module
 from fedsim.icl.models.open_weights.llama import Llama
 from fedsim.icl.models.open_weights.walk import Memory, walk
+from fedsim.progress import shown_by
 
 BEGINNING = tuple(range(40, 60))
 FIRST = [(*BEGINNING, 1, 2, 3), (*BEGINNING, 1, 2, 4), (7, 8)]
@@ -87,3 +88,13 @@ def test_what_broke_off_is_not_believed(llama, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             streams(llama, FIRST, memory)
     assert torch.equal(streams(llama, FIRST, memory), alone(llama, FIRST))
+
+
+def test_how_far_it_has_come_is_told(llama, monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", 23)
+    told = []
+    with shown_by(lambda *words: told.append(words)):
+        streams(llama, FIRST)
+    streams(llama, FIRST)  # nobody looks any more
+    # In the order of their tokens: the short one with 21 tokens of another, then the ends of the other two.
+    assert told == [("texts read by the model", 1, 3), ("texts read by the model", 3, 3)]

@@ -15,6 +15,7 @@ from fedsim.icl.answers.kept import Kept, Question, addresses, scoring, writing
 from fedsim.icl.answers.naming import Judgement, LabelCensus
 from fedsim.icl.answers.recording import Recording, text_of
 from fedsim.icl.answers.served import Control, ServerCensus
+from fedsim.progress import tell
 
 if TYPE_CHECKING:
     from fedsim.icl.answers.cache import AnswerCache
@@ -202,8 +203,12 @@ class Asking:
         # In the order of their texts, prompts with the same beginning are neighbours.
         ordered = sorted(missing.items(), key=itemgetter(1))
         unstored: dict[str, Kept] = {}
+        n_done = 0
 
         def done(place: int, kept: Kept) -> None:
+            nonlocal n_done
+            n_done += 1
+            tell("prompts answered by the model", n_done, len(missing))
             address = ordered[place][0]
             self._used[address] = unstored[address] = kept
             self._count(kept)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim.icl.models.open_weights.llama import KEYS, QUERIES, Llama, attention
+from fedsim.progress import tell
 
 TOGETHER = 256
 """Tokens computed together: more of them are not faster, and need more memory."""
@@ -109,6 +110,7 @@ def walk(
     if memory is None or memory.n_tokens < longest:
         # No larger than needed: zeros take time to write.
         memory = Memory(llama, max(min(REMEMBERED, sum(map(len, texts))), longest))
+    n_ended = 0
     for pieces in _chunks(texts, memory):
         new = np.array([place for piece in pieces for place in piece.path[piece.start :]])
         old = np.setdiff1d(np.concatenate([piece.path for piece in pieces]), new)
@@ -124,6 +126,8 @@ def walk(
             memory.clear()  # it has places for what was not computed
             raise
         memory.keys_and_values[:, :, torch.from_numpy(new)] = found
+        n_ended += len(ends)
+        tell("texts read by the model", n_ended, len(texts))
         if ends:
             yield ends
 
