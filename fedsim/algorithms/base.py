@@ -53,19 +53,16 @@ class Learner(Protocol):
     The clock decides when each of these is called, and passes on what they return without looking at it. A
     ticket's numbers are needed when it comes back in `take_step` or in a round of an interlude; until then a
     job that was handed out may wait, to be evaluated with others in one batch.
+
+    Two attributes may be left out, and a `BatchingLearner` has them. ``expelled``: the workers that are to be
+    out for good, all so far. The clock asks after steps and interludes; of whom it has not been told before
+    it tells `evict`, and gives that worker no job any more. ``finished``: why nothing is left to do, which
+    ends the run with this step; empty while something is.
     """
 
     @property
     def alive(self) -> Collection[int]:
         """The workers that take part, in order of number."""
-        ...
-
-    @property
-    def expelled(self) -> Collection[int]:
-        """The workers that are to be out for good, all so far: the clock asks after steps and interludes.
-
-        Of whom it has not been told before it tells `evict`, and gives that worker no job any more.
-        """
         ...
 
     def first(self) -> Any:
