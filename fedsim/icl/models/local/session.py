@@ -85,7 +85,10 @@ class LocalSession:
             spent_s += reply.seconds
             if wanted <= reply.logprobs.keys():
                 return reply._replace(seconds=spent_s)
-        raise ModelError("the model gave no log-probabilities: is the prompt empty?")
+        raise ModelError(
+            "the model gave no log-probabilities: is the prompt empty, or is the likeliest next token half a "
+            "character?"
+        )
 
     def _rendered(self, prompt: str) -> str:
         return self._before + prompt + self._after
