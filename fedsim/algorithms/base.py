@@ -269,7 +269,8 @@ class Algorithm(Part):
 
     def reveals(self, setting: Setting) -> str:
         """Return in a word or two what of a worker's data leaves it; "nothing" where nothing does."""
-        return setting.problem.sends or "nothing"
+        sent = None if self.schedule(setting).alone else setting.problem.sends
+        return sent or "nothing"
 
     def unread(self, setting: Setting) -> Mapping[str, str]:
         """Return the dotted places of the scenario that have no effect under this algorithm, with the reason.

@@ -16,6 +16,7 @@ SMALL = Path(__file__).parents[2] / "scenarios" / "features" / "readme.toml"
         ([], "probabilities", "distributions"),
         (["algorithm.kind=fedbdpl"], "probabilities", "distributions"),
         (["algorithm.kind=cendbt", "algorithm.machine=normal"], "probabilities", "texts"),
+        (["algorithm.kind=bdpl", "workers.0.unset=['upload']"], "probabilities", "nothing"),
     ],
 )
 def test_what_is_needed_and_revealed(overrides, access, reveals):

@@ -38,9 +38,6 @@ class I2cl(Calibration):
         start = self.lambda_start, self.beta_start
         return LoneCalibrator(bench, self.optimizer, self.local_steps, start, self.control)
 
-    def reveals(self, setting: Setting) -> str:
-        return "nothing"
-
     def check_attack(self, attack: Attack) -> None:
         if not isinstance(attack, DataAttack):
             raise ValueError(
