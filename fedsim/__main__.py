@@ -30,7 +30,7 @@ def program() -> int:
 def _hear_nothing_more() -> None:
     """Let Python clear up: what has to be said is said."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import pytest
 from conftest import SMALL
 
 from fedsim.cli import COMMANDS
+from fedsim.scenario import load_scenario
+from fedsim.sweep import run_one
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device is Linux's")
 
@@ -19,13 +21,14 @@ FULL = "fedsim: cannot write to standard output: No space left on device\n"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what commands need."""
+    """A folder with what commands need, results among it: other cases may run in another process."""
     folder = tmp_path_factory.mktemp("place")
     text = SMALL + "[record]\nspans = true\n"
     (folder / "small.toml").write_text(text)
     (folder / "sweep.toml").write_text(text + "[sweep]\nreplicates = 1\n")
     rows = "".join(f"{0.1 + 0.01 * i},{0.5 + 0.03 * i * i},9,1,\n" for i in range(30))
     (folder / "requests.csv").write_text("ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n" + rows)
+    run_one(load_scenario(folder / "small.toml"), folder / "results", timing_only=True)
     return folder
 
 
@@ -57,7 +60,6 @@ def test_every_command_is_tried():
 
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
 def test_a_full_or_closed_output(words, place, command, monkeypatch):
-    """The first run of all makes the results that others read."""
     monkeypatch.chdir(place)
     with open("/dev/full", "w") as full:  # noqa: PTH123 -- a device
         monkeypatch.setattr(sys, "stdout", full)
