@@ -12,7 +12,7 @@ from fedsim.algorithms import AnyAlgorithm
 from fedsim.attack import Assigned, Attack, malicious
 from fedsim.catalog import Family, Strict
 from fedsim.errors import InputError
-from fedsim.icl.attacks import DATA_ATTACKS
+from fedsim.icl.attacks import DATA_ATTACKS, DataAttack
 from fedsim.learning.attacks import ATTACKS as MESSAGE_ATTACKS
 from fedsim.learning.attacks import MessageAttack
 from fedsim.problems import PROBLEMS, AnyProblem, Problem
@@ -233,6 +233,11 @@ class Scenario(Strict):
         return self
 
     def _check_attack(self, attack: Attack) -> None:
+        if self.schedule.alone and not isinstance(attack, DataAttack):
+            raise ValueError(
+                f"{attack.kind!r} attacks what workers send or when, but under {self.algorithm.kind!r} they "
+                "send nothing"
+            )
         self.algorithm.check_attack(attack)
         if isinstance(attack, MessageAttack) and attack.deviates:
             self._check_messages(attack)

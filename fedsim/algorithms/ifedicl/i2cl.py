@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 from fedsim.algorithms.base import Bench, Setting
 from fedsim.algorithms.ifedicl.base import CALIBRATE, EXTRACT, Calibration, problem_of
-from fedsim.attack import Attack
-from fedsim.icl.attacks.base import DataAttack
 from fedsim.schedule import UNBOUNDED, Schedule, Steps, Work
 
 if TYPE_CHECKING:
@@ -37,9 +35,3 @@ class I2cl(Calibration):
 
         start = self.lambda_start, self.beta_start
         return LoneCalibrator(bench, self.optimizer, self.local_steps, start, self.control)
-
-    def check_attack(self, attack: Attack) -> None:
-        if not isinstance(attack, DataAttack):
-            raise ValueError(
-                f"{attack.kind!r} attacks what workers send or when, but under 'i2cl' they send nothing"
-            )

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fedsim.algorithms.base import Algorithm, Bench, Setting
-from fedsim.attack import Attack
-from fedsim.icl.attacks.base import DataAttack
 from fedsim.learning.optimizers import Optimized
 from fedsim.schedule import UNBOUNDED, Schedule, Steps, Work
 
@@ -40,12 +38,6 @@ class Bdpl(Optimized, Algorithm):
         from fedsim.algorithms.local.alone import Alone
 
         return Alone(bench, self.optimizer, self.local_steps)
-
-    def check_attack(self, attack: Attack) -> None:
-        if not isinstance(attack, DataAttack):
-            raise ValueError(
-                f"{attack.kind!r} attacks what workers send or when, but under 'bdpl' they send nothing"
-            )
 
     def unread(self, setting: Setting) -> Mapping[str, str]:
         found = dict.fromkeys(("problem.bytes_up", "problem.bytes_down"), "workers of bdpl exchange nothing")
