@@ -170,7 +170,7 @@ class Problem(Part):
     @property
     def tunes_q(self) -> bool:
         """Whether there are demonstrations to tune: an upper level, private to each worker."""
-        return True
+        return self.offers == "gradients"
 
     @property
     def realises(self) -> bool:

@@ -119,10 +119,6 @@ class InjectionProblem(Problem):
         return False
 
     @property
-    def tunes_q(self) -> bool:
-        return False
-
-    @property
     def sends(self) -> Sent:
         return "vectors"
 

@@ -84,10 +84,6 @@ class QuestionProblem(Problem):
         return False
 
     @property
-    def tunes_q(self) -> bool:
-        return False
-
-    @property
     def sends(self) -> Sent:
         return "answers"
 
