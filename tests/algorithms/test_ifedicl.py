@@ -298,6 +298,14 @@ def test_a_known_task_skips_both_phases(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sha256", "sentence"), [("0" * 64, "has changed since: its sha256 begins with"), (5, "sha256: found 5")]
+)
+def test_a_store_that_has_changed_is_refused(sha256: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        scenario({"task_store": {"file": known_task(), "sha256": sha256}})
+
+
+@pytest.mark.parametrize(
     ("changes", "problem", "sentence"),
     [
         (

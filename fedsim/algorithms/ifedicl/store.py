@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fedsim.catalog import StatedPath, Strict
 from fedsim.errors import InputError
+from fedsim.icl.tasks.text_files import check_unchanged
 from fedsim.problems.injection.problem import InjectionProblem
 
 if TYPE_CHECKING:
@@ -110,17 +111,13 @@ class TaskStore(Strict):
     def _identify(cls, settings: Any) -> Any:
         if not isinstance(settings, dict) or not isinstance(settings.get("file"), str):
             return settings
-        file = str(Path(settings["file"]).resolve())
+        file, stated = Path(settings["file"]).resolve(), settings.get("sha256")
         try:
             found = hashlib.sha256(_content(file)).hexdigest()
+            check_unchanged(file, found, stated)
         except InputError as error:
             raise ValueError(str(error)) from error
-        if settings.get("sha256") not in (None, found):
-            raise ValueError(
-                f"{file} is not what this scenario was made with: its sha256 is {found}, expected "
-                f"{settings['sha256']}"
-            )
-        return settings | {"file": file, "sha256": found}
+        return settings | {"file": str(file), "sha256": found if stated is None else stated}
 
     def learned(self) -> Learned:
         """Return what the file holds.
@@ -128,14 +125,13 @@ class TaskStore(Strict):
         Raises:
             InputError: it cannot be read, or is no such file.
         """
-        return _read(self.file, self.sha256 or "")
+        return _read(Path(self.file), self.sha256 or "")
 
 
 @lru_cache(maxsize=4)
-def _read(file: str, sha256: str) -> Learned:
+def _read(file: Path, sha256: str) -> Learned:
     content = _content(file)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(f"{file} has changed since the scenario was loaded")
+    check_unchanged(file, hashlib.sha256(content).hexdigest(), sha256)
     try:
         return Learned.model_validate(json.loads(content))
     except (ValidationError, ValueError, RecursionError) as error:
@@ -147,13 +143,13 @@ def _read(file: str, sha256: str) -> Learned:
         raise InputError(f"{file} is not what a run has learned (`learned.json`): {why}") from error
 
 
-def _content(file: str) -> bytes:
+def _content(file: Path) -> bytes:
     try:
-        if Path(file).stat().st_size > LARGEST_BYTES:
+        if file.stat().st_size > LARGEST_BYTES:
             raise InputError(
                 f"{file}: larger than {LARGEST_BYTES:,} bytes, so it is not what a run has learned"
             )
-        return Path(file).read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
 

@@ -98,8 +98,7 @@ class TextTask(Task):
             given[place] = str(path)
             try:
                 found = text_files.digest(path)
-                if isinstance(expected := given.setdefault("sha256", found), str):
-                    text_files.check_unchanged(path, found, expected)
+                text_files.check_unchanged(path, found, given.setdefault("sha256", found))
             except InputError as error:
                 raise ValueError(str(error)) from error
         elif "glue" in given and "sha256" in given:

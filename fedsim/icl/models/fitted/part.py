@@ -53,14 +53,14 @@ class Fitted(BlackBox):
         """Fill in the absolute path and the SHA-256 of the parameters."""
         if not isinstance(settings, dict) or not isinstance(settings.get("file"), str):
             return settings
-        path = Path(settings["file"]).resolve()
+        path, stated = Path(settings["file"]).resolve(), settings.get("sha256")
         try:
             found = digest(path)
-            check_unchanged(path, found, settings.get("sha256") or found)
+            check_unchanged(path, found, stated)
             read(path)
         except InputError as error:
             raise ValueError(str(error)) from error
-        return settings | {"file": str(path), "sha256": found}
+        return settings | {"file": str(path), "sha256": found if stated is None else stated}
 
     @property
     def reads_order(self) -> bool:
