@@ -102,6 +102,18 @@ class Schedule(NamedTuple):
         return named or "interlude"
 
     @property
+    def sends_up(self) -> bool:
+        """Whether a job has bytes for the server."""
+        return any(work.cost.bytes_up for work in self.work.values())
+
+    @property
+    def sends_down(self) -> bool:
+        """Whether there are bytes for workers: of a job, of what interludes leave, or of what is kept."""
+        left_bytes = self.interlude.leaves_bytes if self.interlude is not None else 0
+        kept_bytes = self.standing.n_bytes if self.standing is not None else 0
+        return bool(left_bytes or kept_bytes) or any(work.cost.bytes_down for work in self.work.values())
+
+    @property
     def activities(self) -> list[str]:
         """All names under which jobs and interludes are booked, each once."""
         named = [work.activity for work in self.work.values() if work.activity is not None]

@@ -84,17 +84,15 @@ def _of_jobs(scenario: Scenario) -> dict[str, str]:
     """Return what the jobs of the algorithm have no use for."""
     schedule = scenario.schedule
     costs = [work.cost for work in schedule.work.values()]
-    left_bytes = schedule.interlude.leaves_bytes if schedule.interlude is not None else 0
-    left_bytes += schedule.standing.n_bytes if schedule.standing is not None else 0
     off, found = {}, {}
     if not any(cost.calls for cost in costs):
         found["llm"] = off["lanes"] = "no job makes an LLM call"
     if not any(cost.own_tokens or cost.own_gradient_tokens for cost in costs):
         off["own_model"] = "no job asks the workers' own model"
     # One machine for all sends nothing, which its algorithm says itself.
-    if schedule.machine is None and not any(cost.bytes_up for cost in costs):
+    if schedule.machine is None and not schedule.sends_up:
         off["upload_mbps"] = "jobs send no bytes up"
-    if schedule.machine is None and not (left_bytes or any(cost.bytes_down for cost in costs)):
+    if schedule.machine is None and not schedule.sends_down:
         off["download_mbps"] = "jobs send no bytes down"
     if schedule.alone:
         reason = "workers exchange nothing"

@@ -138,14 +138,8 @@ def _read(schedule: Schedule, line: Mapping[str, Any]) -> list[str]:
     """Return what matters of an access line: where nothing is sent there is none, and bytes may be none."""
     if schedule.alone or schedule.machine is not None:
         return []
-    costs = [work.cost for work in schedule.work.values()]
-    n_bytes = {
-        "upload_mbps": sum(cost.bytes_up for cost in costs),
-        "download_mbps": sum(cost.bytes_down for cost in costs)
-        + (schedule.standing.n_bytes if schedule.standing else 0)
-        + (schedule.interlude.leaves_bytes if schedule.interlude else 0),
-    }
-    return [key for key in line if n_bytes.get(key, 1)]
+    used = {"upload_mbps": schedule.sends_up, "download_mbps": schedule.sends_down}
+    return [key for key in line if used.get(key, True)]
 
 
 def depends_on_times(scenario: Scenario) -> bool:
