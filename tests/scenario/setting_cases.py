@@ -633,7 +633,7 @@ def _clocks() -> dict[str, Base]:
         ),
         "service of traces": Base(scenario(ICL, llm=traces), ("RequestTrace.", "ArrivalTrace.")),
         "independent": Base(
-            scenario(ICL, llm={"kind": "independent", "latency": constant(0.1)}),
+            scenario(ICL, llm={"kind": "independent", "latency": constant(0.1), "per_input_token_s": 0.001}),
             ("llm_services/independent.",),
         ),
         "group": Base(scenario(ICL, workers=[group, groups[1]]), ("WorkerGroup.", "Transient.")),

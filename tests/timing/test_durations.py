@@ -153,6 +153,25 @@ def test_how_long_the_calls_of_a_job_take() -> None:
     assert service.job_s(streams, 0, 0, FREE, lanes=2) == 0
 
 
+@pytest.mark.parametrize(
+    ("latency_tokens", "per_call_s"),
+    [
+        (4, 3 + 6 * 0.5 + 2 * 0.1),  # measured with 4 tokens; a call has 10
+        (10, 3 + 2 * 0.1),
+        (12, 3 - 2 * 0.5 + 2 * 0.1),
+        (30, 2 * 0.1),  # 20 tokens fewer would save 10 s of 3: nothing is left but the answer
+    ],
+)
+def test_a_latency_was_measured_with_some_tokens(latency_tokens: int, per_call_s: float) -> None:
+    service = Independent(
+        latency=THREE_S, per_input_token_s=0.5, per_output_token_s=0.1, latency_tokens=latency_tokens
+    )
+    assert service.job_s(Streams(3), 0, 0, FOUR_CALLS, lanes=1) == pytest.approx(4 * per_call_s)
+    assert Independent(latency=THREE_S, latency_tokens=4).idle() == {
+        "latency_tokens": "tokens of a prompt take no time (per_input_token_s = 0)"
+    }
+
+
 def test_every_call_of_a_job_is_drawn_at_the_jobs_address() -> None:
     streams, latency = Streams(3), Lognormal(median_s=0.5, sigma=1.0)
     service = Independent(latency=latency)

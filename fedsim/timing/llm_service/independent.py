@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import Field
 
 from fedsim.messages import JobCost
@@ -23,8 +24,10 @@ CALLING = Activity.CALLING
 class Independent(LlmProvider):
     """Calls that do not disturb each other: each latency is an independent draw.
 
-    A call takes `latency` plus its prompt tokens times `per_input_token_s` plus its answer's tokens times
-    `per_output_token_s`. The next call of a job starts as soon as one of the worker's lanes is free.
+    A call takes `latency`, plus `per_input_token_s` for each prompt token that it has more than the calls
+    with which `latency` was measured (less for each token fewer, but never below nothing), plus its answer's
+    tokens times `per_output_token_s`. The next call of a job starts as soon as one of the worker's lanes is
+    free.
 
     Source: the infinite-server model; lanes as in Graham, "Bounds on multiprocessing timing anomalies", 1969.
     """
@@ -32,7 +35,14 @@ class Independent(LlmProvider):
     kind: Literal["independent"] = "independent"
     latency: AnyDelay
     per_input_token_s: float = Field(0.0, ge=0)
+    latency_tokens: int = Field(0, ge=0)
+    """Prompt tokens of the calls with which `latency` was measured, which its draws therefore contain."""
     per_output_token_s: float = Field(0.0, ge=0)
+
+    def idle(self) -> Mapping[str, str]:
+        if self.per_input_token_s:
+            return {}
+        return {"latency_tokens": "tokens of a prompt take no time (per_input_token_s = 0)"}
 
     @property
     def instant(self) -> bool:
@@ -43,10 +53,12 @@ class Independent(LlmProvider):
         if cost.calls == 0:
             return 0.0
         latencies = self.latency.sample(streams.seat(Stream.LLM, worker, job), cost.calls)
-        tokens_s = cost.tokens_in * self.per_input_token_s + cost.tokens_out * self.per_output_token_s
-        if tokens_s:
-            latencies = latencies + tokens_s / cost.calls
-        return makespan_s(latencies, lanes)
+        more_tokens = cost.tokens_in / cost.calls - self.latency_tokens
+        read_s = more_tokens * self.per_input_token_s
+        if read_s:
+            latencies = np.maximum(latencies + read_s, 0.0)
+        written_s = cost.tokens_out * self.per_output_token_s / cost.calls
+        return makespan_s(latencies + written_s, lanes)
 
     def open(
         self,
