@@ -1,7 +1,6 @@
-"""What a call to the shared LLM service costs, at both levels of detail.
+"""What a call to the shared LLM service costs.
 
-Targets, on a quiet core: call by call 100,000 calls per second, requests that are refused counted; a round at
-a time a million, with jobs of 400 calls, as the paper's workers make.
+Target, on a quiet core: 100,000 calls per second, requests that are refused counted.
 
 `python tests/benchmarks/test_bench_llm_service.py` prints calls per second of processor time.
 """
@@ -25,7 +24,6 @@ from fedsim.timing.llm_service import Calls
 from fedsim.timing.llm_service.shared import Shared
 
 WORKERS, LANES, CALLS = 100, 5, 40_000
-DETAILS = ("per_call", "per_round")
 BUCKETS = {"requests_per_minute": 2000.0, "tokens_per_minute": 300_000.0, "burst_s": 10.0}
 """Less than 50 places can do with answers of mean 1 s; of tokens (110 per call) there are enough."""
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -37,10 +35,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def serve(calls_per_job: int, settings: dict[str, Any], detail: str = "per_call") -> tuple[float, int]:
+def serve(calls_per_job: int, settings: dict[str, Any]) -> tuple[float, int]:
     """Serve `CALLS` calls; return the processor time (s) and the number of requests."""
     env = simpy.Environment()
-    shared = Shared.model_validate({"detail": detail, "ttft": Exponential(mean_s=1.0), **settings})
+    shared = Shared.model_validate({"ttft": Exponential(mean_s=1.0), **settings})
     service = shared.open(env, Streams(1), ActivityClock(WORKERS), [0] * WORKERS, False)
     cost = JobCost(calls_per_job, 100 * calls_per_job, 10 * calls_per_job, 0, 0)
 
@@ -72,9 +70,8 @@ def timeouts(count: int) -> float:
 
 @pytest.mark.parametrize("calls_per_job", [20, 400])
 @pytest.mark.parametrize("limits", SETTINGS)
-@pytest.mark.parametrize("detail", DETAILS)
-def test_calls(benchmark: BenchmarkFixture, detail: str, limits: str, calls_per_job: int) -> None:
-    benchmark.pedantic(serve, (calls_per_job, SETTINGS[limits], detail), rounds=3)
+def test_calls(benchmark: BenchmarkFixture, limits: str, calls_per_job: int) -> None:
+    benchmark.pedantic(serve, (calls_per_job, SETTINGS[limits]), rounds=3)
 
 
 def test_bare_timeouts(benchmark: BenchmarkFixture) -> None:
@@ -84,9 +81,9 @@ def test_bare_timeouts(benchmark: BenchmarkFixture) -> None:
 if __name__ == "__main__":
     bare = min(timeouts(CALLS) for _ in range(3)) / CALLS
     print(f"a bare SimPy timeout: {1e6 * bare:.2f} us")  # noqa: T201
-    for detail, (limits, settings), many in product(DETAILS, SETTINGS.items(), (20, 400)):
-        seconds, requests = min(serve(many, settings, detail) for _ in range(3))
+    for (limits, settings), many in product(SETTINGS.items(), (20, 400)):
+        seconds, requests = min(serve(many, settings) for _ in range(3))
         print(  # noqa: T201
-            f"{detail}, {limits}, {many} calls per job: {CALLS / seconds:,.0f} calls/s, "
+            f"{limits}, {many} calls per job: {CALLS / seconds:,.0f} calls/s, "
             f"{requests / seconds:,.0f} requests/s"
         )

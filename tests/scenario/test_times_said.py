@@ -106,7 +106,7 @@ def test_the_schema_knows_both_ways_of_writing_a_time():
     ("llm", "code"),
     [
         ("requests_per_minute = 100000.0", 2),
-        ("concurrency = 2, detail = 'per_round'", 2),
+        ("concurrency = 2", 2),
         ("concurrency = 2, ttft = { kind = 'constant', value_s = 0.0 }", 0),
         ("concurrency = 2, prefill_tokens_per_s = 100.0", 0),
     ],

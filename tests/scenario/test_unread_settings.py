@@ -146,10 +146,6 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
     ("workers.0.download_mbps=1.0",): "workers.0.download_mbps: jobs send no bytes down",
     ("workers.0.own_model={token_s=1.0}",): "workers.0.own_model: no job asks the workers' own model",
     ("problem.calls=0", "unset=['llm']", "workers.0.lanes=3"): "workers.0.lanes: no job makes an LLM call",
-    (
-        SHARED,
-        "llm.detail=per_round",
-    ): "llm.detail: nothing is limited and nothing fails, so no call disturbs another",
     (SHARED, "llm.burst_s=1.0"): "llm.burst_s: there is no limit (requests_per_minute, tokens_per_minute)",
     (
         SHARED,

@@ -24,7 +24,7 @@ from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import Calls, QueueLevel
 from fedsim.timing.llm_service.background import Background
-from fedsim.timing.llm_service.per_call import PerCall
+from fedsim.timing.llm_service.desks import Desks
 from fedsim.timing.llm_service.shared import Backoff, Shared
 
 KLEINROCK = "Kleinrock, Queueing Systems, vol. 1, 1975"
@@ -59,7 +59,7 @@ def replicate(
     """Return customers' waits and answering times, the levels (of seed 0) and the end, for a mean gap (s)."""
     env, clock = simpy.Environment(), ActivityClock(CUSTOMERS)
     gaps_s = Streams(seed).generator(Stream.BACKGROUND).exponential(gap_s, CUSTOMERS).tolist()
-    desk = PerCall(settings, env, Streams(seed), clock, [0] * CUSTOMERS, keep_levels=seed == 0)
+    desk = Desks(settings, env, Streams(seed), clock, [0] * CUSTOMERS, keep_levels=seed == 0)
 
     def customer(number: int) -> Generator[simpy.Event, object, None]:
         yield from desk.serve(Calls(number, 0, JobCost(1, 0, 0, 0, 0), 1, 1.0, True))
@@ -166,7 +166,7 @@ def others_turned_away(places: int, offered: float) -> Law:
             background=Background(requests_per_minute=60 * offered / service.mean_value_s),
         )
         env = simpy.Environment()
-        desk = PerCall(settings, env, Streams(seed), ActivityClock(1), [0], keep_levels=True)
+        desk = Desks(settings, env, Streams(seed), ActivityClock(1), [0], keep_levels=True)
         env.run(until=1000.0)
         levels = list(desk.served().levels)
         shares.append(area(levels, 1000.0, lambda row: row.serving == places) / 1000)
@@ -183,7 +183,7 @@ def others_turned_away(places: int, offered: float) -> Law:
 def run_jobs(settings: Shared, jobs: int, calls: int, tokens: int, lanes: int) -> tuple[list[float], int]:
     """Run jobs of one worker each, all from 0 s; return how long each takes (s), and the requests of all."""
     env, ended_s = simpy.Environment(), [0.0] * jobs
-    desk = PerCall(settings, env, Streams(3), ActivityClock(jobs), [0] * jobs, keep_levels=False)
+    desk = Desks(settings, env, Streams(3), ActivityClock(jobs), [0] * jobs, keep_levels=False)
 
     def worker(number: int) -> Generator[simpy.Event, object, None]:
         yield from desk.serve(Calls(number, 0, JobCost(calls, tokens * calls, 0, 0, 0), lanes, 1.0, True))

@@ -25,9 +25,6 @@ class Asked(NamedTuple):
     scale: float = 1.0
     leaves_s: float | None = None
     """When the worker goes down."""
-    tokens: int = 0
-    """Of each prompt."""
-    group: int = 0
     booked: bool = True
     """Whether it is no inner round."""
 
@@ -40,22 +37,17 @@ class Found(NamedTuple):
     clock: ActivityClock
     served: Served
 
-    def seconds(self, worker: int) -> tuple[float, float]:
-        """Return how long a worker was queueing and calling (s)."""
-        booked = self.clock.seconds
-        return booked[Activity.QUEUEING][worker], booked[Activity.CALLING][worker]
 
-
-def serve(provider: LlmProvider, asked: Sequence[Asked], seed: int = 0, levels: bool = False) -> Found:
+def serve(provider: LlmProvider, asked: Sequence[Asked], seed: int = 0) -> Found:
     """Bring one job a worker to a service."""
     env, streams, clock = simpy.Environment(), Streams(seed), ActivityClock(len(asked), keep_spans=True)
-    service = provider.open(env, streams, clock, [job.group for job in asked], levels)
+    service = provider.open(env, streams, clock, [0] * len(asked), False)
     ends_s = [math.nan] * len(asked)
 
     def work(worker: int, job: Asked) -> Generator[simpy.Event, object, None]:
         if job.begin_s:
             yield env.timeout(job.begin_s)
-        cost = JobCost(job.calls, job.calls * job.tokens, 0, 0, 0)
+        cost = JobCost(job.calls, 0, 0, 0, 0)
         with suppress(Interrupt):
             yield from service.serve(Calls(worker, 0, cost, job.lanes, job.scale, job.booked))
         ends_s[worker] = env.now

@@ -33,8 +33,7 @@ class Example(NamedTuple):
 EXAMPLES: dict[str, list[Example]] = {
     "independent": [Example({}, "latency", disturbs=False, counts=False)],
     "shared": [
-        Example({"detail": detail, **limits}, "ttft", disturbs=bool(limits))
-        for detail in ("per_call", "per_round")
+        Example(dict(limits), "ttft", disturbs=bool(limits))
         for limits in (
             {},
             {"concurrency": 2},

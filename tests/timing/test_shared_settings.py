@@ -42,7 +42,7 @@ def scenario(llm: dict[str, Any]) -> dict[str, Any]:
         ({"prefill_tokens_per_s": 0.0}, "llm.prefill_tokens_per_s: found 0.0, expected more than 0"),
         ({"server_error_probability": 1.0}, "llm.server_error_probability: found 1.0, expected less than 1"),
         ({"over_limit": "wait"}, "llm.over_limit: found 'wait', expected 'reject' or 'queue'"),
-        ({"detail": "per_token"}, "llm.detail: found 'per_token', expected 'per_call' or 'per_round'"),
+        ({"detail": "per_round"}, "llm.detail: unknown key"),
         ({"concurency": 3}, "llm.concurency: unknown key; did you mean 'concurrency'?"),
         ({"backoff": {"factor": 0.5}}, "llm.backoff.factor: found 0.5, expected at least 1"),
         ({"backoff": {"first_s": 0.0}}, "llm.backoff.first_s: found 0.0, expected at least 0.001"),

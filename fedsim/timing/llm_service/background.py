@@ -97,13 +97,13 @@ def requests_of_others(
             tokens_out = np.full(DRAWN_AT_ONCE, float(background.tokens_out))
         else:
             rows = background.arrivals.rows
-            times_s = block * period_s(background) + rows.time_s
+            times_s = block * _period_s(background) + rows.time_s
             tokens_in, tokens_out = rows.tokens_in, rows.tokens_out
         busy_s = draws.seconds(generator, tokens_in, tokens_out)
         yield from zip(times_s.tolist(), busy_s.tolist(), strict=True)
 
 
-def period_s(background: Background) -> float:
+def _period_s(background: Background) -> float:
     """Return after how long a trace of arrivals begins again (s): its last time plus the mean gap."""
     assert background.arrivals is not None
     times_s = background.arrivals.rows.time_s

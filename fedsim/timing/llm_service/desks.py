@@ -1,11 +1,12 @@
-"""The services of a run, one for all workers or one per group, at either level of detail."""
+"""The services of a run: one for all workers, or one per group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 from fedsim.timing.llm_service.base import Calls, LlmService, Served
+from fedsim.timing.llm_service.desk import CallDesk
 from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.undisturbed import Undisturbed
 
@@ -18,7 +19,33 @@ if TYPE_CHECKING:
 
 
 class Desks:
-    """Sends each worker to its service; where nothing limits or fails, to one of a timeout per job.
+    """`Shared` at work: sends each worker to its service, one for all or one per group.
+
+    A worker sends the calls of a job in order and keeps `lanes` of them open at a time: a call that is
+    answered opens the next. A request is at the service at once; the way there and back is part of the time
+    to the first token. What becomes of it:
+
+    1. In an outage: answered 503.
+    2. Others wait already, or all places are taken, or (where requests are held) a bucket has too little: it
+       has to wait. If `queue_limit` requests wait already: answered 429.
+    3. With ``over_limit = "reject"``, where a bucket has too little: answered 429, and nothing is taken from
+       any bucket. Else its need is taken from all of them.
+    4. It waits in one queue, in order of arrival. Its head is let in as soon as there is a place and, with
+       ``over_limit = "queue"``, enough in all buckets, from which its need is taken now. Nobody overtakes it.
+    5. It takes its place until its last token, or until the first one if it fails.
+
+    Answers 429, 503 and failures take no time of their own. The client then backs off, with its lane, and
+    sends the request again, to the end of the queue. An outage that begins answers 503 to all that is being
+    answered or waits. A call keeps the time that was drawn for its answer through all its requests.
+
+    The worker's seconds are `CALLING` while at least one of its open calls is being answered, and else
+    `QUEUEING`. If it goes down, its calls that are being answered keep their places until their end, for the
+    service does not know, and count as abandoned; what waits or backs off is gone.
+
+    Requests of others (`background`) wait in the same queue and take the same places. They take nothing from
+    the buckets and are not counted; one that is refused or cut off is not sent again.
+
+    Where nothing limits and nothing fails no call disturbs another, and a job is a single timeout.
 
     Args:
         settings: of every service.
@@ -28,9 +55,6 @@ class Desks:
         groups: the number of each worker's group.
         keep_levels: whether to remember queue lengths over time.
     """
-
-    desk: ClassVar[Callable[..., LlmService]]
-    """Makes one service with limits, from what `CallDesk` is made of; each level of detail names its own."""
 
     def __init__(
         self,
@@ -45,7 +69,7 @@ class Desks:
         draws = CallDraws(settings)
         disturbed = settings.has_limits or draws.failure_probability > 0
         self._desks: dict[int, LlmService] = {
-            number: self.desk(number, settings, draws, env, streams, clock, keep_levels)
+            number: CallDesk(number, settings, draws, env, streams, clock, keep_levels)
             if disturbed
             else Undisturbed(number, draws, env, streams, clock, keep_levels)
             for number in sorted(set(numbers))

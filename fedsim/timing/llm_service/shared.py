@@ -95,8 +95,6 @@ class Shared(LlmProvider):
     """
 
     kind: Literal["shared"] = "shared"
-    detail: Literal["per_call", "per_round"] = "per_call"
-    """Every call an event of its own, or all calls of a job at once: an approximation, and much faster."""
     shared_by: Literal["all", "group"] = "all"
     """One service for all workers, or one per group, all with these settings."""
     concurrency: int | None = Field(None, ge=1)
@@ -140,9 +138,7 @@ class Shared(LlmProvider):
         turned_away = has_buckets and self.over_limit == "reject"
         limits_queue = waits and self.queue_limit is not None
         fails = self.server_error_probability > 0 or self.requests is not None
-        found = {}
-        if not (self.has_limits or fails):
-            found["detail"] = "nothing is limited and nothing fails, so no call disturbs another"
+        found: dict[str, str] = {}
         if not has_buckets:
             off = "there is no limit (requests_per_minute, tokens_per_minute)"
             found |= dict.fromkeys(("burst_s", "over_limit"), off)
@@ -201,13 +197,9 @@ class Shared(LlmProvider):
         groups: Sequence[int],
         keep_levels: bool,
     ) -> LlmService:
-        if self.detail == "per_call":
-            from fedsim.timing.llm_service.per_call import PerCall
+        from fedsim.timing.llm_service.desks import Desks
 
-            return PerCall(self, env, streams, clock, groups, keep_levels)
-        from fedsim.timing.llm_service.per_round import PerRound
-
-        return PerRound(self, env, streams, clock, groups, keep_levels)
+        return Desks(self, env, streams, clock, groups, keep_levels)
 
     def cached_tokens(self, cost: JobCost) -> int:
         if self.prefix_cache is None or cost.calls == 0:

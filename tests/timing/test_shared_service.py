@@ -25,8 +25,8 @@ from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.llm_service import Calls, Served
 from fedsim.timing.llm_service.background import DRAWN_AT_ONCE, requests_of_others
+from fedsim.timing.llm_service.desks import Desks
 from fedsim.timing.llm_service.draws import CallDraws
-from fedsim.timing.llm_service.per_call import PerCall
 from fedsim.timing.llm_service.shared import Shared
 
 STEADY = {"jitter": 0.0}
@@ -51,7 +51,7 @@ class World:
         self.env = simpy.Environment()
         self.clock = ActivityClock(len(groups), keep_spans=True)
         self.streams = Streams(seed)
-        self.service = PerCall(settings, self.env, self.streams, self.clock, groups, keep_levels=True)
+        self.service = Desks(settings, self.env, self.streams, self.clock, groups, keep_levels=True)
         self.finished_s: dict[tuple[int, int], float] = {}
         self._processes: dict[int, simpy.Process] = {}
 
@@ -715,7 +715,7 @@ def test_it_is_what_a_process_a_call_would_be(limits: dict[str, Any], seed: int)
         return finished_s
 
     env = simpy.Environment()
-    service = PerCall(settings, env, Streams(seed), ActivityClock(4), [0] * 4, keep_levels=False)
+    service = Desks(settings, env, Streams(seed), ActivityClock(4), [0] * 4, keep_levels=False)
     finished_s = found(service, env)
     plain_env = simpy.Environment()
     plain = Plain(settings, plain_env, Streams(seed))
