@@ -53,7 +53,7 @@ class Interlude(NamedTuple):
     work: str
     """The kind of job in its rounds; no other job is of this kind."""
     every: int
-    """It follows step t (from 0) whenever t is a multiple of this."""
+    """It follows step t (from 0) whenever t is a multiple of this, unless worker updates are counted."""
     rounds: int
     stop_after: int | None = None
     """None from this step on; none: it never stops."""
@@ -64,15 +64,41 @@ class Interlude(NamedTuple):
     worker that has it not: who joins late or has lost its state."""
     counter: str = "interludes"
     """The column of results that counts interludes."""
+    every_updates: int | None = None
+    """In the place of `every`: it follows step 0, and then each step in which the worker updates taken since
+    that step, drained ones included, have come to a multiple of this or passed it. Where they pass several
+    at once, one interlude follows. None: steps are counted."""
 
-    def due(self, step: int) -> bool:
-        """Whether an interlude follows step number `step`, counted from 0."""
-        return step % self.every == 0 and (self.stop_after is None or step < self.stop_after)
+    def due(self, step: int, updates: int = 0, before: int = 0) -> bool:
+        """Whether an interlude follows a step.
 
-    def among(self, steps: int) -> int:
-        """Return how many interludes follow the first so many steps: those for which `due` is true."""
+        Args:
+            step: the number of the step, from 0.
+            updates: the worker updates taken since step 0, this step's included.
+            before: the same after the step before this one.
+        """
+        if self.stop_after is not None and step >= self.stop_after:
+            return False
+        if self.every_updates is None:
+            return step % self.every == 0
+        return step == 0 or updates // self.every_updates > before // self.every_updates
+
+    def among(self, steps: int, each: int, drained: int) -> int:
+        """Return how many interludes follow the first so many steps: those for which `due` is true.
+
+        Args:
+            steps: how many steps.
+            each: the worker updates of a step.
+            drained: the worker updates that come to the barrier of an interlude.
+        """
         counted = steps if self.stop_after is None else min(steps, self.stop_after)
-        return -(-counted // self.every)
+        if self.every_updates is None:
+            return -(-counted // self.every)
+        # Updates that are still to be taken in steps before the next multiple.
+        between = self.every_updates - drained
+        if counted <= 0 or between <= each:
+            return max(0, counted)  # every step passes a multiple
+        return 1 + (counted - 1) * each // between
 
 
 class Schedule(NamedTuple):

@@ -195,6 +195,8 @@ def _wrong_schedule(schedule: Schedule) -> str:
             return f"interlude is {between!r}, expected an Interlude or none"
         numbers += [("interlude.every", between.every, 1), ("interlude.rounds", between.rounds, 0)]
         numbers += [("interlude.leaves_bytes", between.leaves_bytes, 0)]
+        if between.every_updates is not None:
+            numbers += [("interlude.every_updates", between.every_updates, 1)]
     for name, value, least in numbers:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             return f"{name} is {value!r}, expected a whole number from {least}"

@@ -71,11 +71,15 @@ def _jobs(
     """
     most_updates, most_steps = limits
     everybody = interlude is not None and interlude.participation == "all"
+    drained = n_workers - wait_for if everybody else 0
+
+    def among(steps: int) -> int:
+        """Return how many interludes the first so many steps have; none follows the last."""
+        return interlude.among(steps - 1, wait_for, drained) if interlude is not None else 0
 
     def updates_after(steps: int) -> int:
-        """Return how many updates the first so many steps use; an interlude follows all but the last."""
-        between = interlude.among(steps - 1) if interlude is not None and everybody else 0
-        return steps * wait_for + between * (n_workers - wait_for)
+        """Return how many updates the first so many steps use."""
+        return steps * wait_for + among(steps) * drained
 
     steps = most_steps
     if most_updates is not None:
@@ -87,7 +91,7 @@ def _jobs(
         steps = enough if steps is None else min(steps, enough)
     assert steps is not None
     each = n_workers if everybody else wait_for
-    in_rounds = interlude.among(steps - 1) * interlude.rounds * each if interlude is not None else 0
+    in_rounds = among(steps) * interlude.rounds * each if interlude is not None else 0
     return updates_after(steps), in_rounds
 
 

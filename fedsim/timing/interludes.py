@@ -65,10 +65,19 @@ class Interludes:
         self._books = books
         self._withheld = withheld
         self._tickets: list[Ticket] = []  # of the present round
+        self._first = self._updates = 0  # worker updates by the end of step 0, and of the last step
 
-    def due(self, step: int) -> bool:
-        """Whether an interlude follows step number `step`, counted from 0."""
-        return self._plan.due(step)
+    def due(self, step: int, updates: int) -> bool:
+        """Whether an interlude follows a step; asked once after each.
+
+        Args:
+            step: the number of the step, from 0.
+            updates: all worker updates taken so far.
+        """
+        if step == 0:
+            self._first = self._updates = updates
+        before, self._updates = self._updates, updates
+        return self._plan.due(step, updates - self._first, before - self._first)
 
     def heard_from(self, worker: int) -> None:
         """Wait for this worker no longer: it has reported, or was evicted."""

@@ -204,7 +204,7 @@ class Server:
                 if self.finished:
                     break
                 order = orders.go_on_with(snapshot)
-                if self._interludes.due(snapshot.version - 1):
+                if self._interludes.due(snapshot.version - 1, self.report_now.worker_updates):
                     waiting = yield from self._hold_interlude(waiting)
                     waiting = self._without_expelled(waiting)
                     order = orders.newest

@@ -97,6 +97,10 @@ REFUSED: dict[tuple[str, ...], str] = {
 }
 WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
     (
+        "algorithm.cuts.every_updates=9",
+        "algorithm.cuts.every=3",
+    ): "algorithm.cuts.every: worker updates are counted (every_updates)",
+    (
         CENDBT,
         "network={kind='star', link={mbps=0.001}}",
     ): "network: the one machine of cendbt sits beside its server and sends nothing",

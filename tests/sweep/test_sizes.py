@@ -19,12 +19,13 @@ def jobs_one_by_one(wait_for, n_workers, limits, interlude):
     """Count step by step what `_jobs` works out."""
     most_updates, most_steps = limits
     everybody = interlude is not None and interlude.participation == "all"
-    updates = in_rounds = step = 0
+    updates = in_rounds = step = before = 0
     while True:
         updates += wait_for
         if (most_updates is not None and updates >= most_updates) or step + 1 == most_steps:
             return updates, in_rounds
-        if interlude is not None and interlude.due(step):
+        since, before_it, before = updates - wait_for, before, updates - wait_for
+        if interlude is not None and interlude.due(step, since, before_it):
             in_rounds += interlude.rounds * (n_workers if everybody else wait_for)
             updates += n_workers - wait_for if everybody else 0
         step += 1
@@ -41,6 +42,9 @@ def jobs_one_by_one(wait_for, n_workers, limits, interlude):
         Interlude("inner", every=4, rounds=3, stop_after=6),
         Interlude("inner", every=3, rounds=1, stop_after=0),
         Interlude("inner", every=3, rounds=2, participation="active"),
+        *(Interlude("inner", every=1, rounds=2, every_updates=updates) for updates in (1, 3, 7, 10)),
+        Interlude("inner", every=1, rounds=2, every_updates=11, stop_after=6),
+        Interlude("inner", every=1, rounds=2, every_updates=5, participation="active"),
     ],
 )
 @pytest.mark.parametrize("wait_for", [1, 3, 5])

@@ -279,3 +279,34 @@ def test_interludes_are_due_by_step() -> None:
     assert [step for step in range(20) if plan.due(step)] == [0, 4, 8]
     assert [step for step in range(20) if interlude(every=7).due(step)] == [0, 7, 14]
     assert not interlude(every=1, stop_after=0).due(0)
+
+
+# Step 0 takes 2 updates, which do not count; then the counts since are 2, 4, 6, ... by twos, and 2 more for
+# each interlude, whose barrier drains the two others. Multiples of 7: step 0; then 4 after step 1, 6 after
+# step 2, 8 after step 3: due; 12, then 14: due after step 5; 18, 20, 22: due after step 8.
+def test_interludes_are_due_by_worker_updates() -> None:
+    plan = interlude(rounds=1)._replace(every_updates=7)
+    _, books = simulate([workers(1.0, count=4)], wait_for=2, interlude=plan, max_steps=10)
+    assert [report.interludes for report in books.reports] == [0, 1, 1, 1, 2, 2, 3, 3, 3, 4]
+    assert [report.worker_updates for report in books.reports] == [2, 6, 8, 10, 14, 16, 20, 22, 24, 28]
+
+
+# Multiples of 3, and each step takes 4: none is passed twice, and stop_after counts steps as ever.
+def test_a_step_that_passes_several_multiples_has_one_interlude() -> None:
+    plan = interlude(rounds=1, stop_after=3)._replace(every_updates=3)
+    _, books = simulate([workers(1.0, count=4)], wait_for=4, interlude=plan, max_steps=6)
+    assert [report.interludes for report in books.reports] == [0, 1, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("stop_after", [None, 9])
+def test_synchronous_steps_have_interludes_by_steps_or_by_updates(stop_after: int | None) -> None:
+    """Every R updates is every step."""
+    plan = interlude(every=4, rounds=2, stop_after=stop_after)
+    groups = [workers(Exponential(mean_s=1.0), count=3)]
+
+    def reports(plan: Interlude) -> list[Any]:
+        return simulate(groups, wait_for=3, interlude=plan, max_steps=20)[1].reports
+
+    by_steps = reports(plan)
+    assert reports(plan._replace(every_updates=4 * 3)) == by_steps
+    assert reports(plan._replace(every_updates=4 * 3 + 1)) != by_steps

@@ -106,6 +106,7 @@ def schedule(
         cuts.participation,
         leaves_bytes=inner.cost.bytes_up,
         counter="cut_updates",
+        every_updates=cuts.every_updates,
     )
     return Schedule(rule, {"outer": outer, "inner": inner}, "outer", None, interlude or None, machine)
 

@@ -20,12 +20,19 @@ class Cuts(Strict):
 
     every: int = Field(50, ge=1)
     """A barrier after step t (from 0) whenever t is a multiple of this."""
+    every_updates: int | None = Field(None, ge=1)
+    """In the place of `every`, an extension: a barrier after step 0, and after each step in which the worker
+    updates since then, those that came to a barrier included, have come to a multiple of this or passed it.
+    Synchronous steps of R workers have their barriers where `every` has them with this over R."""
     rounds: int = Field(5, ge=1, le=1_000_000)
     """K, inner rounds in each update."""
     stop_after: int | None = Field(None, ge=0)
     """T_1: no update from this step on; none: never stops."""
     participation: Literal["all", "active"] = "all"
     """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
+
+    def idle(self) -> Mapping[str, str]:
+        return {"every": "worker updates are counted (every_updates)"} if self.every_updates else {}
 
 
 class PolyhedronSettings(Strict):
