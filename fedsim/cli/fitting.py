@@ -12,7 +12,8 @@ from fedsim.errors import InputError, nearest
 from fedsim.terminal import say, show
 
 if TYPE_CHECKING:
-    from fedsim_analysis.fitting.latency.densities import Floats
+    import numpy as np
+    from numpy.typing import NDArray
 
 TIMES = ("ttft_s", "end_to_end_s")
 
@@ -53,7 +54,7 @@ def fit_latency(
 
         latency_fit.check(output)
     requests = read_as(file, Requests)
-    delays_s: Floats = getattr(requests.succeeded(), column)
+    delays_s: NDArray[np.float64] = getattr(requests.succeeded(), column)
     say(f"{file}: {counted(len(requests), requests.failures())}")
     try:
         fits = fit_all(delays_s)
@@ -61,7 +62,7 @@ def fit_latency(
         raise InputError(f"{file}, column {column!r}: {error}") from error
     show(comparison(fits, delays_s))
     if output is not None:
-        quantiles_s = {fit.name: fit.density.quantiles_s for fit in fits}
+        quantiles_s = {fit.name: fit.delay.law().ppf for fit in fits}
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)
         announce(output, str(output))
     say(f"{fits[0].name} fits best; in the scenario:")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy import stats
 
+from fedsim.answering import AnswerError
 from fedsim.streams import Stream, Streams
 from fedsim.timing.delays import DELAYS, AnyDelay, Delay
 from fedsim.timing.delays.empirical import Empirical
 from fedsim.timing.delays.exponential import Exponential
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.mixture import Mixture
+from fedsim.timing.laws import DelayLaw, DiscreteLaw
 
 
 class Holder(BaseModel):
@@ -118,7 +121,8 @@ def test_a_dump_validates_to_the_same_delay(settings: dict[str, Any]) -> None:
     assert hash(holder) == hash(Holder.model_validate(holder.model_dump()))
 
 
-LAWS = [
+TWO_HUMPS = two({"kind": "exponential", "mean_s": 1.0}, {"kind": "uniform", "low_s": 5, "high_s": 6}, (3, 1))
+LAWS: list[tuple[dict[str, Any], Any]] = [
     ({"kind": "uniform", "low_s": 1.0, "high_s": 4.0}, stats.uniform(loc=1, scale=3)),
     ({"kind": "exponential", "mean_s": 0.5}, stats.expon(scale=0.5)),
     (
@@ -138,6 +142,95 @@ def test_follows_its_law(settings: dict[str, Any], law: Any) -> None:
     delay = delay_of(settings)
     assert delay.mean_value_s == pytest.approx(law.mean(), rel=1e-12)
     assert stats.kstest(delay.sample(generator(), 10_000), law.cdf).pvalue > 1e-3
+    times_s, probabilities = np.array([0.01, 0.5, 1.5, 2.0, 3.0, 20.0]), np.array([0.0, 0.1, 0.5, 0.99])
+    told = delay.law()
+    assert told.logpdf(times_s) == pytest.approx(law.logpdf(times_s), rel=1e-12)
+    assert told.pdf(times_s) == pytest.approx(law.pdf(times_s), rel=1e-12)
+    assert told.cdf(times_s) == pytest.approx(law.cdf(times_s), rel=1e-12)
+    assert told.sf(times_s) == pytest.approx(law.sf(times_s), rel=1e-12)
+    assert told.ppf(probabilities) == pytest.approx(law.ppf(probabilities), rel=1e-12)
+    assert told.std() == pytest.approx(law.std(), rel=1e-12)
+    assert told.support() == pytest.approx(law.support())
+
+
+@pytest.mark.parametrize(
+    ("settings", "mean_s", "variance"), [*BY_HAND, (TWO_HUMPS, 2.125, 1.5 + 91 / 12 - 2.125**2)]
+)
+def test_a_law_has_the_mean_and_spread_worked_out_by_hand(
+    settings: dict[str, Any], mean_s: float, variance: float
+) -> None:
+    """Two humps: E[t^2] = 0.75 * 2 + 0.25 * (6^3 - 5^3) / 3 = 9.083..., less 2.125^2."""
+    law = delay_of(settings).law()
+    assert law.mean() == pytest.approx(mean_s, rel=1e-12)
+    assert law.std() == pytest.approx(math.sqrt(variance), rel=1e-12)
+
+
+@pytest.mark.parametrize("settings", [*SETTINGS, TWO_HUMPS])
+def test_a_law_s_functions_agree_with_each_other_and_with_the_draws(settings: dict[str, Any]) -> None:
+    delay = delay_of(settings)
+    law, draws_s = delay.law(), np.sort(delay.sample(generator(), 2000))
+    least_s, most_s = law.support()
+    assert least_s <= draws_s[0]
+    assert draws_s[-1] <= most_s * (1 + 1e-15)  # to rounding, where all delays are alike
+    probabilities = np.array([0.0, 1e-6, 0.2, 0.25, 0.5, 0.75, 0.999, 1.0])
+    times_s = law.ppf(probabilities)
+    assert (times_s[0], times_s[-1]) == (pytest.approx(least_s), pytest.approx(most_s))
+    assert (np.diff(times_s) >= 0).all()
+    assert (law.cdf(times_s) >= probabilities - 1e-12).all()
+    assert (law.cdf(times_s * (1 - 1e-9) - 1e-9)[1:] <= probabilities[1:] + 1e-6).all()  # the least such time
+    assert law.cdf(draws_s) + law.sf(draws_s) == pytest.approx(1, abs=1e-12)
+    assert float(law.ppf(0.5)) == law.ppf(np.array([[0.5]]))[0, 0]
+    # Dvoretzky, Kiefer and Wolfowitz, 1956: by chance in one of 3,000 cases, whatever the law
+    bound = math.sqrt(math.log(2 / 3e-4) / 2 / 2000)
+    below = np.searchsorted(draws_s, draws_s, side="right") / 2000
+    assert np.abs(law.cdf(draws_s) - below).max() < bound
+
+
+def test_a_law_of_single_values_by_hand() -> None:
+    law = DiscreteLaw([4.0, 1.0, 1.0, 2.0])
+    assert law.cdf([0.9, 1.0, 1.9, 2.0, 4.0]).tolist() == [0.0, 0.5, 0.5, 0.75, 1.0]
+    assert law.ppf([0.0, 0.5, 0.51, 0.75, 0.8, 1.0]).tolist() == [1, 1, 2, 2, 4, 4]
+    assert np.isnan(law.ppf([-0.1, 1.1, math.nan])).all()
+    tenths = DiscreteLaw(np.arange(1, 11))
+    assert [float(tenths.ppf(count / 10)) for count in range(1, 11)] == list(range(1, 11))
+    with pytest.raises(ValueError, match="a law of single values has no density"):
+        law.logpdf(1.0)
+
+
+def test_a_mixture_s_law_by_hand() -> None:
+    """A point at 1 s with probability 1/4, else uniform from 0 to 4 s: F jumps from 3/16 to 7/16 at 1 s."""
+    spread = {"kind": "uniform", "low_s": 0.0, "high_s": 4.0}
+    law = delay_of(two(FAST, spread, (1.0, 3.0))).law()
+    assert law.cdf([0.5, 1.0, 2.0]) == pytest.approx([0.09375, 0.4375, 0.625])
+    assert law.ppf([0.09375, 0.1875, 0.3, 0.4375, 0.625]) == pytest.approx([0.5, 1.0, 1.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match="no density"):
+        law.pdf(1.0)
+
+
+def test_a_stranger_s_delay_that_tells_no_law_is_known_by_its_draws() -> None:
+    class Dice(Delay):
+        kind: Literal["dice"] = "dice"
+
+        @property
+        def mean_value_s(self) -> float:
+            return 3.5
+
+        def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
+            return generator.integers(1, 7, size).astype(np.float64)
+
+    law = Dice().law()
+    assert law.mean() == pytest.approx(3.5, abs=4 * math.sqrt(35 / 12 / 10_000))
+    assert law.ppf([0.1, 0.45, 1.0]).tolist() == [1, 3, 6]
+    assert law.mean() == Dice().law().mean()
+
+
+def test_a_stranger_s_law_is_checked() -> None:
+    class Lawless(Exponential):
+        def law(self) -> DelayLaw:
+            return 3.0  # type: ignore[return-value]
+
+    with pytest.raises(AnswerError, match=r"returned 3\.0 from law, expected a frozen distribution of scipy"):
+        Lawless(mean_s=1.0).law()
 
 
 def test_the_smallest_and_largest_shapes_still_draw_numbers() -> None:
@@ -163,12 +256,14 @@ def test_the_released_adbo_delay() -> None:
 
 
 def test_a_mixture_follows_the_weighted_law() -> None:
-    bimodal = two(
-        {"kind": "exponential", "mean_s": 1.0}, {"kind": "uniform", "low_s": 5, "high_s": 6}, (3, 1)
-    )
-    drawn = delay_of(bimodal).sample(generator(), 10_000)
+    delay, times_s = delay_of(TWO_HUMPS), np.array([0.5, 4.0, 5.5, 7.0])
     warm, cold = stats.expon(), stats.uniform(5, 1)
-    assert stats.kstest(drawn, lambda t: 0.75 * warm.cdf(t) + 0.25 * cold.cdf(t)).pvalue > 1e-3
+    weighted = 0.75 * warm.cdf(times_s) + 0.25 * cold.cdf(times_s)
+    assert delay.law().cdf(times_s) == pytest.approx(weighted, rel=1e-12)
+    assert delay.law().logpdf(times_s) == pytest.approx(
+        np.log(0.75 * warm.pdf(times_s) + 0.25 * cold.pdf(times_s)), rel=1e-12
+    )
+    assert stats.kstest(delay.sample(generator(), 10_000), delay.law().cdf).pvalue > 1e-3
 
 
 def test_only_the_proportions_of_weights_count() -> None:

@@ -14,13 +14,12 @@ from scipy.special import polygamma
 
 from fedsim.errors import InputError
 from fedsim.timing.delays import DELAYS
-from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.mixture import Mixture, Weighted
 from fedsim.timing.delays.shifted_exponential import ShiftedExponential
 from fedsim.timing.traces import Requests, read_as
-from fedsim_analysis.fitting.latency import density_of, fit_all, rounded, toml_value
+from fedsim_analysis.fitting.latency import fit_all, rounded, toml_value
 from fedsim_analysis.fitting.latency.compare import log_likelihood
 from fedsim_analysis.fitting.latency.single import fit_gamma, fit_lognormal, fit_shifted_exponential
 from fedsim_analysis.fitting.latency.stalls import _loss, fit_body_and_stalls
@@ -53,11 +52,11 @@ def test_densities_by_hand():
     height = 1 / (2 * 0.5 * math.sqrt(2 * math.pi))
     times_s = np.array([2.0, 2 * math.e])
     expected = [math.log(height), math.log(height / math.e) - 2]
-    assert density_of(LOGNORMAL).log_density(times_s) == pytest.approx(expected)
+    assert LOGNORMAL.law().logpdf(times_s) == pytest.approx(expected)
     # shape 3, scale 0.5: t^2 exp(-2 t) 8 / 2
-    assert density_of(GAMMA).log_density(np.array([1.0])) == pytest.approx([math.log(4) - 2])
+    assert GAMMA.law().logpdf(np.array([1.0])) == pytest.approx([math.log(4) - 2])
     # from 1 s on, 2 exp(-2 (t - 1))
-    assert density_of(SHIFTED).log_density(np.array([0.9, 1.0, 2.0])) == pytest.approx(
+    assert SHIFTED.law().logpdf(np.array([0.9, 1.0, 2.0])) == pytest.approx(
         [-math.inf, math.log(2), math.log(2) - 2]
     )
 
@@ -78,9 +77,9 @@ def test_log_likelihood_is_scipy_s_own():
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 def test_quantiles_undo_probabilities(law):
     probabilities = np.array([0.001, 0.3, 0.5, 0.94, 0.96, 0.999])
-    density = density_of(law)
-    found_s = density.quantiles_s(probabilities)
-    assert density.probability(found_s) == pytest.approx(probabilities, abs=1e-10)
+    told = law.law()
+    found_s = told.ppf(probabilities)
+    assert told.cdf(found_s) == pytest.approx(probabilities, abs=1e-10)
     draws_s = np.sort(law.sample(np.random.default_rng(1), 20_000))
     below = np.searchsorted(draws_s, found_s) / len(draws_s)
     assert (abs(below - probabilities) < 4 * np.sqrt(probabilities * (1 - probabilities) / 20_000)).all()
@@ -89,15 +88,8 @@ def test_quantiles_undo_probabilities(law):
 def test_a_mixture_s_weights_are_relative_and_its_parts_may_be_equal():
     same = Mixture(components=(Weighted(weight=9, delay=LOGNORMAL), Weighted(weight=1, delay=LOGNORMAL)))
     times_s, probabilities = np.array([1.0, 3.0]), np.array([0.2, 0.9])
-    assert density_of(same).log_density(times_s) == pytest.approx(density_of(LOGNORMAL).log_density(times_s))
-    assert density_of(same).quantiles_s(probabilities) == pytest.approx(
-        density_of(LOGNORMAL).quantiles_s(probabilities)
-    )
-
-
-def test_a_delay_without_a_density_is_refused():
-    with pytest.raises(ValueError, match="no density for delays of the kind 'constant'"):
-        density_of(Constant(value_s=1.0))
+    assert same.law().logpdf(times_s) == pytest.approx(LOGNORMAL.law().logpdf(times_s))
+    assert same.law().ppf(probabilities) == pytest.approx(LOGNORMAL.law().ppf(probabilities))
 
 
 def test_fits_by_hand():
@@ -301,9 +293,7 @@ def test_what_is_written_is_the_same_law_to_four_digits(name):
     assert read == rounded(fitted)
     assert read.mean_value_s == pytest.approx(fitted.mean_value_s, rel=5e-5)
     probabilities = np.array([0.01, 0.1, 0.5, 0.9, 0.99, 0.999])
-    assert density_of(read).quantiles_s(probabilities) == pytest.approx(
-        density_of(fitted).quantiles_s(probabilities), rel=5e-5
-    )
+    assert read.law().ppf(probabilities) == pytest.approx(fitted.law().ppf(probabilities), rel=5e-5)
     assert log_likelihood(read, delays_s) == pytest.approx(log_likelihood(fitted, delays_s), abs=1e-2)
 
 

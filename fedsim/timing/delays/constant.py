@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw, DiscreteLaw
 
 
 class Constant(Delay):
@@ -23,6 +24,9 @@ class Constant(Delay):
     @property
     def mean_value_s(self) -> float:
         return self.value_s
+
+    def law(self) -> DelayLaw:
+        return DiscreteLaw([self.value_s])
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return np.full(size, self.value_s)

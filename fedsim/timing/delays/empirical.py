@@ -18,6 +18,7 @@ from fedsim.catalog import StatedPath
 from fedsim.errors import InputError
 from fedsim.plain_text import read_text
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw, DiscreteLaw
 from fedsim.timing.traces.base import NEVER_S
 
 
@@ -65,6 +66,9 @@ class Empirical(Delay):
     @property
     def mean_value_s(self) -> float:
         return math.fsum(self.samples_s) / len(self.samples_s)
+
+    def law(self) -> DelayLaw:
+        return DiscreteLaw(self._samples)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return self._samples[generator.integers(len(self._samples), size=size)]

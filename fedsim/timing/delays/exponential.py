@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw
 
 
 class Exponential(Delay):
@@ -25,6 +26,11 @@ class Exponential(Delay):
     @property
     def mean_value_s(self) -> float:
         return self.mean_s
+
+    def law(self) -> DelayLaw:
+        from scipy import stats
+
+        return stats.expon(scale=self.mean_s)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return generator.exponential(self.mean_s, size)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw
 
 
 class Gamma(Delay):
@@ -27,6 +28,11 @@ class Gamma(Delay):
     @property
     def mean_value_s(self) -> float:
         return self.mean_s
+
+    def law(self) -> DelayLaw:
+        from scipy import stats
+
+        return stats.gamma(a=self.shape, scale=self.mean_s / self.shape)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return generator.gamma(self.shape, self.mean_s / self.shape, size)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw, DiscreteLaw
 
 
 class Lognormal(Delay):
@@ -31,6 +32,13 @@ class Lognormal(Delay):
     @property
     def mean_value_s(self) -> float:
         return self.median_s * math.exp(self.sigma**2 / 2)
+
+    def law(self) -> DelayLaw:
+        if self.sigma == 0:
+            return DiscreteLaw([self.median_s])
+        from scipy import stats
+
+        return stats.lognorm(s=self.sigma, scale=self.median_s)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return generator.lognormal(math.log(self.median_s), self.sigma, size)

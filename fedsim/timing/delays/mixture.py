@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from fedsim.catalog import Strict
 from fedsim.timing.delays.base import AnyDelay, Delay
+from fedsim.timing.laws import DelayLaw, MixtureLaw
 
 
 class Weighted(Strict):
@@ -47,6 +48,10 @@ class Mixture(Delay):
     def mean_value_s(self) -> float:
         total = math.fsum(part.weight for part in self.components)
         return math.fsum(part.weight / total * part.delay.mean_value_s for part in self.components)
+
+    def law(self) -> DelayLaw:
+        weights = [part.weight for part in self.components]
+        return MixtureLaw(weights, [part.delay.law() for part in self.components])
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         chosen = np.searchsorted(self._cumulative, generator.random(size), side="right")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw
 
 
 class Pareto(Delay):
@@ -31,6 +32,11 @@ class Pareto(Delay):
         if self.tail_index <= 1:
             return math.inf
         return self.minimum_s * self.tail_index / (self.tail_index - 1)
+
+    def law(self) -> DelayLaw:
+        from scipy import stats
+
+        return stats.pareto(b=self.tail_index, scale=self.minimum_s)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         # numpy draws the Lomax law, which is the classical one moved to start at 0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw
 
 
 class ShiftedExponential(Delay):
@@ -28,6 +29,11 @@ class ShiftedExponential(Delay):
     @property
     def mean_value_s(self) -> float:
         return self.shift_s + self.mean_excess_s
+
+    def law(self) -> DelayLaw:
+        from scipy import stats
+
+        return stats.expon(loc=self.shift_s, scale=self.mean_excess_s)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return self.shift_s + generator.exponential(self.mean_excess_s, size)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw, DiscreteLaw
 
 
 class Uniform(Delay):
@@ -37,6 +38,13 @@ class Uniform(Delay):
     @property
     def mean_value_s(self) -> float:
         return (self.low_s + self.high_s) / 2
+
+    def law(self) -> DelayLaw:
+        if self.low_s == self.high_s:
+            return DiscreteLaw([self.low_s])
+        from scipy import stats
+
+        return stats.uniform(loc=self.low_s, scale=self.high_s - self.low_s)
 
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
         return generator.uniform(self.low_s, self.high_s, size)

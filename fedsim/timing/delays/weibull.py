@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.timing.delays.base import Delay
+from fedsim.timing.laws import DelayLaw
 
 
 class Weibull(Delay):
@@ -29,6 +30,14 @@ class Weibull(Delay):
     def mean_value_s(self) -> float:
         return self.mean_s
 
+    def law(self) -> DelayLaw:
+        from scipy import stats
+
+        return stats.weibull_min(c=self.shape, scale=self._scale_s)
+
     def sample(self, generator: np.random.Generator, size: int) -> NDArray[np.float64]:
-        scale_s = self.mean_s / math.gamma(1 + 1 / self.shape)
-        return scale_s * generator.weibull(self.shape, size)
+        return self._scale_s * generator.weibull(self.shape, size)
+
+    @property
+    def _scale_s(self) -> float:
+        return self.mean_s / math.gamma(1 + 1 / self.shape)

@@ -9,8 +9,7 @@ import numpy as np
 
 from fedsim.errors import InputError
 from fedsim.timing.delays import Delay
-from fedsim_analysis.fitting.latency.densities import Density, Floats, density_of
-from fedsim_analysis.fitting.latency.single import fit_gamma, fit_lognormal, fit_shifted_exponential
+from fedsim_analysis.fitting.latency.single import Floats, fit_gamma, fit_lognormal, fit_shifted_exponential
 from fedsim_analysis.fitting.latency.stalls import fit_body_and_stalls
 
 LEAST_DELAYS = 10
@@ -53,11 +52,6 @@ class LawFit(NamedTuple):
         """
         return 2 * self.n_parameters - 2 * self.log_likelihood
 
-    @property
-    def density(self) -> Density:
-        """The fitted density."""
-        return density_of(self.delay)
-
 
 def fit_all(delays_s: Floats) -> list[LawFit]:
     """Fit every law of `LAWS` by maximum likelihood and return the fits, the least AIC first.
@@ -84,4 +78,4 @@ def fit_all(delays_s: Floats) -> list[LawFit]:
 
 def log_likelihood(delay: Delay, delays_s: Floats) -> float:
     """Return the log-likelihood of delays under a law."""
-    return float(np.sum(density_of(delay).log_density(delays_s)))
+    return float(np.sum(delay.law().logpdf(delays_s)))

@@ -10,7 +10,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from fedsim.timing.traces import FailureCounts
     from fedsim_analysis.fitting.latency.compare import LawFit
-    from fedsim_analysis.fitting.latency.densities import Floats
+    from fedsim_analysis.fitting.latency.single import Floats
 
 SHOWN_PROBABILITIES = (0.5, 0.9, 0.99)
 
@@ -35,7 +35,7 @@ def comparison(fits: list[LawFit], delays_s: Floats) -> Table:
         table.add_column(f"{probability:.0%} s", justify="right")
     probabilities = np.array(SHOWN_PROBABILITIES)
     for fit in fits:
-        times_s = [fit.delay.mean_value_s, *fit.density.quantiles_s(probabilities)]
+        times_s = [fit.delay.mean_value_s, *fit.delay.law().ppf(probabilities)]
         scores = [fit.aic, fit.aic - fits[0].aic, fit.log_likelihood]
         table.add_row(fit.name, *(f"{score:.1f}" for score in scores), *(f"{time:.4g}" for time in times_s))
     measured_s = [delays_s.mean(), *np.quantile(delays_s, probabilities)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.shifted_exponential import ShiftedExponential
-from fedsim_analysis.fitting.latency.densities import Floats
+
+Floats = NDArray[np.float64]
 
 
 def fit_lognormal(delays_s: Floats) -> Lognormal:

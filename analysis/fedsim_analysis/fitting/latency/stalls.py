@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.mixture import Mixture, Weighted
-from fedsim_analysis.fitting.latency.densities import Floats
+from fedsim_analysis.fitting.latency.single import Floats
 
 LEAST_RATIO, LARGEST_RATIO = 1.0, 30.0
 """Bounds of the ratio of the stalls' sigma to the body's."""
