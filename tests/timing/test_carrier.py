@@ -45,6 +45,7 @@ class Trial:
         network: what they are sent over.
         n_workers: how many there are.
         messages: each with its start (s) and, where it is given up, when (s).
+        run_s: when the run ends (s); none: when nothing is left to happen.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Trial:
         network: Topology | NetworkPlan,
         n_workers: int,
         *messages: tuple[float, Message] | tuple[float, Message, float],
+        run_s: float | None = None,
     ) -> None:
         self.env = simpy.Environment()
         plan = network.plan(n_workers) if isinstance(network, Topology) else network
@@ -61,7 +63,7 @@ class Trial:
             process = self.env.process(self._carry(number, start_s, message))
             for at_s in stop_s:
                 self.env.process(self._interrupt(process, at_s))
-        self.env.run()
+        self.env.run(run_s)
 
     def _carry(self, number: int, start_s: float, message: Message) -> Generator[simpy.Event, object, None]:
         try:
@@ -73,7 +75,8 @@ class Trial:
 
     def _interrupt(self, process: simpy.Process, at_s: float) -> Generator[simpy.Event, object, None]:
         yield self.env.timeout(at_s)
-        process.interrupt()
+        if process.is_alive:
+            process.interrupt()
 
     def used(self, end_s: float = 10.0) -> dict[str, tuple[float, float]]:
         """Return bytes and busy seconds of each direction that carried anything."""
@@ -143,14 +146,17 @@ def test_each_hop_of_each_message_draws_its_own_latency() -> None:
     assert len(set(trial.arrived)) == len(messages)
 
 
+def losses_of(job: int) -> tuple[int, int]:
+    """Return how often the upload of a job of worker 0 is lost on two hops that lose 50 % and 60 %."""
+    generator = Streams(0).generator(Stream.LOSS, 0, 2 * job + 1)
+    return int(generator.geometric(0.5)) - 1, int(generator.geometric(0.4)) - 1
+
+
 def test_a_loss_costs_time_and_is_counted() -> None:
     lossy = Star(
         link=Link(loss=0.5, retransmit_s=10.0), server_link=Link(mbps=1.0, loss=0.6, retransmit_s=0.3)
     )
-    losses = {}
-    for job in range(20):
-        generator = Streams(0).generator(Stream.LOSS, 0, 2 * job + 1)
-        losses[job] = int(generator.geometric(0.5)) - 1, int(generator.geometric(0.4)) - 1
+    losses = {job: losses_of(job) for job in range(20)}
     job = next(job for job, (near, far) in losses.items() if near and far > 1 and near != far)
     trial = Trial(lossy, 1, (0.0, sent(job=job)))
     near, far = losses[job]
@@ -260,11 +266,73 @@ def test_a_network_without_limits_counts_what_it_carries() -> None:
     trial = Trial(Star(), 2, *((at_s, sent(worker, s_per_byte=8e-6)) for at_s, worker in starts))
     assert trial.arrived == pytest.approx([1.0, 3.0, 3.5])
     assert trial.used(end_s=3.0) == {
-        "hub > server": (3 * MEGABIT, pytest.approx(2.0)),
+        "hub > server": (2.5 * MEGABIT, pytest.approx(2.0)),
         "worker 0 > hub": (2 * MEGABIT, pytest.approx(2.0)),
-        "worker 1 > hub": (MEGABIT, pytest.approx(0.5)),
+        "worker 1 > hub": (0.5 * MEGABIT, pytest.approx(0.5)),
     }
     assert {(row.mbps, row.utilisation) for row in trial.carrier.links(3.0)} == {(math.inf, 0.0)}
+
+
+def test_a_message_given_up_has_sent_what_its_access_line_let_through() -> None:
+    """125,000 bytes at 1 kbit/s take 1,000 s; after 1 s it is 125 bytes."""
+    slow = {"s_per_byte": 8e-3, "latency_s": 100.0}
+    trial = Trial(
+        Star(),
+        3,
+        (0.0, sent(0, **slow), 1.0),
+        (100.0, sent(1, **slow), 600.0),
+        (50.0, sent(2, **slow), 1100.0),
+    )
+    assert trial.arrived == [None] * 3
+    assert trial.used(end_s=2000.0) == {
+        "worker 0 > hub": pytest.approx((125, 1.0)),
+        "worker 1 > hub": pytest.approx((62_500, 500.0)),
+        "worker 2 > hub": (MEGABIT, 1000.0),  # given up when all was sent, and the last byte on its way
+        "hub > server": pytest.approx((125 + 62_500 + MEGABIT, 1 + 1000.0)),
+    }
+
+
+def test_links_without_a_limit_count_as_those_with_so_much_that_it_never_binds() -> None:
+    generator = np.random.default_rng(4)
+    messages = [
+        (float(start_s), sent(worker, s_per_byte=float(rate), latency_s=0.5), float(start_s + lasts_s))
+        for worker in range(6)
+        for start_s, rate, lasts_s in zip(
+            20 * np.arange(5) + generator.uniform(0, 5, 5),
+            generator.uniform(8e-6, 80e-6, 5),
+            generator.uniform(0.1, 12, 5),
+            strict=True,
+        )
+    ]
+    plain, wide = (Trial(Star(link=link), 6, *messages) for link in (Link(), Link(mbps=1e6)))
+    assert None in plain.arrived
+    assert plain.arrived == pytest.approx(wide.arrived)
+    assert plain.used(end_s=plain.env.now) == {
+        name: pytest.approx(used) for name, used in wide.used(end_s=wide.env.now).items()
+    }
+
+
+@pytest.mark.parametrize("mbps", [None, 1.0])
+def test_what_is_sent_again_counts_once_it_is_sent(mbps: float | None) -> None:
+    """A second to send, 10 s for each loss of the near hop, then 0.3 s for each of the far one."""
+    near, far = Link(loss=0.5, retransmit_s=10.0), Link(mbps=mbps, loss=0.6, retransmit_s=0.3)
+    job = next(job for job in range(100) if losses_of(job) == (2, 3))
+    message = sent(job=job, s_per_byte=0.0 if mbps else 8e-6)
+
+    def carried(stop_s: float) -> tuple[float, float]:
+        used = Trial(Star(link=near, server_link=far), 1, (0.0, message, stop_s)).used(end_s=stop_s)
+        return used["worker 0 > hub"][0] / MEGABIT, used["hub > server"][0] / MEGABIT
+
+    assert carried(0.25) == pytest.approx((0.25, 0.25))  # nothing is lost before it has been sent
+    assert carried(10.9) == (1, 1)
+    assert carried(11.1) == (2, 1)
+    assert carried(21.2) == (3, 1)
+    assert carried(21.7) == (3, 3)
+    assert carried(21.91) == (3, 4)
+    # on its way at the end of a run, at 11.1 s
+    trial = Trial(Star(link=near, server_link=far), 1, (0.0, message), run_s=11.1)
+    assert trial.arrived == [None]
+    assert trial.used(end_s=11.1)["worker 0 > hub"][0] == 2 * MEGABIT
 
 
 def test_a_worker_at_the_servers_node_has_its_access_line_alone() -> None:

@@ -37,7 +37,7 @@ class LinkUse(NamedTuple):
     mbps: float
     """Infinite where the link has no limit."""
     n_bytes: float
-    """What it has carried, what was sent again or given up included."""
+    """What it has carried, with what was sent again; of what was given up as much as had been sent."""
     busy_s: float
     """How long at least one message was being sent over it."""
     utilisation: float

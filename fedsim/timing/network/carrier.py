@@ -12,11 +12,13 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.delays import Delay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.network.base import LinkUse, Message
-from fedsim.timing.network.channels import Channels, UnlimitedUse
+from fedsim.timing.network.channels import Channels
 from fedsim.timing.network.flows import Flows
 from fedsim.timing.network.link_states import LinkState, changes_s
 from fedsim.timing.network.plan import NetworkPlan
+from fedsim.timing.network.resent import Repetition, Resent
 from fedsim.timing.network.routes import Path, Paths
+from fedsim.timing.network.unlimited_use import UnlimitedUse
 
 if TYPE_CHECKING:
     import simpy
@@ -63,7 +65,7 @@ class GraphCarrier:
         self._env = env
         self._streams = streams
         self._channels = channels = Channels(plan)
-        self._resent = [0] * len(channels.ends)
+        self._resent = Resent(len(channels.ends))
         links = [wire.link for wire in plan.wires]
         flaky = {number: link for number, link in enumerate(links) if link.is_flaky}
         changing = {channel for number in flaky for channel in channels.of(number)}
@@ -107,19 +109,32 @@ class GraphCarrier:
         env, flows = self._env, self._flows
         worker, _, up, n_bytes, latency_s, s_per_byte = message
         route = (self._up if up else self._down)[worker]
+        sent_s, transmission, repetition = env.now, None, None
         if flows is None:
             # Nobody disturbs anybody: one wait, and the same instants to the last digit as without a network.
             sending_s = n_bytes * s_per_byte
-            self._unlimited.send(route.channels, n_bytes, env.now, env.now + sending_s)
+            sent_s += sending_s
+            transmission = self._unlimited.send(route.channels, n_bytes, env.now, sent_s)
             latency_s += sending_s
         else:
             access_bytes_s = 1 / s_per_byte if s_per_byte else math.inf
             yield from self._send(flows, route, n_bytes, min(route.most_bytes_s, access_bytes_s))
+            sent_s = env.now
         latency_s += route.latency_s
         if route.delays or route.losses:
-            latency_s += self._chance_s(route, message)
+            chance_s, repetition = self._chance(route, message, sent_s)
+            latency_s += chance_s
         if latency_s > 0:
-            yield env.timeout(latency_s)
+            try:
+                yield env.timeout(latency_s)
+            except Interrupt:
+                if transmission is not None:
+                    self._unlimited.give_up(transmission, env.now)
+                if repetition is not None:
+                    self._resent.give_up(repetition, env.now)
+                raise
+        if repetition is not None:
+            self._resent.end(repetition)
 
     def _send(
         self, flows: Flows, route: Route, n_bytes: int, most_bytes_s: float
@@ -139,25 +154,34 @@ class GraphCarrier:
             for state in route.states:
                 state.leave()
 
-    def _chance_s(self, route: Route, message: Message) -> float:
-        """Return what a message's drawn latencies and losses cost (s)."""
+    def _chance(self, route: Route, message: Message, sent_s: float) -> tuple[float, Repetition | None]:
+        """Return what a message's drawn latencies and losses cost (s), and what is sent again, if anything.
+
+        Args:
+            route: of the message.
+            message: which.
+            sent_s: when its last byte has been sent (s).
+        """
         worker, job, up, n_bytes, _, _ = message
         number = 2 * job + up
-        seconds = 0.0
+        seconds, repetition = 0.0, None
         if route.delays:
             generator = self._streams.seat(Stream.HOP, worker, number)
             seconds += sum(delay.sample(generator, 1).item() for delay in route.delays)
         if route.losses:
             generator = self._streams.seat(Stream.LOSS, worker, number)
+            hops = []
             for channel, loss, retransmit_s in route.losses:
                 losses = int(generator.geometric(1 - loss)) - 1
-                self._resent[channel] += losses * n_bytes
+                hops.append((channel, losses, retransmit_s))
                 seconds += losses * retransmit_s
-        return seconds
+            repetition = self._resent.begin(n_bytes, sent_s, hops)
+        return seconds, repetition
 
     def links(self, end_s: float) -> list[LinkUse]:
         """Return the use of each direction of each link in [0, `end_s`)."""
         carried = self._flows.carried() if self._flows is not None else self._unlimited.carried(end_s)
+        resent = self._resent.carried(end_s)
         uses = []
         capacities = self._channels.capacities_bytes_s
         for channel, (source, target) in enumerate(self._channels.ends):
@@ -165,6 +189,6 @@ class GraphCarrier:
             possible = capacities[channel] * end_s
             # What is sent again takes no bandwidth, so that it uses none.
             utilisation = n_bytes / possible if 0 < possible < math.inf else 0.0
-            n_bytes += self._resent[channel]
+            n_bytes += resent[channel]
             uses.append(LinkUse(source, target, self._channels.mbps[channel], n_bytes, busy_s, utilisation))
         return uses

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
-from fedsim.timing.network.flow_classes import Flow
+
+class Sender(Protocol):
+    """Bytes on their way over some channels."""
+
+    @property
+    def route(self) -> tuple[int, ...]:
+        """The channels."""
+        ...
+
+    sending: bool
+    """Whether its channels count it among their senders."""
 
 
 class ChannelBooks:
@@ -20,13 +31,13 @@ class ChannelBooks:
         self._busy_since_s = [0.0] * n_channels
         self._senders = [0] * n_channels
 
-    def sends(self, flow: Flow, sending: bool, now_s: float) -> None:
-        """From now on a flow sends, or does not, if it did otherwise before."""
-        if flow.sending is sending:
+    def sends(self, sender: Sender, sending: bool, now_s: float) -> None:
+        """From now on it sends, or does not, if it did otherwise before."""
+        if sender.sending is sending:
             return
-        flow.sending = sending
+        sender.sending = sending
         senders = self._senders
-        for channel in flow.route:
+        for channel in sender.route:
             if sending:
                 if not senders[channel]:
                     self._busy_since_s[channel] = now_s
@@ -41,16 +52,16 @@ class ChannelBooks:
         for channel in route:
             self._n_bytes[channel] += n_bytes
 
-    def totals(self, now_s: float, under_way: Iterable[tuple[Flow, float]]) -> list[tuple[float, float]]:
+    def totals(self, now_s: float, under_way: Iterable[tuple[Sender, float]]) -> list[tuple[float, float]]:
         """Return bytes and busy seconds of each channel until now.
 
         Args:
             now_s: the present instant.
-            under_way: the flows that have not ended, and what each has sent so far (bytes).
+            under_way: those who have not ended, and what each has sent so far (bytes).
         """
         n_bytes, busy_s = self._n_bytes.copy(), self._busy_s.copy()
-        for flow, sent_bytes in under_way:
-            for channel in flow.route:
+        for sender, sent_bytes in under_way:
+            for channel in sender.route:
                 n_bytes[channel] += sent_bytes
         for channel, senders in enumerate(self._senders):
             if senders:

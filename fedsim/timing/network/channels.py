@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 from fedsim.timing.network.plan import NetworkPlan
 from fedsim.timing.network.routes import Path, Paths
@@ -48,32 +47,3 @@ class Channels:
             for channel in {*self.passed(up), *self.passed(down)}
         )
         return {channel for channel, count in workers.items() if count == 1}
-
-
-class UnlimitedUse:
-    """The books of channels without limits, over which each message goes at the pace of its access line.
-
-    A message counts whole from the moment in which it is sent, also if it is given up.
-
-    Args:
-        n_channels: how many there are.
-    """
-
-    def __init__(self, n_channels: int) -> None:
-        self._n_bytes = [0] * n_channels
-        self._busy_s = [0.0] * n_channels
-        self._until_s = [0.0] * n_channels
-
-    def send(self, channels: Sequence[int], n_bytes: int, start_s: float, stop_s: float) -> None:
-        """Count a message; those before started no later than this one."""
-        for channel in channels:
-            self._n_bytes[channel] += n_bytes
-            alone_s = stop_s - max(start_s, self._until_s[channel])
-            if alone_s > 0:
-                self._busy_s[channel] += alone_s
-                self._until_s[channel] = stop_s
-
-    def carried(self, end_s: float) -> list[tuple[float, float]]:
-        """Return the bytes of each channel, and how long it was busy before `end_s` (s)."""
-        books = zip(self._n_bytes, self._busy_s, self._until_s, strict=True)
-        return [(n_bytes, busy_s - max(0.0, until_s - end_s)) for n_bytes, busy_s, until_s in books]
