@@ -117,19 +117,22 @@ def delays(value: Any, place: str) -> Iterator[tuple[str, Delay]]:
 
 
 def _nothing_takes_time(scenario: Scenario) -> bool:
-    calls = any(work.cost.calls for work in scenario.schedule.work.values())
+    schedule, llm = scenario.schedule, scenario.llm
+    costs = [work.cost for work in schedule.work.values()]
     return (
-        (scenario.server.step_s == 0 or scenario.schedule.alone)
-        and scenario.network.instant
-        and not (calls and scenario.llm is not None and not scenario.llm.instant)
+        (scenario.server.step_s == 0 or schedule.alone)
         and all(_is_instant(group, scenario) for group in scenario.machines)
+        and (llm is None or all(llm.instant(cost) for cost in costs if cost.calls))
+        and scenario.network.instant(scenario.n_machines, schedule.sends_up or schedule.sends_down)
     )
 
 
 def _is_instant(group: WorkerGroup, scenario: Scenario) -> bool:
     """Whether whatever workers of a group do by themselves takes no time."""
-    costs = [work.cost for work in scenario.schedule.work.values()]
-    sent = any(cost.bytes_up for cost in costs) and group.upload_mbps is not None
-    got = any(cost.bytes_down for cost in costs) and group.download_mbps is not None
-    own = (group.compute, group.upload, group.download)
-    return not (sent or got or group.own_model or group.devices or any(delay.mean_value_s for delay in own))
+    schedule = scenario.schedule
+    sent = schedule.sends_up and (group.upload_mbps or group.devices)
+    got = schedule.sends_down and (group.download_mbps or group.devices)
+    costs = [work.cost for work in schedule.work.values()]
+    asked = any(cost.own_tokens or cost.own_gradient_tokens for cost in costs) and group.has_own_model
+    drawn = (group.compute, group.upload, group.download)
+    return not (sent or got or asked or any(delay.mean_value_s for delay in drawn))

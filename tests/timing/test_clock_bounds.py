@@ -16,6 +16,11 @@ SHARED = "llm={ kind = 'shared', ttft = { kind = 'constant', value_s = 1.0 } }"
 SECONDS = ["workers.0.compute={ kind = 'constant', value_s = 1.0 }"]
 
 
+SECOND = "{ kind = 'constant', value_s = 1.0 }"
+STILL = [*INSTANT, "server.step_s=0.0", *ALONE]
+SERVED_AT_ONCE = [SHARED, "llm.ttft.value_s=0.0", *STILL[1:]]
+
+
 def overridden(settings: list[str]) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
@@ -57,12 +62,58 @@ def test_times_that_no_clock_can_hold_are_refused(command, small, settings, sent
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        [*SERVED_AT_ONCE, "llm.concurrency=1"],
+        [*SERVED_AT_ONCE, "llm.concurrency=1", "llm.background={ requests_per_minute = 60.0 }"],
+        [*SERVED_AT_ONCE, "llm.outages=[{ start_s = 1, stop_s = 2 }]"],
+        [*SERVED_AT_ONCE, "llm.prefill_tokens_per_s=1.0"],  # calls of this problem have no tokens
+        [*SERVED_AT_ONCE, f"llm.per_output_token={SECOND}"],
+        [*STILL, "llm.per_input_token_s=1.0"],
+        [*STILL, "network={ kind = 'star' }"],
+        [*STILL, "network={ kind = 'star', link = { mbps = 1.0 } }"],  # messages of no bytes
+        [*STILL, f"workers.0.availability={{ kind = 'on_off', on = {SECOND}, off = {SECOND} }}"],
+        ["algorithm={ kind = 'bdpl', unset = true }", *INSTANT, *ALONE],
+    ],
+    ids=[
+        *("places", "others", "outage to come", "no tokens in", "no tokens out", "no tokens to read"),
+        *("links", "no bytes", "on and off", "alone"),
+    ],
+)
+def test_times_that_only_seem_to_pass_are_refused(command, small, settings):
+    answer = command("check", small, *overridden(settings))
+    assert answer.code == 2
+    assert "small.toml: budget: found horizon_s = 10 alone, but arithmetic, calls" in answer.err
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [*SERVED_AT_ONCE, "llm.requests_per_minute=60.0"],
+        [*SERVED_AT_ONCE, "llm.concurrency=1", "llm.queue_limit=0", "problem.calls=9"],
+        [*SERVED_AT_ONCE, "llm.server_error_probability=0.5"],
+        [*SERVED_AT_ONCE, "llm.outages=[{ start_s = 0, stop_s = 20 }]"],
+        [*STILL, "network={ kind = 'star', link = { mbps = 1.0 } }", "problem.bytes_up=1000"],
+        [*STILL, "network={ kind = 'star', link = { latency = { kind = 'exponential', mean_s = 0.1 } } }"],
+        [*STILL, "problem.bytes_up=1000", "workers.0.upload_mbps=1.0"],
+    ],
+    ids=["rate", "refused", "errors", "outage from the start", "bytes", "latency", "access"],
+)
+def test_times_that_may_pass_are_not_refused(command, small, settings, monkeypatch):
+    monkeypatch.setattr("fedsim.timing.loop.EVENTS_A_LOOK", 20_000)
+    answer = command("run", small, "--timing-only", "--json", *overridden(settings))
+    summary = json.loads(answer.out)
+    assert (summary["ended"], summary["simulated_time_s"]) in {("budget", 10.0), ("no update", 10.0)}
+
+
+@pytest.mark.parametrize(
     ("settings", "ended"),
     [
         (["llm.latency.value_s=1e-300", "server.step_s=0.0", *INSTANT[1:], *ALONE], "standstill"),
         (["llm.latency.value_s=1e-15", "server.step_s=0.0", *INSTANT[1:], *ALONE], "standstill"),
         (
-            ["network={ kind = 'star' }", "server.step_s=0.0", *INSTANT, *ALONE],  # links without any latency
+            # the loss is so rare that no message is lost
+            ["network={ kind = 'star', link = { loss = 1e-12, retransmit_s = 1.0 } }", *STILL],
             "standstill",
         ),
         (["workers.0.slow_down=1e307", *SECONDS], "overdue"),

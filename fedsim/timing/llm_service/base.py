@@ -121,9 +121,8 @@ class LlmProvider(Part):
             keep_levels: whether to remember queue lengths over time.
         """
 
-    @property
-    def instant(self) -> bool:
-        """Whether it is certain that all calls are answered at once."""
+    def instant(self, cost: JobCost) -> bool:
+        """Return whether it is certain that the calls of such a job are always answered at once."""
         return False
 
     def check(self, lasts_s: float, call_tokens: float, patient: bool = True) -> None:

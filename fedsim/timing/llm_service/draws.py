@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedsim.streams import Stream, Streams
 
 if TYPE_CHECKING:
+    from fedsim.messages import JobCost
     from fedsim.timing.llm_service.base import Calls
     from fedsim.timing.llm_service.shared import Shared
     from fedsim.timing.traces import Requests
@@ -52,6 +53,19 @@ class CallDraws:
         """That a request that is let in fails: by an error of the service, or as a row of the trace did."""
         if self._measured is not None:
             self.failure_probability = self._measured.failure_probability
+
+    def take_time(self, cost: JobCost) -> bool:
+        """Return whether the calls of such a job may take any time, those that fail included."""
+        if self.failure_probability:
+            return True
+        if self._measured is not None:
+            return self._measured.take_time(cost.tokens_out)
+        settings = self._settings
+        return (
+            settings.ttft.mean_value_s > 0
+            or (settings.prefill_tokens_per_s is not None and cost.tokens_in > 0)
+            or (settings.per_output_token.mean_value_s > 0 and cost.tokens_out > 0)
+        )
 
     def answers_s(self, streams: Streams, calls: Calls) -> Array:
         """Return how long the service is busy with each call of a job (s), slow-down apart: ``(n,)``."""
@@ -115,6 +129,10 @@ class _Measured:
         self._failure_s = np.nan_to_num(trace.ttft_s)  # a failure without times: at once
         codes = np.where(trace.failed, trace.error_code, INTERNAL_SERVER_ERROR)
         self._code = codes.astype(np.intp)
+
+    def take_time(self, tokens_out: int) -> bool:
+        """Return whether any answer takes time, of so many tokens."""
+        return bool(self._first_s.any() or (tokens_out and self._each_s.any()))
 
     def answers(self, generator: np.random.Generator, size: int) -> tuple[Array, Array]:
         """Draw times to the first token and times per token (s), each ``(size,)``."""

@@ -44,17 +44,21 @@ class Independent(LlmProvider):
             return {}
         return {"latency_tokens": "tokens of a prompt take no time (per_input_token_s = 0)"}
 
-    @property
-    def instant(self) -> bool:
-        return self.latency.mean_value_s + self.per_input_token_s + self.per_output_token_s == 0
+    def instant(self, cost: JobCost) -> bool:
+        read_s = self._read_s(cost) if self.per_input_token_s else 0.0
+        written_s = cost.tokens_out * self.per_output_token_s
+        return self.latency.mean_value_s == 0 and read_s <= 0 and written_s == 0
+
+    def _read_s(self, cost: JobCost) -> float:
+        """Return what a prompt costs beyond those with which `latency` was measured (s); may be below 0."""
+        return (cost.tokens_in / cost.calls - self.latency_tokens) * self.per_input_token_s
 
     def job_s(self, streams: Streams, worker: int, job: int, cost: JobCost, lanes: int) -> float:
         """Return how long all calls of one job take (s), before any slow-down."""
         if cost.calls == 0:
             return 0.0
         latencies = self.latency.sample(streams.seat(Stream.LLM, worker, job), cost.calls)
-        more_tokens = cost.tokens_in / cost.calls - self.latency_tokens
-        read_s = more_tokens * self.per_input_token_s
+        read_s = self._read_s(cost)
         if read_s:
             latencies = np.maximum(latencies + read_s, 0.0)
         written_s = cost.tokens_out * self.per_output_token_s / cost.calls

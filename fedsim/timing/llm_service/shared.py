@@ -15,6 +15,7 @@ from fedsim.timing.delays import AnyDelay
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.llm_service.background import Background
 from fedsim.timing.llm_service.base import LlmProvider, LlmService
+from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.outages import Outages
 from fedsim.timing.traces import Requests
 from fedsim.timing.traces.kept import KeptTrace
@@ -152,11 +153,14 @@ class Shared(LlmProvider):
             found["background.tokens_in"] = "reading a prompt takes no time of its own (prefill_tokens_per_s)"
         return found
 
-    @property
-    def instant(self) -> bool:
-        timed = self.requests is not None or self.prefill_tokens_per_s is not None
-        drawn_s = self.ttft.mean_value_s + self.per_output_token.mean_value_s
-        return not (timed or self.has_limits or drawn_s or self.server_error_probability)
+    def instant(self, cost: JobCost) -> bool:
+        # Whoever is refused comes back later. Places that are free again at once refuse nobody.
+        refuses = any(
+            limit is not None
+            for limit in (self.requests_per_minute, self.tokens_per_minute, self.queue_limit)
+        )
+        down = any(outage.start_s == 0 for outage in self.outages)
+        return not (refuses or down or CallDraws(self).take_time(cost))
 
     def check(self, lasts_s: float, call_tokens: float, patient: bool = True) -> None:
         timed = {"ttft", "per_output_token", "prefill_tokens_per_s"} & self.model_fields_set

@@ -85,9 +85,13 @@ class Network(Part):
             groups: the number of each worker's group.
         """
 
-    @property
-    def instant(self) -> bool:
-        """Whether it is certain that it adds no time to the workers' own access lines."""
+    def instant(self, n_workers: int, has_bytes: bool) -> bool:
+        """Return whether it is certain that it adds no time to the workers' own access lines.
+
+        Args:
+            n_workers: how many there are.
+            has_bytes: whether any message has more than none.
+        """
         return False
 
     def check(self, n_workers: int) -> None:

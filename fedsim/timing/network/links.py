@@ -75,6 +75,11 @@ class Link(Strict):
         return self.up is not None or bool(self.outages)
 
     @property
+    def down_at_once(self) -> bool:
+        """Whether it is down at time 0."""
+        return any(outage.start_s == 0 for outage in self.outages)
+
+    @property
     def capacity_bytes_s(self) -> float:
         """Bytes per second that it carries when it is up; infinite without a limit."""
         return math.inf if self.mbps is None else self.mbps * 1e6 / 8

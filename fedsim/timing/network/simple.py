@@ -23,8 +23,7 @@ class Simple(Network):
 
     kind: Literal["simple"] = "simple"
 
-    @property
-    def instant(self) -> bool:
+    def instant(self, n_workers: int, has_bytes: bool) -> bool:
         return True
 
     def open(self, env: simpy.Environment, streams: Streams, groups: Sequence[int]) -> None:

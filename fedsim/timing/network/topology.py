@@ -45,6 +45,12 @@ class Topology(Network):
             ValueError: there is no place for so many.
         """
 
+    def instant(self, n_workers: int, has_bytes: bool) -> bool:
+        wires = self.plan(n_workers).wires
+        slow = any(wire.mean_latency_s or wire.link.loss for wire in wires)
+        halting = any(wire.link.mbps is not None or wire.link.down_at_once for wire in wires)
+        return not (slow or (has_bytes and halting))
+
     def open(self, env: simpy.Environment, streams: Streams, groups: Sequence[int]) -> Carrier:
         from fedsim.timing.network.carrier import GraphCarrier
 
