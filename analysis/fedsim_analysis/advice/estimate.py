@@ -1,0 +1,448 @@
+"""How long a scenario takes, and what limits it, worked out from the laws of its delays without a run."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from fedsim.messages import JobCost
+from fedsim.scenario import Scenario
+from fedsim.schedule import UNBOUNDED, Rounds, Steps
+from fedsim.simulation import timeline
+from fedsim.streams import Stream, Streams
+from fedsim.timing.attacks import TimingAttack
+from fedsim.timing.llm_service.draws import CallDraws
+from fedsim.timing.llm_service.independent import Independent
+from fedsim.timing.llm_service.shared import Shared
+from fedsim.timing.network.simple import Simple
+from fedsim.timing.network.topology import Topology
+from fedsim_analysis.advice.job_times import DRAWS, MOST_KINDS, JobTimes, PhaseTimes
+from fedsim_analysis.advice.renewal import MOST_AGES, Alike, Renewal, Step, longest_s
+
+PHASES = ("downlink", "computing", "calls", "uplink", "down")
+SHARES = (*PHASES, "stragglers", "barrier", "rate limit", "places", "server")
+"""What the time of a run is limited by. First the phases of a job, as if everybody worked all the time
+(uplink and downlink with what sharing links adds; down: until a worker is back); then waiting for slower
+workers; interludes; the limits of the service; the server's own arithmetic."""
+NO_COST = JobCost(0, 0, 0, 0, 0)
+MOST = 10**12
+"""Steps of a run."""
+ROUNDS_DRAWN = 200
+"""Draws of who takes part in a sampled round, where there are more ways than this."""
+REPLICAS = 256
+"""Draws of the messages that meet at a shared link."""
+MOST_TAKEN = 0.02
+"""What others leave of the places of a service, at least."""
+
+
+class TimeEstimate(NamedTuple):
+    """What is expected of a run, as means."""
+
+    step_s: float
+    """Between two server steps (s), interludes included."""
+    update_s: float
+    """Seconds of the clock for each worker update."""
+    total_s: float
+    """How long the budget of the scenario lasts (s)."""
+    steps: float
+    """Server steps in the budget."""
+    updates: float
+    """Worker updates in the budget."""
+    interludes: float
+    """How many there are in the budget."""
+    shares: Mapping[str, float]
+    """The part of the time that is due to each of `SHARES`; together 1."""
+    assumptions: tuple[str, ...]
+    """Sentences: what was taken to be so."""
+
+
+class Ceiling(NamedTuple):
+    """A limit on how fast something can go on, whatever the workers do."""
+
+    name: str
+    update_s: float
+    """What a worker update takes at least (s)."""
+    interlude_s: float
+    """What an interlude takes at least (s)."""
+    ahead_s: float = 0.0
+    """What the limit lets through at the start is worth so much time (s)."""
+
+    def least_s(self, updates: float, interludes: float) -> float:
+        return max(0.0, updates * self.update_s + interludes * self.interlude_s - self.ahead_s)
+
+
+class Totals(NamedTuple):
+    """What has passed after some steps."""
+
+    steps_s: float
+    updates: float
+    drained: float
+    """The part of the updates that came in at barriers."""
+    interludes: int
+    interludes_s: float
+
+    @property
+    def all_s(self) -> float:
+        return self.steps_s + self.interludes_s
+
+
+class Course:
+    """Steps and interludes one after the other.
+
+    Args:
+        first: the steps that follow a start, or a barrier, one by one; the last stands for all after it.
+        every: steps between two interludes; infinite: there are none.
+        stop_after: interludes follow earlier steps alone.
+        held: the interlude after step 0, and each of those after that: how long it takes (s), and how many
+            reports come in at its barrier.
+    """
+
+    def __init__(
+        self, first: Sequence[Step], every: float, stop_after: int | None, held: tuple[Step, Step]
+    ) -> None:
+        self._times_s = np.cumsum([0.0, *(step.length_s for step in first)])
+        self._updates = np.cumsum([0.0, *(step.updates for step in first)])
+        self._last = first[-1]
+        self._every = every
+        self._most = math.inf if stop_after is None else math.ceil(stop_after / every)
+        self._held = held
+
+    def after(self, steps: int) -> Totals:
+        """Return what has passed by the end of this step, the interlude that follows it apart."""
+        held = 0
+        if steps >= 2 and self._every < math.inf:
+            held = int(min(1 + (steps - 2) // self._every, self._most))
+        if held == 0:
+            return Totals(*self._run(steps), 0.0, 0, 0.0)
+        parts = [self._run(1), self._run(steps - 1 - (held - 1) * self._every)]
+        between = self._run(self._every) if held > 1 else (0.0, 0.0)
+        first, later = self._held
+        drained = first.updates + (held - 1) * later.updates
+        return Totals(
+            parts[0][0] + parts[1][0] + (held - 1) * between[0],
+            parts[0][1] + parts[1][1] + (held - 1) * between[1] + drained,
+            drained,
+            held,
+            first.length_s + (held - 1) * later.length_s,
+        )
+
+    def _run(self, steps: float) -> tuple[float, float]:
+        """Return the time (s) and the updates of so many steps after a start or a barrier."""
+        known = len(self._times_s) - 1
+        rest = max(0.0, steps - known)
+        places = np.arange(known + 1)
+        return (
+            float(np.interp(steps, places, self._times_s)) + rest * self._last.length_s,
+            float(np.interp(steps, places, self._updates)) + rest * self._last.updates,
+        )
+
+
+def estimate(scenario: Scenario) -> TimeEstimate:
+    """TimeEstimate how long a scenario takes.
+
+    Raises:
+        ValueError: there is no estimate for it, and why, in one sentence.
+    """
+    if found := unknown(scenario):
+        raise ValueError(found)
+    return _Working(scenario).estimate()
+
+
+def unknown(scenario: Scenario) -> str:
+    """Say why there is no estimate for a scenario; nothing where there is one."""
+    schedule = scenario.schedule
+    kind = scenario.algorithm.kind
+    if schedule.alone or schedule.opening is not None or schedule.standing is not None:
+        return f"there is no estimate for {kind!r}: its jobs are of several kinds, or its workers work alone"
+    if schedule.interlude is not None and schedule.interlude.participation not in ("all", "active"):
+        return f"there is no estimate for interludes with participation {schedule.interlude.participation!r}"
+    if scenario.llm is not None and not isinstance(scenario.llm, Independent | Shared):
+        return f"there is no estimate for an LLM service of kind {scenario.llm.kind!r}"
+    if not isinstance(scenario.network, Simple | Topology):
+        return f"there is no estimate for a network of kind {scenario.network.kind!r}"
+    return ""
+
+
+class _Working:
+    """The parts of an estimate, put together step by step."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.line = timeline(scenario)
+        self.schedule = self.line.schedule
+        self.times = JobTimes(self.line, Streams(scenario.seed))
+        self.n_workers = self.times.n_workers
+        self.outer = self.times.of(self.schedule.regular)
+        self.step_s = self.line.server.step_s
+        self.ceilings = [Ceiling("", 0.0, 0.0), *self._of_links(), *self._of_service()]
+        self.course, self.links_s = self._course()
+
+    def estimate(self) -> TimeEstimate:
+        steps = self._steps_of_the_budget()
+        totals, time_s = self._after(steps)
+        horizon_s = self.scenario.budget.horizon_s
+        cut_off = horizon_s is not None and self._after(steps + 1)[1] >= horizon_s
+        return TimeEstimate(
+            step_s=time_s / steps if steps else math.inf,
+            update_s=time_s / totals.updates if totals.updates else math.inf,
+            total_s=horizon_s if cut_off and horizon_s is not None else time_s,
+            steps=steps,
+            updates=totals.updates,
+            interludes=totals.interludes,
+            shares=self._shares(totals, time_s, steps),
+            assumptions=tuple(assumptions(self.scenario)),
+        )
+
+    def _after(self, steps: int) -> tuple[Totals, float]:
+        """Return what has passed after so many steps, and the time that this takes with all limits (s)."""
+        totals = self.course.after(steps)
+        least_s = max(limit.least_s(totals.updates, totals.interludes) for limit in self.ceilings)
+        return totals, max(totals.all_s, least_s)
+
+    def _steps_of_the_budget(self) -> int:
+        budget, limits = self.scenario.budget, []
+        if budget.server_steps is not None:
+            limits.append(budget.server_steps)
+        updates = budget.updates(self.n_workers)
+        if updates is not None:
+            limits.append(_first(lambda steps: self._after(steps)[0].updates > updates - 0.5))
+        if (horizon_s := budget.horizon_s) is not None:
+            limits.append(_first(lambda steps: self._after(steps)[1] >= horizon_s) - 1)
+        return min(limits)
+
+    def _course(self) -> tuple[Course, float]:
+        """Return how steps follow each other, and what shared links add to each of them (s)."""
+        rule, counts = self.schedule.rule, [phases.workers for phases in self.outer]
+        if isinstance(rule, Rounds):
+            length_s, links_s = self._sampled(rule.participants)
+            first = [Step(length_s + self.step_s, min(rule.participants, self.n_workers))]
+        elif rule.tau == 1 or rule.wait_for >= self.n_workers:
+            length_s, links_s = self._together(self.schedule.regular, self.outer, counts)
+            first = [Step(length_s + self.step_s, self.n_workers)]
+        else:
+            return self._renewed(rule), 0.0
+        rounds_s = self._rounds_s(counts)
+        return self._with_interludes(first, (Step(rounds_s, 0.0),) * 2), links_s
+
+    def _renewed(self, rule: Steps) -> Course:
+        """Return how steps follow each other that do not wait for all workers."""
+        alike = [phases.alike for phases in self.outer]
+        renewal = Renewal(alike, rule.wait_for, rule.tau, self.step_s)
+        plan = self.schedule.interlude
+        if plan is None:
+            return self._with_interludes(renewal.steps(MOST), (Step(0.0, 0.0),) * 2)
+        if plan.participation == "active":
+            renewal.steps(MOST)
+            rounds_s = self._rounds_s(renewal.active)
+            renewal.pause(rounds_s)
+            return self._with_interludes(renewal.steps(MOST), (Step(rounds_s, 0.0),) * 2)
+        rounds_s = self._rounds_s([phases.workers for phases in self.outer])
+        first = renewal.steps(1)
+        drains = [renewal.drained(active_too=False)]
+        most = plan.every if plan.every_updates is None else plan.every_updates
+        first += renewal.steps(max(1, most) - 1)
+        drains.append(renewal.drained(active_too=False))
+        held = [Step(drained.length_s + rounds_s, drained.updates) for drained in drains]
+        return self._with_interludes(first, (held[0], held[1]))
+
+    def _with_interludes(self, first: Sequence[Step], held: tuple[Step, Step]) -> Course:
+        plan = self.schedule.interlude
+        if plan is None:
+            return Course(first, math.inf, None, held)
+        every = float(plan.every)
+        if plan.every_updates is not None:
+            every = max(1.0, (plan.every_updates - held[1].updates) / first[-1].updates)
+        return Course(first, every, plan.stop_after, held)
+
+    def _rounds_s(self, counts: Sequence[float]) -> float:
+        """Return how long all rounds of an interlude take with so many participants of each kind (s)."""
+        plan = self.schedule.interlude
+        if plan is None:
+            return 0.0
+        round_s, _ = self._together(plan.work, self.times.of(plan.work), counts)
+        return plan.rounds * (round_s + self.step_s)
+
+    def _sampled(self, participants: int) -> tuple[float, float]:
+        """Return the mean length of a round of workers drawn anew, and what shared links add to it (s)."""
+        counts = [phases.workers for phases in self.outer]
+        participants = min(participants, self.n_workers)
+        ranges = [range(min(count, participants) + 1) for count in counts]
+        if math.prod(map(len, ranges)) <= ROUNDS_DRAWN:
+            rows = np.array([row for row in product(*ranges) if sum(row) == participants])
+            weights = stats.multivariate_hypergeom.pmf(rows, counts, participants)
+        else:
+            generator = DRAWS.generator(Stream.PARTICIPANTS)
+            rows = generator.multivariate_hypergeometric(counts, participants, ROUNDS_DRAWN, "marginals")
+            weights = np.ones(ROUNDS_DRAWN)
+        found = [self._together(self.schedule.regular, self.outer, row.tolist()) for row in rows]
+        length_s, links_s = np.average(found, axis=0, weights=weights).tolist()
+        return length_s, links_s
+
+    def _together(
+        self, work: str, kinds: Sequence[PhaseTimes], counts: Sequence[float]
+    ) -> tuple[float, float]:
+        """Return the mean time until all of so many workers have done a job that they begin together (s).
+
+        Messages that come to a shared link pass it one after the other in all: its last one is through at the
+        largest over k of what the k-th arrives at plus the time of all from there on.
+
+        Returns:
+            It, and what shared links add to it.
+        """
+        alone_s = longest_s([Alike(count, phases.all_s) for count, phases in zip(counts, kinds, strict=True)])
+        cost = self.schedule.work[work].cost
+        down_s, up_s = self.times.ways.shared_s(cost.bytes_down, cost.bytes_up)
+        if not (down_s or up_s):
+            return alone_s, 0.0
+        generator = DRAWS.generator(Stream.HOP)
+        ready_s, done_s = [], []
+        for count, phases in zip(counts, kinds, strict=True):
+            jobs = generator.integers(len(phases.down_s), size=(REPLICAS, round(count)))
+            arrived_s = np.maximum(phases.down_s[jobs], sum(counts) * down_s)
+            ready_s.append(arrived_s + (phases.all_s - phases.down_s - phases.up_s)[jobs])
+            done_s.append(ready_s[-1] + phases.up_s[jobs])
+        ready = np.sort(np.concatenate(ready_s, axis=1), axis=1)
+        queued_s = (ready + up_s * np.arange(ready.shape[1], 0, -1)).max(1)
+        shared_s = float(np.maximum(queued_s, np.concatenate(done_s, axis=1).max(1)).mean())
+        return shared_s, max(0.0, shared_s - alone_s)
+
+    def _of_links(self) -> list[Ceiling]:
+        """Return what links that all workers share let through."""
+        plan, found = self.schedule.interlude, []
+        for number, name in enumerate(("downlink", "uplink")):
+            update_s, round_s = (
+                self.times.ways.shared_s(cost.bytes_down, cost.bytes_up)[number]
+                for cost in (self._cost(self.schedule.regular), self._cost(plan and plan.work))
+            )
+            found.append(Ceiling(name, update_s, self._jobs_of_interlude * round_s))
+        return found
+
+    def _of_service(self) -> list[Ceiling]:
+        """Return what the limits of a shared service let through."""
+        service = self.line.service
+        if not isinstance(service, Shared):
+            return []
+        plan, draws = self.schedule.interlude, CallDraws(service)
+        tries = 1 / (1 - draws.failure_probability)
+        largest = max(group.count for group in self.line.groups) / self.n_workers
+        part = tries * (largest if service.shared_by == "group" else 1.0)
+        costs = self._cost(self.schedule.regular), self._cost(plan and plan.work)
+
+        def ceiling(name: str, job_s: Sequence[float], ahead_s: float) -> Ceiling:
+            return Ceiling(name, part * job_s[0], self._jobs_of_interlude * part * job_s[1], ahead_s)
+
+        found = []
+        if service.requests_per_minute is not None:
+            each_s = 60 / service.requests_per_minute
+            ahead_s = max(service.burst_s, each_s)
+            found.append(ceiling("rate limit", [cost.calls * each_s for cost in costs], ahead_s))
+        if service.tokens_per_minute is not None:
+            each_s = 60 / service.tokens_per_minute
+            tokens_s = [(cost.tokens_in + cost.tokens_out) * each_s for cost in costs]
+            found.append(ceiling("rate limit", tokens_s, service.burst_s))
+        if service.concurrency is not None:
+            places = max(service.concurrency - _others(service, draws), MOST_TAKEN * service.concurrency)
+            kinds = [self.schedule.regular, plan.work if plan is not None else self.schedule.regular]
+            busy_s = [cost.calls * self.times.call_s(kind) for cost, kind in zip(costs, kinds, strict=True)]
+            found.append(ceiling("places", [seconds / places / tries for seconds in busy_s], 0.0))
+        return found
+
+    def _cost(self, kind: str | None) -> JobCost:
+        return self.schedule.work[kind].cost if kind is not None else NO_COST
+
+    @property
+    def _jobs_of_interlude(self) -> float:
+        plan, rule = self.schedule.interlude, self.schedule.rule
+        if plan is None:
+            return 0.0
+        if isinstance(rule, Steps) and plan.participation == "active":
+            return float(plan.rounds * rule.wait_for)
+        return float(plan.rounds * self.n_workers)
+
+    def _shares(self, totals: Totals, time_s: float, steps: int) -> Mapping[str, float]:
+        if time_s <= 0:
+            return dict.fromkeys(SHARES, 0.0)
+        plan, rule = self.schedule.interlude, self.schedule.rule
+        found = dict.fromkeys(SHARES, 0.0)
+        rounds = plan.rounds * totals.interludes if plan is not None else 0
+        found["server"] = self.step_s * (steps + rounds)
+        found["barrier"] = totals.interludes_s - self.step_s * rounds
+        slowest = max(self.ceilings, key=lambda limit: limit.least_s(totals.updates, totals.interludes))
+        if time_s > totals.all_s:
+            found[slowest.name] += time_s - totals.all_s
+        rates = np.array([phases.workers / max(phases.alike.mean_s, 1e-300) for phases in self.outer])
+        busy = rule.participants / self.n_workers if isinstance(rule, Rounds) else 1.0
+        updates = totals.updates - totals.drained
+        left_s = totals.steps_s - self.step_s * steps
+        links_s = min(left_s, self.links_s * steps)
+        down_s, up_s = (limit.update_s for limit in self.ceilings[1:3])
+        for name, part_s in (("downlink", down_s), ("uplink", up_s)):
+            found[name] += links_s * part_s / (down_s + up_s) if links_s else 0.0
+        left_s -= links_s
+        ideal_s = min(left_s, updates * self.n_workers / busy / rates.sum() / self.n_workers)
+        found["stragglers"] = left_s - ideal_s
+        means = np.array([[column.mean() for column in phases[1:]] for phases in self.outer])
+        phase_s = rates @ means
+        for name, part in zip(PHASES, phase_s / max(phase_s.sum(), 1e-300), strict=True):
+            found[name] += ideal_s * float(part)
+        return {name: seconds / time_s for name, seconds in found.items()}
+
+
+def assumptions(scenario: Scenario) -> Iterator[str]:
+    """Say what the estimate of a scenario takes to be so."""
+    schedule, server = scenario.schedule, scenario.server
+    yield "all workers begin together, and are independent of each other at every later step"
+    yield "delays are stood for by their quantiles, the calls of a job on its lanes by draws"
+    yield "the run uses its whole budget"
+    if isinstance(schedule.rule, Steps) and MOST_AGES < schedule.rule.tau < UNBOUNDED:
+        yield f"the staleness bound, {schedule.rule.tau}, holds nobody up"
+    if isinstance(scenario.llm, Shared):
+        yield "below a limit of the LLM service nobody waits, and refused calls lose no further time"
+        if scenario.llm.outages:
+            yield "the LLM service has no outages"
+    if isinstance(scenario.network, Topology):
+        yield "a message has a link alone unless all workers begin together, or the link is full all the time"
+        if any(wire.link.is_flaky for wire in scenario.network.plan(scenario.n_workers).wires):
+            yield "links are never down"
+    groups = scenario.machines
+    if any(group.devices is not None for group in groups):
+        yield f"devices of a group are put into {MOST_KINDS} classes"
+    if any(group.availability is not None for group in groups):
+        yield "a worker that goes down begins its job again when it is back; while it waits it stays"
+    if any(group.stops_at_s is not None for group in groups):
+        yield "no worker stops for good"
+    if server.evict_after_s is not None:
+        yield "nobody is evicted"
+    if any(isinstance(attack, TimingAttack) for attack in scenario.attacks):
+        yield "nobody attacks on timing"
+
+
+def _others(service: Shared, draws: CallDraws) -> float:
+    """Return how many places of a service the requests of others take on average."""
+    others = service.background
+    if others is None:
+        return 0.0
+    generator = DRAWS.generator(Stream.BACKGROUND)
+    if others.arrivals is not None:
+        rows = others.arrivals.rows
+        busy_s = draws.seconds(generator, rows.tokens_in.astype(float), rows.tokens_out.astype(float))
+        return float(busy_s.sum() / rows.time_s[-1])
+    assert others.requests_per_minute is not None
+    tokens = [np.full(REPLICAS, float(number)) for number in (others.tokens_in, others.tokens_out)]
+    return float(draws.seconds(generator, *tokens).mean()) * others.requests_per_minute / 60
+
+
+def _first(true_from: Callable[[int], bool]) -> int:
+    """Return the first number, from 1, at which something is the case, and then for ever; `MOST`: none."""
+    high = 1
+    while not true_from(high):
+        if high >= MOST:
+            return MOST
+        high *= 2
+    return bisect_left(range(high + 1), True, lo=high // 2 + (high == 1), key=true_from)

@@ -1,0 +1,208 @@
+"""How long steps take that wait for S of R workers: worked out from the laws of their jobs, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal, stats
+
+Floats = NDArray[np.float64]
+
+FEWEST_CELLS, MOST_CELLS = 2048, 16384
+"""Cells of the grid of times."""
+CELLS_A_STEP = 16
+"""So many cells for a step, where that takes no more than `MOST_CELLS`."""
+MOST_AGES = 40
+"""Ages are told apart up to this one; a larger staleness bound is taken not to bind."""
+MOST_STEPS = 400
+SETTLED = 1e-4
+"""Steps whose lengths differ by less than this part have settled."""
+
+
+class Alike(NamedTuple):
+    """Workers whose jobs have one law."""
+
+    workers: float
+    job_s: Floats
+    """Equally likely times of a job (s)."""
+
+    @property
+    def mean_s(self) -> float:
+        """The mean time of a job (s)."""
+        return float(self.job_s.mean())
+
+
+class Step(NamedTuple):
+    """A step, as means."""
+
+    length_s: float
+    updates: float
+    """How many reports it takes."""
+
+
+class Renewal:
+    """Workers that do their jobs, report, wait for the step, and begin anew; all have just begun together.
+
+    The state of a worker is the law of the time that is left of its job, on a grid of times, for each age.
+    Workers are taken to be independent: the number of those who have reported by some time is then a sum of
+    binomials, which gives the law of the step's length, and the step shortens what is left of other jobs.
+
+    Source: David and Nagaraja, Order Statistics, 2003, section 5.2 (independent, not identically
+    distributed); Le Boudec et al., "A generic mean field convergence result for systems of interacting
+    objects", QEST 2007, for the independence.
+
+    Args:
+        workers: those that are alike, kind by kind.
+        wait_for: S.
+        tau: the staleness bound.
+        step_s: the server's own arithmetic in a step (s).
+    """
+
+    def __init__(self, workers: Sequence[Alike], wait_for: int, tau: int, step_s: float = 0.0) -> None:
+        self._counts = [round(alike.workers) for alike in workers]
+        self._wait_for = wait_for
+        self._bounded = tau <= MOST_AGES
+        longest_s = max(float(alike.job_s.max()) for alike in workers)
+        rate = sum(alike.workers / max(alike.mean_s, longest_s / MOST_CELLS) for alike in workers)
+        cells = int(np.clip(CELLS_A_STEP * longest_s * rate / wait_for, FEWEST_CELLS, MOST_CELLS))
+        self._cell_s = longest_s / cells
+        self._step_s = step_s
+        self._fresh = [_on_grid(alike.job_s / self._cell_s, cells + 2) for alike in workers]
+        self._left = [np.zeros((min(tau, MOST_AGES), cells + 2)) for _ in workers]
+        for left, fresh in zip(self._left, self._fresh, strict=True):
+            left[0] = fresh
+
+    @property
+    def active(self) -> list[float]:
+        """How many workers of each kind have begun their jobs with the last step."""
+        return [count * float(left[0].sum()) for count, left in zip(self._counts, self._left, strict=True)]
+
+    def steps(self, most: int) -> list[Step]:
+        """Take steps until they have settled, at most so many; the last one stands for all that follow."""
+        passed: list[Step] = []
+        calm = 0
+        while len(passed) < min(most, MOST_STEPS) and calm * self._wait_for <= 2 * sum(self._counts):
+            step = self._step()
+            same = passed and abs(step.length_s - passed[-1].length_s) < SETTLED * step.length_s
+            calm = calm + 1 if same else 0
+            passed.append(step)
+        if len(passed) == MOST_STEPS:  # it swings: the mean of what has passed stands for the rest
+            passed[-1] = Step(*np.mean(passed[MOST_STEPS // 2 :], axis=0).tolist())
+        return passed
+
+    def drained(self, active_too: bool) -> Step:
+        """Return how long it takes until all who are busy have reported, and how many they are.
+
+        Args:
+            active_too: those who have begun with the last step are waited for like all others.
+        """
+        rest: list[Floats] = [left.sum(0) if active_too else left[1:].sum(0) for left in self._left]
+        reported, busy = np.ones(len(rest[0])), 0.0
+        for count, law in zip(self._counts, rest, strict=True):
+            share = float(law.sum())
+            busy += count * share
+            reported *= np.clip(1 - share + np.cumsum(law), 0, 1) ** count
+        return Step(self._seconds(reported), busy)
+
+    def pause(self, seconds: float) -> None:
+        """Let so many seconds pass for those alone who were busy before the last step."""
+        for left in self._left:
+            left[1:] = _later(left[1:], round(seconds / self._cell_s))
+
+    def _step(self) -> Step:
+        chances = [self._chances(left) for left in self._left]
+        length_s = self._seconds(_at_least(self._wait_for, self._counts, chances))
+        after, updates = [], 0.0
+        for kind, left in enumerate(self._left):
+            others = [count - (other == kind) for other, count in enumerate(self._counts)]
+            reported, rest = self._outcome(left, _at_least(self._wait_for, others, chances))
+            rest[0] += reported * self._fresh[kind]
+            after.append(rest)
+            updates += self._counts[kind] * reported
+        self._left = after
+        return Step(length_s + self._step_s, updates)
+
+    def _chances(self, left: Floats) -> tuple[Floats, Floats]:
+        """Return the chances, by time, that a worker has reported, and that it has not and need not."""
+        overdue = left[-1] if self._bounded else np.zeros(left.shape[1])
+        free = left.sum(0) - overdue
+        by_now = np.cumsum(free)
+        return by_now + np.cumsum(overdue), np.clip(by_now[-1] - by_now, 0, 1)
+
+    def _outcome(self, left: Floats, without: Floats) -> tuple[float, Floats]:
+        """Return the chance that a worker reports in a step, and what is left of its job if it does not.
+
+        Args:
+            left: what is left before the step, by age.
+            without: the chance, by time, that the others alone are enough for the step.
+        """
+        without = np.maximum.accumulate(np.clip(without, 0, 1))
+        in_time = 1 - np.concatenate(([0.0], without[:-1]))
+        must = len(left) - 1 if self._bounded else len(left)  # whoever has this age is waited for
+        reported = float((left[:must] * in_time).sum() + left[must:].sum())
+        after = np.zeros_like(left)
+        steps = np.diff(without, prepend=0.0)
+        for age in range(must):
+            if left[age].any():
+                # what is left, less the step's length
+                rest = signal.fftconvolve(left[age], steps[::-1])[len(steps) - 1 :]
+                rest[0] = 0.0
+                after[min(age + 1, len(left) - 1)] += np.clip(rest, 0.0, None)
+        return reported, _later(after, round(self._step_s / self._cell_s))
+
+    def _seconds(self, by_now: Floats) -> float:
+        """Return the mean of what has happened by each time of the grid with this chance (s)."""
+        return self._cell_s * float((1 - by_now).sum())
+
+
+def longest_s(workers: Sequence[Alike]) -> float:
+    """Return the mean of the longest job, where each worker does one (s); counts may be mean values."""
+    times = np.unique(np.concatenate([alike.job_s for alike in workers]))
+    done = np.ones(len(times))
+    for alike in workers:
+        done *= (
+            np.searchsorted(np.sort(alike.job_s), times, side="right") / len(alike.job_s)
+        ) ** alike.workers
+    return float(times[0] + ((1 - done[:-1]) * np.diff(times)).sum())
+
+
+def _on_grid(cells: Floats, size: int) -> Floats:
+    """Return the law of equally likely times, in cells, each split between two of them: the mean is kept."""
+    before = np.floor(cells).astype(int)
+    after = cells - before
+    law = np.bincount(before, 1 - after, size) + np.bincount(before + 1, after, size)
+    return law / len(cells)
+
+
+def _later(left: Floats, cells: int) -> Floats:
+    """Return what is left of jobs so many cells later; what is done by then is left with nothing."""
+    if cells == 0:
+        return left
+    cells = min(cells, left.shape[1] - 1)
+    after = np.zeros_like(left)
+    after[:, 0] = left[:, : cells + 1].sum(1)
+    after[:, 1 : left.shape[1] - cells] = left[:, cells + 1 :]
+    return after
+
+
+def _at_least(enough: int, counts: Sequence[int], chances: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Return the chance, by time, that so many have reported and nobody must be waited for."""
+    many = int(np.argmax(counts))
+    few = np.ones((len(chances[0][0]), 1))  # how many have reported of all kinds but the largest
+    for kind, count in enumerate(counts):
+        if kind != many and count:
+            possible, share = _share(*chances[kind])
+            law = possible[:, None] ** count * stats.binom.pmf(np.arange(count + 1), count, share[:, None])
+            few = signal.fftconvolve(few, law, axes=1)
+    possible, share = _share(*chances[many])
+    missing = enough - np.arange(few.shape[1])
+    enough_of_many = stats.binom.sf(missing - 1, counts[many], share[:, None])
+    return cast("Floats", possible ** counts[many] * (few * enough_of_many).sum(1))
+
+
+def _share(reported: Floats, may_not: Floats) -> tuple[Floats, Floats]:
+    possible = np.clip(reported + may_not, 0, 1)
+    return possible, np.clip(reported / np.maximum(possible, 1e-300), 0, 1)
