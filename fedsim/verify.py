@@ -169,7 +169,10 @@ def _updates(run: Evidence) -> str:
 
 
 def _kinds(run: Evidence) -> str:
-    """What came in after the last step is in the counts by kind alone, so they are at least as large."""
+    """What came in after the last step is in the counts by kind alone, so they are at least as large.
+
+    Jobs are counted as the server takes their reports, by kind and by worker.
+    """
     last, work, counts = run.steps.iloc[-1], run.scenario.schedule.work, run.summary["by_kind"]
     if not isinstance(counts, dict) or counts.keys() != work.keys():
         return f"by_kind: {counts}, expected one of {', '.join(work)} each"
@@ -181,6 +184,8 @@ def _kinds(run: Evidence) -> str:
         if count["llm_calls"] > count["jobs"] * cost.calls:
             return f"{kind}: {count['llm_calls']} calls in {count['jobs']} jobs"
         totals.update(count)
+    if totals["jobs"] != run.workers.jobs.sum():
+        return f"{totals['jobs']} jobs by kind, {run.workers.jobs.sum()} by worker"
     for key, total in totals.items():
         if key in run.steps and total < last[key]:
             return f"{key}: {total} by kind of job, {last[key]} in the steps"

@@ -25,9 +25,12 @@ class Books:
 
     Args:
         schedule: the kinds of jobs, and what each costs.
+        n_workers: how many there are.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, n_workers: int) -> None:
+        self.jobs = [0] * n_workers
+        """Jobs of each worker whose report the server has taken, late ones that came to no use included."""
         self._costs = {kind: work.cost for kind, work in schedule.work.items()}
         self._opening = schedule.opening
         self._updates = self._openings = self._drained = self._interludes = 0
@@ -47,6 +50,7 @@ class Books:
         """Count what a ticket's job has cost; calls that were not made cost nothing."""
         kind = ticket.kind
         cost = self._costs[kind]
+        self.jobs[ticket.worker] += 1
         self._jobs[kind] += 1
         self._bytes_up += cost.bytes_up
         self._own_tokens += cost.own_tokens

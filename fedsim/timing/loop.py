@@ -84,7 +84,7 @@ class Ending:
     evicted: dict[int, float]
     """When each worker was evicted that was out at the end (s)."""
     jobs: list[int]
-    """Finished jobs of each worker."""
+    """Jobs of each worker whose report the server had taken by the end."""
     clock: ActivityClock
     served: Served = NOTHING_SERVED
     """What the LLM service counted."""
@@ -225,7 +225,7 @@ def _ending(
         stalled,
         server.waiting_for if stalled else [],
         server.members.evicted,
-        [worker.jobs for worker in workers],
+        server.jobs,
         clock,
         service.served() if service is not None else NOTHING_SERVED,
         carrier.links(time_s) if carrier is not None else (),

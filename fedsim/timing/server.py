@@ -79,7 +79,7 @@ class Server:
         self._max_updates = max_updates
         self._misconduct = misconduct or {}
         self._active: list[Ticket] = []
-        self._books = Books(schedule)
+        self._books = Books(schedule, len(rule))
         self.members = Members(rule, exchange, absent, settings.readmit)
         self._out = self.members.out  # looked up for every message
         self._orders = Orders(env, exchange, self._books, schedule, self._misconduct)
@@ -100,6 +100,11 @@ class Server:
     def by_kind(self) -> Mapping[str, KindCount]:
         """What the jobs of each kind have cost."""
         return self._books.by_kind()
+
+    @property
+    def jobs(self) -> list[int]:
+        """How many jobs of each worker it has taken the report of."""
+        return self._books.jobs
 
     @property
     def waiting_for(self) -> list[int]:

@@ -122,6 +122,11 @@ PLANTED = {
         "counts by kind of job cover the steps",
         "by_kind: {'extract': {'jobs': 3}}, expected one of ",
     ),
+    "a job of nobody": (
+        added("workers", "jobs", 1, slice(0, 0)),
+        "counts by kind of job cover the steps",
+        "",
+    ),
     "a wrong headline": (summary("drained", 77), "tables agree with the summary", "drained: summary 77"),
     "a wrong end": (summary("simulated_time_s", 1.0), "tables agree with the summary", "the last step is at"),
     "a wrong staleness": (

@@ -203,6 +203,16 @@ def test_a_ticket_that_no_step_used_still_waits(tmp_path) -> None:
     assert [event["id"] for event in found if event["ph"] in "sf"] == [1, 1]
 
 
+def test_a_ticket_that_the_server_has_not_read_waits_and_is_no_job_yet(tmp_path) -> None:
+    """The horizon cuts step 1 off, from 2 to 2.5: the ticket of worker 1 has come at 2.25."""
+    done = run(scenario(BY_HAND, tmp_path, ["budget={horizon_s=2.4}"]), timing_only=True)
+    assert done.workers.jobs.tolist() == [1, 0]
+    assert sum(count["jobs"] for count in done.summary["by_kind"].values()) == 1
+    assert done.summary["worker_updates"] == 0
+    waiting = [(event["ts"], event["args"]["waiting"]) for event in traced(done) if event["name"] == QUEUE]
+    assert waiting == [(0.0, 0), (2_000_000.0, 1), (2_250_000.0, 2)]
+
+
 def test_tickets_of_the_barrier_go_to_the_update(tmp_path) -> None:
     """An update after step 1, S = 1: worker 1's ticket comes at 2.25 at its barrier, which began at 2."""
     overrides = ["algorithm.cuts={every=1, rounds=1}", "server.step_s=0.0", "budget.server_steps=2"]
@@ -466,6 +476,7 @@ def check_counters(found: list[Event], done: Run) -> None:
     step_s = done.scenario.server.step_s
     time_s = dict(zip(done.steps.step, done.steps.time_s, strict=True))
     came, went, counted = [], [], Counter(done.tickets.worker)
+    used_s = done.tickets.groupby("worker").finish_s.max()
     barrier: dict[int, float] = {}
     for row in done.tickets.itertuples():
         if row.kind == "drained":
@@ -480,8 +491,11 @@ def check_counters(found: list[Event], done: Run) -> None:
     for worker, jobs in enumerate(done.workers.jobs):
         mine = done.spans[done.spans.entity == f"worker {worker}"]
         did = ["", *mine.activity]
-        if jobs > counted[worker] and did[-1] == "waiting" and did[-2] != "cutting":
-            came.append(round(mine.start_s.iloc[-1] * 1e9))
+        since_s = mine.start_s.iloc[-1]
+        # the server has read its last report and not used it, or not read it
+        unused = jobs > counted[worker] or (did[-2] not in ("", "down") and since_s > used_s.get(worker, -1))
+        if did[-1] == "waiting" and did[-2] != "cutting" and unused:
+            came.append(round(since_s * 1e9))
     queue = series(QUEUE)
     assert [level for _, level in queue] == [{"waiting": level} for _, level in twin_levels(came, went)]
     assert np.allclose([at for at, _ in queue], [at for at, _ in twin_levels(came, went)], rtol=0, atol=2)

@@ -136,16 +136,23 @@ def _span_at(spans: pd.DataFrame, things: pd.DataFrame, activity: int, edge: str
 def _never_taken_s(run: Tables) -> pd.Series[float]:
     """Return when the tickets came (s) that were still at the server when the run ended.
 
-    A worker with more jobs than tickets waits for its next job, unless it has been given up. Tickets of a
-    round of an interlude are left out, those of one that the end of the run broke off too.
+    A worker waits for its next job when the server has read its report and no step has used it, or when the
+    server has yet to read it: then it waits since later than its last ticket. Who has been given up does not
+    count. Tickets of a round of an interlude are left out, those of one that the end of the run broke off
+    too.
     """
     taken = pd.concat([run.tickets.machine, run.rounds.machine]).value_counts()
     workers = run.workers.set_axis(run.workers.worker + 1)
     out = workers.evicted_s.notna() | workers.expelled_s.notna()
-    owed = workers.index[(workers.jobs > taken.reindex(workers.index, fill_value=0)) & ~out]
-    mine = run.spans[run.spans.machine.isin(owed) & (run.spans.activity != Activity.DOWN.value)]
+    mine = run.spans[run.spans.machine.isin(workers.index[~out])]
+    came_back = mine.activity.shift()[mine.machine == mine.machine.shift()] == Activity.DOWN.value
+    mine = mine.assign(came_back=came_back.reindex(mine.index, fill_value=False))
+    mine = mine[mine.activity != Activity.DOWN.value]
     waits = mine.activity == Activity.WAITING.value
     last = mine.groupby("machine").tail(1).set_index("machine")
     before = mine[~waits].groupby("machine").tail(1).set_index("machine").activity.reindex(last.index)
-    at_server = (last.activity == Activity.WAITING.value) & (before != run.interlude)
+    read = (workers.jobs > taken.reindex(workers.index, fill_value=0)).reindex(last.index)
+    reported_s = run.tickets.groupby("machine").finish_s.max().reindex(last.index).fillna(-np.inf)
+    unread = before.notna() & ~last.came_back & (last.start_s > reported_s)
+    at_server = (last.activity == Activity.WAITING.value) & (before != run.interlude) & (read | unread)
     return last.start_s[at_server]
