@@ -68,6 +68,9 @@ class Interlude(NamedTuple):
     """In the place of `every`: it follows step 0, and then each step in which the worker updates taken since
     that step, drained ones included, have come to a multiple of this or passed it. Where they pass several
     at once, one interlude follows. None: steps are counted."""
+    restart: Literal["after", "before"] = "after"
+    """Where all workers take part: whether those whose tickets the step has used wait for the interlude, or
+    get another regular job before its barrier, which then waits for these jobs too."""
 
     def due(self, step: int, updates: int = 0, before: int = 0) -> bool:
         """Whether an interlude follows a step.

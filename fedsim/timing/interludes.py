@@ -28,7 +28,7 @@ class Interludes:
     """Holds the interludes of a run, one at a time.
 
     Where every worker takes part, those that are busy finish their job first: the server takes its result,
-    which then belongs to no active set.
+    which then belongs to no active set. The active workers are busy too if they are restarted before.
 
     Args:
         env: the simulation.
@@ -104,6 +104,8 @@ class Interludes:
         drained: list[Ticket] = []
         participants = active
         if self._plan.participation == "all":
+            if self._plan.restart == "before":
+                orders.dispatch(self._rule.ask(active), orders.newest)
             yield from self._drain(collect)
             drained = reported()
             participants = [worker for worker in self._rule.members if worker in orders.waiting]

@@ -40,6 +40,7 @@ WITHOUT = {
     "algorithms/cendbt.inner.rho_rate": "likewise",
     "algorithms/cendbt.inner.mu": "likewise",
     "algorithms/cendbt.cuts.participation": "always refused: there is one machine",
+    "algorithms/cendbt.cuts.restart": "always refused: there is one machine",
     "algorithms/fedicl.aggregation.filter": "always refused: filters judge what workers tune",
     "algorithms/sdbt.cuts.participation": "always refused: all workers take part in every step",
     **{

@@ -101,6 +101,10 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
         "algorithm.cuts.every=3",
     ): "algorithm.cuts.every: worker updates are counted (every_updates)",
     (
+        "algorithm.cuts.participation=active",
+        "algorithm.cuts.restart=before",
+    ): 'algorithm.cuts.restart: there is no barrier (participation = "active")',
+    (
         CENDBT,
         "network={kind='star', link={mbps=0.001}}",
     ): "network: the one machine of cendbt sits beside its server and sends nothing",

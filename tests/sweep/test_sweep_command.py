@@ -142,6 +142,8 @@ ICL = f"problem={{ kind = 'icl', n_samples = 2, task = {TASK} }}"
         # A job makes 2 samples x 20 queries = 40 calls. Synchronous: 12 steps of 3 workers; cuts after steps
         # 0, 4 and 8, each with 2 rounds of 3 workers: 36 + 18 jobs.
         (["algorithm.kind=sdbt"], (36 + 18) * 40),
+        # Restarted before the three barriers, all workers do a job more for each.
+        (["algorithm.kind=sdbt", "algorithm.cuts.restart=before"], (36 + 9 + 18) * 40),
         # No cuts from step 4 on: after step 0 alone.
         (["algorithm.kind=sdbt", "algorithm.cuts.stop_after=4"], (36 + 6) * 40),
         # 7 updates are reached in the third step of three workers: a cut after step 0 alone.

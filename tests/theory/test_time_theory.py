@@ -12,6 +12,9 @@ import pytest
 from clock_cases import UPLOAD, clock, memoryless, moments_of_largest, step_lengths
 from scipy import stats
 
+from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.sdbt import Sdbt
+from fedsim.algorithms.dbt.settings import Cuts
 from fedsim.timing.worker import WorkerGroup
 
 
@@ -48,6 +51,28 @@ ADBO = [
     (18, 9, 15, 0, 35.6),
     (18, 9, 15, 3, 50.7),
 ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "stragglers", "reference_ms"),
+    [("sdbt", 0, 235), ("sdbt", 3, 455), ("asyndbt", 0, 54.4), ("asyndbt", 3, 85.9)],
+)
+def test_iterations_with_cuts_under_adbos_delays(
+    algorithm: str, stragglers: int, reference_ms: float
+) -> None:
+    """18 workers, S = 9, tau = 15, four barriers every 50 iterations; ADBO restarts before the first of them.
+
+    The reference is the mean of three runs of 4,000 iterations.
+    """
+    groups = [WorkerGroup(count=18 - stragglers, upload=UPLOAD)]
+    if stragglers:
+        groups.append(WorkerGroup(name="slow", count=stragglers, upload=UPLOAD, slow_down=4.0))
+    cuts = Cuts(every=50, rounds=3, restart="before")
+    rules = Sdbt(cuts=cuts) if algorithm == "sdbt" else Asyndbt(wait_for=9, tau=15, cuts=cuts)
+    runs = [clock(tuple(groups), 9, seed=seed, algorithm=rules) for seed in range(2)]
+    found_ms = 1000 * float(np.mean([finished.summary["simulated_time_s"] for finished in runs])) / 4000
+    assert abs(found_ms - reference_ms) < 0.03 * reference_ms
 
 
 @pytest.mark.slow

@@ -501,6 +501,7 @@ INTERLUDES = st.none() | st.builds(
     every=st.integers(1, 4),
     rounds=st.integers(1, 3),
     participation=st.sampled_from(["all", "active"]),
+    restart=st.sampled_from(["after", "before"]),
 )
 
 

@@ -45,6 +45,7 @@ INTERLUDES = st.none() | st.builds(
     rounds=st.integers(1, 3),
     stop_after=st.none() | st.integers(0, 5),
     participation=st.sampled_from(["all", "active"]),
+    restart=st.sampled_from(["after", "before"]),
 )
 
 BOTH, START, LENGTH = st.booleans(), st.sampled_from([0.0, 1.5]), st.sampled_from([0.4, 1.0, 3.0])

@@ -86,6 +86,8 @@ def plain(
         ages = [age + 1 for age in ages]
         served, active = active, []
         if plan is not None and plan.due(index):
+            for worker in served if plan.restart == "before" else ():
+                start(worker, index + 1)
             now_s = max([now_s, *(arrived_s for arrived_s, _ in under_way)])
             under_way.clear()
             for _ in range(plan.rounds):
@@ -104,7 +106,13 @@ def plain(
     wait_for=st.integers(1, 7),
     tau=st.integers(1, 6),
     step_s=st.sampled_from([0.0, 0.03, 0.6]),
-    plan=st.none() | st.builds(interlude, every=st.integers(1, 7), rounds=st.integers(1, 3)),
+    plan=st.none()
+    | st.builds(
+        interlude,
+        every=st.integers(1, 7),
+        rounds=st.integers(1, 3),
+        restart=st.sampled_from(["after", "before"]),
+    ),
     opening=st.none() | st.sampled_from([FREE, FREE._replace(calls=2)]),
     seed=st.integers(0, 99),
 )

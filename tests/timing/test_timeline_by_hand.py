@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from timing_cases import REGULAR, ROUND, Books, chain, interlude, seconds, simulate, stretches, workers
@@ -279,6 +279,33 @@ def test_interludes_are_due_by_step() -> None:
     assert [step for step in range(20) if plan.due(step)] == [0, 4, 8]
     assert [step for step in range(20) if interlude(every=7).due(step)] == [0, 7, 14]
     assert not interlude(every=1, stop_after=0).due(0)
+
+
+# Jobs of 1, 2 and 5 s. All wait for step 0 at 5 s. Restarted before the barrier, all do a second job until
+# 10 s, whose results are drained, and two rounds of 5 s follow: a third job each, and step 1 at 25 s.
+# With S = 2, step 0 is at 2 s: workers 0 and 1 are back at 3 and 4 s, and the barrier is at 5 s all the same.
+@pytest.mark.parametrize(
+    ("wait_for", "restart", "times_s", "drained"),
+    [
+        (3, "after", [5, 20], []),
+        (3, "before", [5, 25], [0, 1, 2]),
+        (2, "after", [2, 17], [2]),
+        (2, "before", [2, 17], [0, 1, 2]),
+    ],
+)
+def test_active_workers_get_their_next_job_after_or_before_the_barrier(
+    wait_for: int, restart: Literal["after", "before"], times_s: list[float], drained: list[int]
+) -> None:
+    plan = interlude(rounds=2, restart=restart)
+    _, books = simulate([workers(each) for each in (1, 2, 5)], wait_for=wait_for, interlude=plan, max_steps=2)
+    assert books.times_s == times_s
+    assert books.drained == [drained]
+    assert books.participants == [[0, 1, 2]]
+    # a restarted worker reads what the step has made, and after the interlude what that has made of it
+    again = ["step 1"] if restart == "before" else []
+    expected = ["first", *again, "round 0", "round 1", "interlude 1"]
+    assert all(books.read[worker][: len(expected)] == expected for worker in range(wait_for))
+    assert books.reports[-1].drained == len(drained)
 
 
 # Step 0 takes 2 updates, which do not count; then the counts since are 2, 4, 6, ... by twos, and 2 more for

@@ -207,9 +207,10 @@ def interlude(
     rounds: int = 5,
     stop_after: int | None = None,
     participation: Literal["all", "active"] = "all",
+    restart: Literal["after", "before"] = "after",
 ) -> Interlude:
     """Return when interludes are due, and of how many rounds."""
-    return Interlude(ROUND, every, rounds, stop_after, participation)
+    return Interlude(ROUND, every, rounds, stop_after, participation, restart=restart)
 
 
 def schedule_of(

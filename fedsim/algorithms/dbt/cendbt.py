@@ -77,7 +77,7 @@ class Cendbt(CommonRules, Algorithm):
 
     def unread(self, setting: Setting) -> Mapping[str, str]:
         found = without_words(setting, ("cuts", "multipliers", "polyhedron", "inner"))
-        consensus = ("inner.z_rate", "inner.rho_rate", "inner.mu", "cuts.participation")
+        consensus = ("inner.z_rate", "inner.rho_rate", "inner.mu", "cuts.participation", "cuts.restart")
         found |= {f"algorithm.{key}": "cendbt has no consensus z and one machine" for key in consensus}
         beside = ("network", "problem.bytes_up", "problem.bytes_down")
         found |= dict.fromkeys(beside, "the one machine of cendbt sits beside its server and sends nothing")

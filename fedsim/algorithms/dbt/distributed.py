@@ -107,6 +107,7 @@ def schedule(
         leaves_bytes=inner.cost.bytes_up,
         counter="cut_updates",
         every_updates=cuts.every_updates,
+        restart=cuts.restart,
     )
     return Schedule(rule, {"outer": outer, "inner": inner}, "outer", None, interlude or None, machine)
 

@@ -30,9 +30,15 @@ class Cuts(Strict):
     """T_1: no update from this step on; none: never stops."""
     participation: Literal["all", "active"] = "all"
     """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
+    restart: Literal["after", "before"] = "after"
+    """When the active workers get their next job: after the update, as in the paper's Algorithm 1, or before
+    its barrier (ADBO's code), which then waits for these jobs as well."""
 
     def idle(self) -> Mapping[str, str]:
-        return {"every": "worker updates are counted (every_updates)"} if self.every_updates else {}
+        found = {"every": "worker updates are counted (every_updates)"} if self.every_updates else {}
+        if self.participation != "all":
+            found["restart"] = f'there is no barrier (participation = "{self.participation}")'
+        return found
 
 
 class PolyhedronSettings(Strict):
