@@ -14,6 +14,7 @@
 # make fedone    calls and time of Fed-BDPL against the participants of a round: runs and a figure (about 3 minutes)
 # make consensus  what agreeing on words is worth when data are unlike: runs and three figures (about 15 minutes)
 # make constraint-search  with which settings cuts constrain: 155 runs and a table (about 15 minutes)
+# make tokens    count the tokens of the paper's tasks anew, where their texts lie beside the project
 # make comparison  all methods on three networks, on a real model and real texts (about 20 minutes the first time)
 # make validate  does the surrogate agree with that model? (about half an hour)
 # make fragments  how the effects of a fragment's words add up on that model (about 20 minutes)
@@ -27,7 +28,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps fedone consensus constraint-search calibrate leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -107,6 +108,12 @@ constraint-search: .venv/installed
 calibrate: .venv/installed
 	$(BIN)/python -m fedsim_analysis.fitting.calibrated
 	$(BIN)/python -m fedsim_analysis.studies.word_values
+
+# Qwen's vocabulary comes with dashscope, of which nothing else is needed; the counts are committed.
+tokens: .venv/weights
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps dashscope==2.0.2
+	$(BIN)/pip install --quiet --disable-pip-version-check tiktoken==0.14.0
+	$(BIN)/python -m fedsim_analysis.task_tokens
 
 # What all tasks share, chosen on five tasks and judged on the sixth.
 leave-one-task-out: .venv/installed

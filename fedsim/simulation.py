@@ -79,6 +79,7 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
     Raises:
         PartError: a part of the scenario raised what it did not mean to.
     """
+    scenario.problem.check_cost()
     streams = Streams(scenario.seed)
     if timing_only or not scenario.algorithm.learns:
         recorder = Recorder(scenario, None, progress)

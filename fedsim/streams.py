@@ -47,6 +47,7 @@ class Stream(IntEnum):
     BACKGROUND = 28
     ORDER = 29
     ANSWERS = 30
+    LIKELY = 31
 
 
 class Streams:

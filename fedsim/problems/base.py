@@ -218,6 +218,13 @@ class Problem(Part):
         Where the problem offers gradients that is one estimate, of the outer or of the inner level.
         """
 
+    def check_cost(self) -> None:
+        """Check that `cost` is exact, and no estimate in the place of what is not there now.
+
+        Raises:
+            InputError: something is missing.
+        """
+
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         """Return what takes memory in a run, and how many bytes it takes at least.
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from fedsim.attack import Assigned, Attack
 from fedsim.icl.attacks import Access, DataAttack
 from fedsim.icl.baselines import AnyBaseline
+from fedsim.icl.call_tokens import Tokens, check_counted, tokens_in, unstated
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.language import LanguageModel
 from fedsim.icl.phases import Phases, over_time, with_tests
@@ -17,7 +18,6 @@ from fedsim.icl.tasks import AnyTask
 from fedsim.icl.tasks.base import Queries
 from fedsim.messages import JobCost
 from fedsim.problems.base import ModelAccess, Oracle, Problem, Questions, RealisationRule
-from fedsim.problems.icl.problem import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class BaselineProblem(Problem):
 
     def idle(self) -> Mapping[str, str]:
         keys = [*(f"task.{key}" for key in self.task.of_words), "tokens.tokens_per_word"]
-        found = dict.fromkeys(keys, "the prompts of a baseline have no fragment")
+        found = {**dict.fromkeys(keys, "the prompts of a baseline have no fragment"), **unstated(self)}
         if not self.cost().calls:
             found["tokens"] = f"method {self.method.kind!r} asks nothing before the test queries"
         return found
@@ -94,12 +94,16 @@ class BaselineProblem(Problem):
 
         A question that is asked again, word for word, counts again, as in the problem `icl`.
         """
-        counts, tokens_in = 0, 0
+        counts, n_tokens = 0, 0
         for calls in self.method.preparation(self.task.n_classes * self.task.n_demonstrations):
             count = calls.queries + calls.heads * self.model.calls_per_prompt
             counts += count
-            tokens_in += count * self.tokens.tokens_in(0, calls.n_demonstrations)
-        return JobCost(counts, tokens_in, counts * self.tokens.tokens_out, 0, 0)
+            n_tokens += count * tokens_in(self, 0, calls.n_demonstrations)
+        return JobCost(counts, n_tokens, counts * self.tokens.tokens_out, 0, 0)
+
+    def check_cost(self) -> None:
+        if self.cost().calls:
+            check_counted(self)
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         return self.task.memory(n_workers, pooled)

@@ -23,6 +23,7 @@ from fedsim.attack import Assigned
 from fedsim.errors import InputError
 from fedsim.icl.attacks.flipped_labels import FlippedLabels
 from fedsim.icl.attacks.flipped_queries import FlippedQueries
+from fedsim.icl.call_tokens import Tokens
 from fedsim.icl.tasks.text import TextTask
 from fedsim.learning.aggregators.median import Median
 from fedsim.learning.aggregators.trimmed_mean import TrimmedMean
@@ -369,7 +370,9 @@ def test_attacked_data_are_shown_while_the_attack_lasts_and_the_truth_stays(task
 )
 def test_cost_by_hand(task, form, shown, correction, expected) -> None:
     model = FakeModel(cache=False, correction=correction)
-    problem = QuestionsProblem(task=task, model=model, n_demonstrations=shown, text_bytes=100)
+    problem = QuestionsProblem(
+        task=task, model=model, n_demonstrations=shown, text_bytes=100, tokens=Tokens()
+    )
     schedule = scenario(problem, algorithm={"kind": "fedicl", "form": form}).schedule
     (work,) = schedule.work.values()
     assert work.cost == expected
@@ -380,7 +383,7 @@ def test_cost_by_hand(task, form, shown, correction, expected) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_run_costs_what_arithmetic_says_and_the_clock_alone_agrees(task, form) -> None:
     given = scenario(
-        questions(task, text_bytes=100),
+        questions(task, text_bytes=100, tokens=Tokens()),
         algorithm={"kind": "fedicl", "form": form, "wait_for": 2, "tau": 4},
         budget={"server_steps": 5},
     )

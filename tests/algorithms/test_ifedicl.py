@@ -35,7 +35,8 @@ from fedsim.verify import verify
 
 VECTORS_BYTES, COEFFICIENTS_BYTES = 2 * 2 * 64 * 2, 4 * 2 * 4
 N_PROMPT_TOKENS = 60
-"""Template and text, by default."""
+"""Template and text, as stated."""
+STATED = {"tokens": {"template_tokens": 20, "text_tokens": 40}}
 
 
 def calibrator(n_workers: int = 2, rule: Aggregation | None = None, **settings: Any) -> Calibrator:
@@ -193,7 +194,7 @@ class _Senseless(SameValue):
 
 def test_costs_by_arithmetic() -> None:
     """Three workers, three rounds of two steps of three texts; who opens makes no update."""
-    done = run(scenario(record={"spans": True}))
+    done = run(scenario(problem=STATED, record={"spans": True}))
     extract, calibrate = (done.summary["by_kind"][kind] for kind in ("extract", "calibrate"))
     assert (extract["jobs"], calibrate["jobs"]) == (3, 9)
     assert (done.summary["openings"], done.summary["worker_updates"]) == (3, 9)
@@ -365,7 +366,7 @@ def test_what_cannot_be_is_said(algorithm: dict[str, Any], sentence: str) -> Non
 
 def test_lora_is_a_cost_model_by_the_shapes_of_llama() -> None:
     shapes = {"n_layers": 32, "width": 4096, "value_width": 1024}
-    done = run(scenario({"kind": "fedavg_lora", "local_steps": 2, "adapted": shapes}))
+    done = run(scenario({"kind": "fedavg_lora", "local_steps": 2, "adapted": shapes}, STATED))
     local = done.summary["by_kind"]["local"]
     assert local["bytes_up"] == local["bytes_down"] + 3 * 13_312 * 1024 == 9 * 13_312 * 1024
     assert local["own_gradient_tokens"] == 9 * 2 * 3 * N_PROMPT_TOKENS

@@ -50,6 +50,24 @@ def words() -> list[str]:
     return lines
 
 
+def tokens() -> list[str]:
+    table = pd.read_csv(FOLDER / "tokens.csv").set_index(["tokenizer", "name"])
+    lines = []
+    for name in NAMES:
+        row = table.loc["qwen", name]
+        cells = [
+            task_name(name),
+            f"{row['mean']:.1f}",
+            f"{row['deviation']:.1f}",
+            f"{row['p5']} to {row['p95']}",
+            f"{row['tokens_per_word']:.2f}",
+            f"{row['question_tokens']:.1f}",
+            f"{table.loc['smollm2', name]['mean']:.1f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
 def held_out() -> list[str]:
     residuals = pd.read_csv(FOLDER / "residuals.csv").pivot(
         index="name", columns="target", values="closed_form"
@@ -90,7 +108,7 @@ def left_out() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("lines", [fitted, words, held_out, left_out])
+@pytest.mark.parametrize("lines", [fitted, words, tokens, held_out, left_out])
 def test_a_table_is_that_of_its_file(lines):
     found = lines()
     assert len(found) >= 5

@@ -23,6 +23,7 @@ from fedsim.icl.baselines.kate import Kate
 from fedsim.icl.baselines.manual import Manual
 from fedsim.icl.baselines.random_icl import RandomIcl
 from fedsim.icl.baselines.zero_shot_cot import ZeroShotCot
+from fedsim.icl.call_tokens import Tokens
 from fedsim.icl.encoders.base import Encoder, unit_rows
 from fedsim.icl.models.label_probabilities import content_free, probabilities
 from fedsim.icl.tasks.base import Text
@@ -515,7 +516,7 @@ def test_preparation_comes_once_and_nothing_depends_on_the_step(task) -> None:
     ],
 )
 def test_cost_by_hand(task, method, correction, calls, tokens_in) -> None:
-    problem = problem_of(task, method, correction)
+    problem = problem_of(task, method, correction, tokens=Tokens())
     assert problem.cost() == JobCost(calls, tokens_in, calls, 0, 0)
     assert problem.cost(pooled=3) == problem.cost()
     assert not problem.tunes_p

@@ -45,7 +45,7 @@ def test_three_workers_of_the_paper_s_size(name: str) -> None:
     parts = (data.train, data.validation, data.test, data.demonstrations)
     used = np.concatenate([part.x.ravel() for part in parts])
     assert len(set(used.tolist())) == len(used) == 3 * 140 + 200
-    corpus = drawn._corpus()
+    corpus = drawn.corpus()
     assert corpus.is_test.sum() == TEST_ROWS[name][1]
     for part in parts:
         np.testing.assert_array_equal(corpus.labels[part.x], part.y)
@@ -58,7 +58,7 @@ def test_three_workers_of_the_paper_s_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEST_ROWS)
 def test_too_many_workers_are_told_how_many_rows_there_are(name: str) -> None:
-    corpus = task(name)._corpus()
+    corpus = task(name).corpus()
     found = len(corpus.numbers(0, test=False))
     n_most = found // 70
     with pytest.raises(InputError, match=f"{n_most + 1} workers need {70 * n_most + 70} .* found {found} in"):

@@ -499,6 +499,7 @@ def _methods() -> dict[str, Base]:
 
 
 QUESTIONS = {"kind": "questions", "task": POOLED, "model": FAKE, "encoder": ENCODER, "n_demonstrations": 2}
+QUESTIONS |= {"tokens": {"text_tokens": 20}}
 
 
 def _questions() -> dict[str, Base]:
@@ -528,7 +529,7 @@ def _injection() -> dict[str, Base]:
     unequal = {"model": {"weights": problem_table()["model"]["weights"], "kind": "open_weights"}}
     unequal |= {"dirichlet_alpha": 1.5, "loss": "vocabulary", "noise": 0.1}
     group = {"count": 5, "compute": exponential(1.0), "own_model": {"token_s": 0.01}}
-    problem = problem_table(**unequal)
+    problem = problem_table(**unequal, tokens={"text_tokens": 20})
     ifedicl, i2cl = "algorithms/ifedicl.", "algorithms/i2cl."
     keys = ("optimizer", "local_steps", "lambda_start", "beta_start", "control")
     small = {"workers": [group | {"count": 3}], "budget": {"epochs": 2}, "llm": None}
@@ -589,6 +590,8 @@ def _problems() -> dict[str, Base]:
     }
     for kind, more in METHODS.items():
         problem = {"kind": "baseline", "task": POOLED, "model": FAKE, "method": {"kind": kind, **more}}
+        if kind == "adaicl":
+            problem["tokens"] = {"text_tokens": 20}
         table = scenario(problem, {"kind": "sdbt"}, 2, budget={"server_steps": 1})
         if kind != "adaicl":
             del table["llm"]

@@ -62,7 +62,7 @@ class FedavgLora(Algorithm):
     def schedule(self, setting: Setting) -> Schedule:
         problem = problem_of(setting)
         n_bytes = adapter_numbers(self._projections(problem), self.rank) * self.number_bytes
-        tokens = self.local_steps * problem.batch * problem.tokens.tokens_in(0, 0)
+        tokens = self.local_steps * problem.batch * problem.text_tokens
         local = JobCost(0, 0, 0, bytes_up=n_bytes, bytes_down=n_bytes, own_gradient_tokens=tokens)
         return Schedule(Steps(setting.n_workers, 1), {"local": Work(local)}, "local")
 

@@ -75,6 +75,15 @@ class LanguageModel(BlackBox):
         """Whether answers that are kept are to be compared with one of the model that answers now."""
         return False
 
+    def mean_tokens(self, prompts: Sequence[str]) -> float | None:
+        """Return how many tokens these prompts are for it, on average; None: nobody here can say.
+
+        Raises:
+            InputError: what says it is missing.
+            ModelError: it has died.
+        """
+        return None
+
     @property
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,6 +51,17 @@ class FromWeights(LanguageModel):
                 f"{str(stated)[:12]}; restore it, or leave sha256 out to use what is there now"
             )
         return settings | {"weights": str(file)} | ({"sha256": found} if found else {})
+
+    @property
+    def wraps_prompts(self) -> bool:
+        """Whether a prompt is put between the marks of a chat."""
+        return False
+
+    def mean_tokens(self, prompts: Sequence[str]) -> float:
+        from fedsim.icl.models.token_counts import mean_tokens
+
+        file = weights_file(self.weights)
+        return mean_tokens(file, sha256(file), self.wraps_prompts, tuple(prompts), self.cache)
 
     def idle(self) -> Mapping[str, str]:
         exact = "a local model gives a probability to every label"

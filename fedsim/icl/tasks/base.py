@@ -167,6 +167,24 @@ class Task(Part):
         """Whether the fragment stands in each demonstration too, and not in the query alone."""
         return True
 
+    @property
+    def tells_tokens(self) -> bool:
+        """Whether it tells how long its prompts are: `known_tokens`, or else by texts (`likely_prompts`)."""
+        return False
+
+    def known_tokens(self, n_words: int, n_demonstrations: int) -> float | None:
+        """Return the mean number of tokens of its prompts, where it is known without their texts."""
+        return None
+
+    def likely_prompts(self, n_words: int, n_demonstrations: int) -> tuple[str, ...]:
+        """Return prompts like those of a run at its start: the same for all seeds and numbers of workers.
+
+        Args:
+            n_words: of the fragment; 0: none.
+            n_demonstrations: before the query, of one class after the other.
+        """
+        return ()
+
     def without_fragment(self) -> Self:
         """Return the task for prompts without a fragment, for which nobody looks for candidate words."""
         return self

@@ -123,7 +123,7 @@ class TextTask(Task):
             self._check_words(self.words)
         if self.file is not None:
             try:
-                self._check_test_rows(self._corpus())
+                self._check_test_rows(self.corpus())
             except InputError as error:
                 raise ValueError(str(error)) from error
         return self
@@ -164,7 +164,7 @@ class TextTask(Task):
         Raises:
             InputError: too few rows or candidate words, or the data are no longer what they were.
         """
-        corpus, n_classes = self._corpus(), self.n_classes
+        corpus, n_classes = self.corpus(), self.n_classes
         of_class = [corpus.numbers(label, test=False) for label in range(n_classes)]
         shown = self.n_demonstrations * (1 if self.reuse else n_workers * pooled)
         left = np.array([len(rows) - shown for rows in of_class])
@@ -186,7 +186,22 @@ class TextTask(Task):
             source=Texts(list(corpus.texts), self.prompt, self._candidates(corpus, shares)),
         )
 
-    def _corpus(self) -> Corpus:
+    @property
+    def tells_tokens(self) -> bool:
+        # GLUE may have to be fetched, which reading a scenario must not do.
+        return self.file is not None
+
+    def likely_prompts(self, n_words: int, n_demonstrations: int) -> tuple[str, ...]:
+        from fedsim.icl.tasks.likely import likely_prompts
+
+        return likely_prompts(self, n_words, n_demonstrations)
+
+    def corpus(self) -> Corpus:
+        """Return all rows.
+
+        Raises:
+            InputError: they are missing or no longer what they were.
+        """
         if self.glue is None:
             return text_files.read_corpus(Path(self.file or ""), self.sha256 or "", self.n_classes)
         folder = None if self.folder is None else Path(self.folder)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from fedsim.attack import Assigned, Attack
-from fedsim.catalog import Strict
 from fedsim.icl.attacks import DataAttack, DemonstrationAttack
+from fedsim.icl.call_tokens import Tokens, check_counted, tokens_in, unstated
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.language import LanguageModel
 from fedsim.icl.models.surrogate import Surrogate
@@ -27,31 +27,6 @@ Estimator = Literal["zero", "code", "paper"]
 AlsoMeasured = Literal["consensus", "validation", "sampled"]
 
 FLOAT32_BYTES = 4
-
-
-class Tokens(Strict):
-    """How long a call is, in tokens: only for its cost, the black box never sees them."""
-
-    tokens_per_word: float = Field(default=1.3, gt=0)
-    template_tokens: int = Field(default=30, ge=0)
-    """Of the template around each demonstration and around the query."""
-    text_tokens: int = Field(default=30, ge=0)
-    """Of the text of a demonstration or query."""
-    tokens_out: int = Field(default=1, ge=0)
-    """Of an answer: one label word."""
-
-    def tokens_in(self, n_words: int, n_demonstrations: int, in_demonstrations: bool = True) -> int:
-        """Return the prompt tokens of one call.
-
-        Args:
-            n_words: of the fragment, which the query carries.
-            n_demonstrations: shown before it.
-            in_demonstrations: whether each of them carries the fragment too.
-        """
-        fragment = n_words * self.tokens_per_word
-        each = fragment + self.template_tokens + self.text_tokens
-        n_without = 0 if in_demonstrations else n_demonstrations
-        return round((n_demonstrations + 1) * each - n_without * fragment)
 
 
 class IclProblem(Problem):
@@ -128,7 +103,7 @@ class IclProblem(Problem):
         return self
 
     def idle(self) -> Mapping[str, str]:
-        found: dict[str, str] = {}
+        found: dict[str, str] = dict(unstated(self))
         if not self.use_fragment:
             keys = [
                 *(f"task.{key}" for key in self.task.of_words),
@@ -219,12 +194,14 @@ class IclProblem(Problem):
         size_bytes = FLOAT32_BYTES * n_words * self.task.n_candidates
         return JobCost(
             calls=calls,
-            tokens_in=calls
-            * self.tokens.tokens_in(n_words, n_demonstrations, self.task.demonstrations_carry_fragment),
+            tokens_in=calls * tokens_in(self, n_words, n_demonstrations),
             tokens_out=calls * self.tokens.tokens_out,
             bytes_up=size_bytes,
             bytes_down=size_bytes,
         )
+
+    def check_cost(self) -> None:
+        check_counted(self)
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         task = self.task

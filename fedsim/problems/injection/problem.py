@@ -12,12 +12,12 @@ from fedsim.icl.attacks import DataAttack
 from fedsim.icl.attacks.adversarial import Adversarial
 from fedsim.icl.attacks.flipped_queries import FlippedQueries
 from fedsim.icl.attacks.out_of_class import OutOfClass
+from fedsim.icl.call_tokens import Tokens, check_counted, tokens_in, unstated
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.open_weights import OpenWeights, Shape
 from fedsim.icl.tasks import AnyTask
 from fedsim.messages import JobCost
 from fedsim.problems.base import ModelAccess, Offer, Problem, Sent
-from fedsim.problems.icl.problem import Tokens
 
 if TYPE_CHECKING:
     from fedsim.problems.injection.oracle import InjectionOracle
@@ -96,7 +96,7 @@ class InjectionProblem(Problem):
 
     def idle(self) -> Mapping[str, str]:
         keys = [*(f"task.{key}" for key in self.task.of_words), "tokens.tokens_per_word", "model.fragment"]
-        found = dict.fromkeys(keys, "prompts have no fragment")
+        found = {**dict.fromkeys(keys, "prompts have no fragment"), **unstated(self)}
         found |= dict.fromkeys(
             ("tokens.tokens_out", "model.correction"), "the model is not asked for answers"
         )
@@ -139,6 +139,11 @@ class InjectionProblem(Problem):
         """Labelled texts of a worker."""
         task = self.drawn_task
         return task.n_classes * (task.train_per_class + task.n_demonstrations)
+
+    @property
+    def text_tokens(self) -> int:
+        """Of a text with its template."""
+        return tokens_in(self, 0, 0)
 
     @property
     def shape(self) -> Shape:
@@ -187,7 +192,7 @@ class InjectionProblem(Problem):
 
     def extraction_cost(self) -> JobCost:
         """Return what it costs a worker to take its vectors and send them: each text passes forward once."""
-        tokens = self.n_texts * self.tokens.tokens_in(0, 0)
+        tokens = self.n_texts * self.text_tokens
         return JobCost(0, 0, 0, bytes_up=self.vectors_bytes, bytes_down=0, own_tokens=tokens)
 
     def cost(self, pooled: int = 1) -> JobCost:
@@ -195,9 +200,12 @@ class InjectionProblem(Problem):
 
         At the predicting token a text costs one token: all before it was computed when vectors were taken.
         """
-        each = 1 if self.at == "predicting" else self.tokens.tokens_in(0, 0)
+        each = 1 if self.at == "predicting" else self.text_tokens
         size_bytes = self.coefficients_bytes
         return JobCost(0, 0, 0, size_bytes, size_bytes, own_gradient_tokens=self.batch * each)
+
+    def check_cost(self) -> None:
+        check_counted(self)
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         found = self.drawn_task.memory(n_workers, pooled)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from fedsim.attack import Assigned, Attack
 from fedsim.icl.attacks import DataAttack
 from fedsim.icl.attacks.backdoor import Backdoor
+from fedsim.icl.call_tokens import Tokens, check_counted, tokens_in, unstated
 from fedsim.icl.encoders import AnyEncoder, WordLlama
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.language import LanguageModel
@@ -17,7 +18,6 @@ from fedsim.icl.tasks import AnyTask
 from fedsim.learning.attacks.worst_word import WorstWord
 from fedsim.messages import JobCost
 from fedsim.problems.base import ModelAccess
-from fedsim.problems.icl.problem import Tokens
 from fedsim.problems.questions.base import QuestionProblem, Shown
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class QuestionsProblem(QuestionProblem):
 
     def idle(self) -> Mapping[str, str]:
         keys = [*(f"task.{key}" for key in self.task.of_words), "tokens.tokens_per_word"]
-        found = dict.fromkeys(keys, "questions have no fragment")
+        found = {**dict.fromkeys(keys, "questions have no fragment"), **unstated(self)}
         if not self.n_demonstrations:
             found["encoder"] = "nothing stands before a query (n_demonstrations = 0)"
         return found
@@ -125,15 +125,14 @@ class QuestionsProblem(QuestionProblem):
         shown, each = self.n_demonstrations, 1 + self.model.calls_per_prompt
         n_relabelled = min(self.n_held, self.n_questions * shown) if shows.relabelled else 0
         n_before = shown * (shows.own + shows.relabelled)
-        tokens_in = each * (
-            n_relabelled * self.tokens.tokens_in(0, shown)
-            + self.n_questions * self.tokens.tokens_in(0, n_before)
+        n_tokens = each * (
+            n_relabelled * tokens_in(self, 0, shown) + self.n_questions * tokens_in(self, 0, n_before)
         )
         calls = each * (n_relabelled + self.n_questions)
         answers_bytes = self.n_questions * self.answer_bytes
         return JobCost(
             calls=calls,
-            tokens_in=tokens_in,
+            tokens_in=n_tokens,
             tokens_out=calls * self.tokens.tokens_out,
             bytes_up=answers_bytes,
             bytes_down=answers_bytes if shows.relabelled else 0,
@@ -143,6 +142,9 @@ class QuestionsProblem(QuestionProblem):
     def answer_bytes(self) -> int:
         """Of an answer: the number of its class."""
         return -(-(self.task.n_classes - 1).bit_length() // BYTE_BITS)
+
+    def check_cost(self) -> None:
+        check_counted(self)
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         return self.task.memory(n_workers, pooled)

@@ -38,6 +38,10 @@ class Local(FromWeights):
         return self.copy_as or ("Q8_0" if self.weights == SMOLLM2 else "none")
 
     @property
+    def wraps_prompts(self) -> bool:
+        return self.layout == "chat"
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What an answer depends on besides the prompt and the labels; reads the weights to hash them."""
         # The runtime's version, as another one may compute sums in another order.

@@ -36,6 +36,17 @@ def published() -> dict[str, dict[str, float]]:
         }
 
 
+@cache
+def tokens() -> dict[str, tuple[float, float]]:
+    """Return how long prompts are by Qwen's vocabulary: tokens of a word, and of a question without words."""
+    with (FOLDER / "tokens.csv").open(newline="") as file:
+        return {
+            row["name"]: (float(row["tokens_per_word"]), float(row["question_tokens"]))
+            for row in csv.DictReader(file)
+            if row["tokenizer"] == "qwen"
+        }
+
+
 class Calibrated(Task):
     """One of the paper's six data sets, its surrogate fitted to four published accuracies.
 
@@ -58,6 +69,14 @@ class Calibrated(Task):
     def class_counts(self) -> tuple[int, ...]:
         row = published()[self.name]
         return self.test_counts or (int(row["test_class_0"]), int(row["test_class_1"]))
+
+    @property
+    def tells_tokens(self) -> bool:
+        return True
+
+    def known_tokens(self, n_words: int, n_demonstrations: int) -> float:
+        per_word, per_question = tokens()[self.name]
+        return (n_demonstrations + 1) * (n_words * per_word + per_question)
 
     def draw(
         self, streams: Streams, n_workers: int, pooled: int = 1, dirichlet_alpha: float | None = None
