@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedsim.cli import fitting, listing, querying, reading, reporting, running, sweeping, tracing
+from fedsim.cli import advising, fitting, listing, querying, reading, reporting, running, sweeping, tracing
 from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError, ResultsWarning
 from fedsim.importing import search
 from fedsim.safety import safely
@@ -75,6 +75,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run,
     "sweep": sweeping.sweep,
     "check": running.check,
+    "advise": advising.advise,
     "prompt": running.prompt,
     "serve": running.serve,
     "results": querying.results,
