@@ -11,7 +11,7 @@ from fedsim.algorithms.base import InterludeLearner, Learner, check_expelled
 from fedsim.learning.batching import Job
 from fedsim.messages import Snapshot, Ticket
 from fedsim.scenario import Scenario
-from fedsim.schedule import Schedule
+from fedsim.schedule import Schedule, Steps
 from fedsim.timing.exchange import NO_STEP, StepReport
 
 Progress = Callable[[dict[str, Any]], None]
@@ -224,6 +224,7 @@ def counted(report: StepReport, schedule: Schedule) -> dict[str, Any]:
     named = {
         "interludes": schedule.interlude.counter if schedule.interlude is not None else "",
         "openings": "openings" if schedule.opening is not None else "",
+        "wait_for": "wait_for" if isinstance(schedule.rule, Steps) and schedule.rule.adapt else "",
     }
     for name in ("own_tokens", "own_gradient_tokens"):
         if not any(getattr(work.cost, name) for work in schedule.work.values()):

@@ -12,6 +12,20 @@ UNBOUNDED = 2**62
 """A staleness bound that holds nobody up, for servers whose tickets need not be fresh."""
 
 
+class Adapt(NamedTuple):
+    """The server raises or lowers S by the times that it sees."""
+
+    least: int = 1
+    most: int | None = None
+    """None: R."""
+    every_steps: int = 10
+    """After so many steps it looks for another S."""
+    window: int = 5
+    """It goes by the last so many jobs of each worker."""
+    gain: float = 0.05
+    """It takes another S only where that saves at least this part of the time per worker update."""
+
+
 class Steps(NamedTuple):
     """The server steps when enough workers have reported and nobody would be too stale."""
 
@@ -19,6 +33,13 @@ class Steps(NamedTuple):
     """S, how many workers must have reported."""
     tau: int
     """Staleness bound: a ticket is at most tau - 1 steps old when it is used; 1: every step waits for all."""
+    adapt: Adapt | None = None
+    """How S changes from there; none: it stays."""
+
+    @property
+    def fewest(self) -> int:
+        """The smallest S that may come."""
+        return self.wait_for if self.adapt is None else self.adapt.least
 
 
 class Rounds(NamedTuple):

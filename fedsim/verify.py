@@ -127,7 +127,8 @@ def _active(run: Evidence) -> str:
         if _gave_up(run):  # of those who are asked in a round, some may not be left
             return ""
         there = there.shift(fill_value=1)  # who joins during a round is asked from the next one on
-    expected = there.clip(upper=rule.participants if isinstance(rule, Rounds) else rule.wait_for)
+    upper = rule.participants if isinstance(rule, Rounds) else rule.wait_for
+    expected = there.clip(upper=taken.wait_for if "wait_for" in taken else upper)
     thin = taken[taken.active < expected]
     if thin.empty:
         return ""

@@ -12,7 +12,7 @@ from fedsim.catalog import Part
 from fedsim.learning.attacks.base import MessageAttack
 from fedsim.messages import JobCost, Ticket
 from fedsim.problems.base import Offer, Oracle, Problem, Questions
-from fedsim.schedule import Interlude, Rounds, Schedule, Steps, Work
+from fedsim.schedule import Adapt, Interlude, Rounds, Schedule, Steps, Work
 from fedsim.streams import Streams
 
 if TYPE_CHECKING:
@@ -183,7 +183,12 @@ def _wrong_schedule(schedule: Schedule) -> str:
     rule = schedule.rule
     if not isinstance(rule, Steps | Rounds):
         return f"rule is {rule!r}, expected Steps or Rounds"
-    numbers = [(f"rule.{name}", value, 1) for name, value in rule._asdict().items()]
+    numbers = [(f"rule.{name}", value, 1) for name, value in rule._asdict().items() if name != "adapt"]
+    if isinstance(rule, Steps) and (adapt := rule.adapt) is not None:
+        if not isinstance(adapt, Adapt):
+            return f"rule.adapt is {adapt!r}, expected an Adapt or none"
+        whole = ("least", "every_steps", "window", *(["most"] if adapt.most is not None else []))
+        numbers += [(f"rule.adapt.{name}", getattr(adapt, name), 1) for name in whole]
     if not isinstance(schedule.work, Mapping) or not schedule.work:
         return f"work is {schedule.work!r}, expected its kinds of jobs by name"
     for kind, work in schedule.work.items():

@@ -49,8 +49,8 @@ def work_of(scenario: Scenario) -> Effort:
     llm_calls = updates * calls[schedule.regular]
     llm_calls += in_rounds * calls[between.work] if between is not None else 0
     llm_calls += n_machines * calls[schedule.opening] if schedule.opening is not None else 0
-    regular = not scenario.attacks and scenario.server.evict_after_s is None and isinstance(rule, Steps)
-    exact = regular and wait_for == n_machines
+    regular = not scenario.attacks and scenario.server.evict_after_s is None
+    exact = regular and isinstance(rule, Steps) and rule.fewest == n_machines
     return Effort(updates, llm_calls, exact, at_most)
 
 

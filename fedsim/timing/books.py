@@ -68,7 +68,9 @@ class Books:
         self._interludes += 1
         self._drained += self._took(drained)
 
-    def stepped(self, step: int, time_s: float, active: Sequence[Ticket], members: int) -> StepReport:
+    def stepped(
+        self, step: int, time_s: float, active: Sequence[Ticket], members: int, wait_for: int
+    ) -> StepReport:
         """Count the results of step number `step`, from 0, and return its row.
 
         Args:
@@ -76,6 +78,7 @@ class Books:
             time_s: when it was taken (s).
             active: its tickets.
             members: how many workers take part.
+            wait_for: S.
         """
         self._took(active)
         versions = [ticket.snapshot.version for ticket in active]
@@ -98,6 +101,7 @@ class Books:
             self._openings,
             self._own_tokens,
             self._own_gradient_tokens,
+            wait_for,
         )
 
     def by_kind(self) -> Mapping[str, KindCount]:

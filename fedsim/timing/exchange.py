@@ -39,6 +39,8 @@ class StepReport(NamedTuple):
     """Tokens that passed forward through the workers' own models."""
     own_gradient_tokens: int = 0
     """Tokens that passed forward and backward through them."""
+    wait_for: int = 0
+    """S of this step, or K* of a sampled round."""
 
 
 NO_STEP = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

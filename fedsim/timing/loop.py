@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.server import Server
 from fedsim.timing.settings import ServerSettings
+from fedsim.timing.watch import Watch
 from fedsim.timing.worker import Worker
 
 UNDISTURBED = Simple()
@@ -63,12 +64,13 @@ class Timeline:
         rounds = self.schedule.interlude.rounds if self.schedule.interlude is not None else 0
         return EVENTS_A_LOOK + 10 * n_workers * (1 + calls) * (1 + rounds)
 
-    def rule(self, n_workers: int, streams: Streams) -> StepRule | RoundRule:
-        """Return the rule that tells when the server steps and whom it asks."""
+    def rule(self, n_workers: int, streams: Streams, now: Callable[[], float]) -> StepRule | RoundRule:
+        """Return the rule that tells when the server steps and whom it asks; `now` tells it the time (s)."""
         rule = self.schedule.rule
         if isinstance(rule, Rounds):
             return RoundRule(range(n_workers), rule.participants, streams)
-        return StepRule(range(n_workers), rule.wait_for, rule.tau)
+        watch = rule.adapt and Watch(rule.adapt, rule.tau, self.server.step_s, self.schedule.interlude, now)
+        return StepRule(range(n_workers), rule.wait_for, rule.tau, watch)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     server = Server(
         env,
         exchange,
-        timeline.rule(len(of_each), streams),
+        timeline.rule(len(of_each), streams, lambda: env.now),
         timeline.server,
         schedule,
         clock,

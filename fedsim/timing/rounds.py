@@ -32,6 +32,7 @@ class RoundRule:
         if participants < 1:
             raise ValueError(f"participants must be at least 1, got {participants}")
         self.step = 0
+        self.wait_for = participants
         self._members = set(workers)
         self._in_order: list[int] | None = None  # none: to be sorted anew
         self._participants = participants

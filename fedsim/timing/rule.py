@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from fedsim.timing.watch import Watch
+
 
 class StepRule:
     """Step when at least S workers have reported and no worker would exceed staleness tau.
@@ -19,12 +21,14 @@ class StepRule:
         workers: the worker numbers that take part.
         wait_for: S. When fewer than S workers are left, all of the rest are waited for.
         tau: the staleness bound.
+        watch: what finds another S now and then, by the times that the server sees; none: S stays.
     """
 
-    def __init__(self, workers: range, wait_for: int, tau: int) -> None:
+    def __init__(self, workers: range, wait_for: int, tau: int, watch: Watch | None = None) -> None:
         self.wait_for = wait_for
         self.tau = tau
         self.step = 0
+        self._watch = watch
         # The step in which each worker last reported, oldest first: one look at the head tells the largest
         # age, so that a step costs S and not R.
         self._reported_at = OrderedDict.fromkeys(workers, -1)
@@ -33,6 +37,8 @@ class StepRule:
 
     def ask(self, waiting: Sequence[int]) -> Sequence[int]:
         """Return who gets a job of those who wait for one: all of them."""
+        if self._watch is not None:
+            self._watch.asked(waiting)
         return waiting
 
     def report(self, worker: int) -> None:
@@ -40,6 +46,8 @@ class StepRule:
         self._reported_at[worker] = self.step
         self._reported_at.move_to_end(worker)
         self._active += 1
+        if self._watch is not None:
+            self._watch.reported(worker)
 
     @property
     def missing(self) -> int:
@@ -56,6 +64,9 @@ class StepRule:
         """The server has stepped: every age grows by one."""
         self.step += 1
         self._active = 0
+        if self._watch is not None:
+            self.wait_for = self._watch.stepped(self.step, self.wait_for)
+            self._needed = min(self.wait_for, len(self._reported_at))
 
     def reset_ages(self) -> None:
         """After a barrier every age is 1 again."""
@@ -66,6 +77,8 @@ class StepRule:
     def evict(self, worker: int) -> None:
         """Stop waiting for this worker for ever; a message of it that has come in counts no more."""
         self._active -= self._reported_at.pop(worker) == self.step
+        if self._watch is not None:
+            self._watch.left(worker)
         self._needed = min(self.wait_for, len(self._reported_at))
 
     def admit(self, worker: int) -> bool:
@@ -83,6 +96,8 @@ class StepRule:
         for other in reported_now:  # they stay behind it: the oldest come first
             self._reported_at.move_to_end(other)
         self._needed = min(self.wait_for, len(self._reported_at))
+        if self._watch is not None:
+            self._watch.handed_out([worker])
         return True
 
     def __contains__(self, worker: object) -> bool:

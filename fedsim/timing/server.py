@@ -310,11 +310,11 @@ class Server:
         self._clock.switch(self._entity, Activity.WAITING, self.env.now)
 
     def _take_step(self, active: list[Ticket]) -> Snapshot:
-        step = self.rule.step
+        step, wait_for = self.rule.step, self.rule.wait_for
         self.rule.stepped()
         if self._misconduct:
             self._withheld.stepped(step + 1)
-        report = self.report_now = self._books.stepped(step, self.env.now, active, len(self.rule))
+        report = self.report_now = self._books.stepped(step, self.env.now, active, len(self.rule), wait_for)
         self._orders.stepped(active)
         snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
         self.finished = (

@@ -460,6 +460,18 @@ METHODS: dict[str, Table] = {
 }
 
 
+def _adapting(rule: Table) -> Table:
+    """Return a scenario of unlike workers in which S goes up and down, and is held by its bounds."""
+    groups = [{"name": f"{mean_s:g} s", "count": 2, "compute": exponential(mean_s)} for mean_s in (1, 2, 4)]
+    adapt = {"least": 2, "most": 5, "every_steps": 2, "window": 3, "gain": 0.02}
+    return scenario(
+        QUADRATIC,
+        rule | {"cuts": False, "wait_for": 3, "tau": 9, "adapt": adapt},
+        workers=groups,
+        budget={"server_steps": 40},
+    )
+
+
 def _methods() -> dict[str, Base]:
     """Return bases for the algorithms."""
     forging = [{"kind": "same_value", "workers": [1], "value": 2.0}]
@@ -470,6 +482,8 @@ def _methods() -> dict[str, Base]:
         tuned = rule | CUTS | FAST | {"polyhedron": {"epsilon": EPSILON[kind]}}
         tables = ("cuts", "polyhedron", "inner", "multipliers", "z_rate", "wait_for", "tau", "optimizer")
         found[kind] = Base(scenario(lower, tuned), tuple(own + table for table in tables), False)
+        if kind == "asyndbt":
+            found["asyndbt adapt"] = Base(_adapting(rule), (f"{own}adapt",))
         robust = tuned | {"robust": {"psi": 0.3}}
         found[f"{kind} robust"] = Base(scenario(ICL, robust, attacks=forging), (f"{own}robust",), False)
         rules = {"outer": {"kind": "median"}, "outer_rate": 0.5, "inner": {"kind": "mean"}, "inner_rate": 0.5}

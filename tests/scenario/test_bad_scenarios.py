@@ -31,6 +31,16 @@ WRONG = {
     "llm.latency.value_s = '3'": "llm.latency.value_s: found '3', expected a number",
     "llm.latency.value_s = true": "llm.latency.value_s: found true, expected a number",
     "algorithm.wait_for = 4": "algorithm.wait_for: found 4, expected at most 3, the number of workers",
+    "algorithm.adapt = { most = 4 }": "algorithm.adapt.most: found 4, expected at most 3, the number of "
+    "workers",
+    "algorithm.adapt = { least = 3 }": "algorithm.adapt.least: found 3, expected less than 3, the number of "
+    "workers",
+    "algorithm.adapt = { least = 2, most = 2 }": "algorithm.adapt.least: found 2, expected less than 2, "
+    "algorithm.adapt.most",
+    "algorithm.adapt = { most = 1, least = 0 }": "algorithm.adapt.least: found 0, expected at least 1",
+    "algorithm = { wait_for = 3, adapt = { most = 2 } }": "algorithm.wait_for: found 3, expected 1 to 2, the "
+    "bounds of algorithm.adapt",
+    "algorithm.adapt.every = 3": "algorithm.adapt.every: unknown key; did you mean 'every_steps'?",
     "algorithm.wait_for = true": "algorithm.wait_for: found true, expected an integer",
     "algorithm.wait_for = 2.0": "algorithm.wait_for: found 2.0, expected an integer",
     "algorithm.tau = 0": "algorithm.tau: found 0, expected at least 1",

@@ -40,6 +40,7 @@ SETTINGS = {
     "description": st.text().map(json.dumps).filter(lambda text: "\\ud" not in text and "\x7f" not in text),
     "algorithm.cuts": st.just("false"),
     "algorithm.cuts.every": COUNTS,
+    "algorithm.adapt.gain": st.floats(0, 1, exclude_max=True),
     "algorithm.cuts.restart": st.sampled_from(["after", "before"]),
     "algorithm.cuts.participation": st.sampled_from(["active", "all"]),
     "algorithm.kind": st.sampled_from(["sdbt", "cendbt"]),

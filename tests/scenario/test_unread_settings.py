@@ -101,6 +101,10 @@ WITHOUT_EFFECT: dict[tuple[str, ...], str] = {
         "algorithm.cuts.every=3",
     ): "algorithm.cuts.every: worker updates are counted (every_updates)",
     (
+        "algorithm.tau=1",
+        "algorithm.adapt={ gain = 0.1 }",
+    ): "algorithm.adapt: with tau = 1 every step waits for all",
+    (
         "algorithm.cuts.participation=active",
         "algorithm.cuts.restart=before",
     ): 'algorithm.cuts.restart: there is no barrier (participation = "active")',

@@ -27,6 +27,7 @@ from timing_cases import (
 )
 
 from fedsim.messages import JobCost
+from fedsim.schedule import Adapt
 from fedsim.timing.activities import Activity
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.availability import Availability
@@ -524,6 +525,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "groups": groups,
         "wait_for": draw(st.integers(1, n_workers)),
         "tau": draw(st.integers(1, 5)),
+        "adapt": draw(st.sampled_from([None, Adapt(every_steps=1, gain=0.0), Adapt(2, 4, every_steps=3)])),
         "seed": draw(st.integers(0, 3)),
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": (evict_after_s := draw(st.none() | st.sampled_from([0.5, 2.0, 9.0]))),
@@ -574,7 +576,7 @@ def check_tickets(books: Books, setting: dict[str, Any]) -> None:
         assert max(stale) < (1 if sampled else setting["tau"])
         assert len({ticket.worker for ticket in tickets}) == len(tickets)
         if not sampled:
-            assert len(tickets) >= min(setting["wait_for"], report.members)
+            assert len(tickets) >= min(report.wait_for, report.members)
     assert books.counted == [(row.worker_updates, row.drained, row.openings) for row in books.reports]
     for before, after in pairwise(books.reports):
         for counter in ("time_s", "drained", "interludes", "llm_calls", "bytes_up", "bytes_down"):

@@ -12,6 +12,7 @@ from timing_cases import OPENING, REGULAR, Books, by, expulsions, interlude, sim
 
 from fedsim.attack import Assigned
 from fedsim.messages import JobCost
+from fedsim.schedule import Adapt
 from fedsim.timing.attacks import TimingAttack
 from fedsim.timing.attacks.flapping import Flapping
 from fedsim.timing.attacks.rushing import Rushing
@@ -78,6 +79,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "groups": groups,
         "wait_for": draw(st.integers(1, n_workers)),
         "tau": draw(st.integers(1, 6)),
+        "adapt": draw(st.sampled_from([None, Adapt(every_steps=1, gain=0.0), Adapt(2, 4, every_steps=3)])),
         "seed": draw(st.integers(0, 3)),
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
@@ -129,9 +131,11 @@ def check_spans(ending: Ending) -> None:
 
 def check_steps(books: Books, setting: dict[str, Any]) -> None:
     n_workers = sum(group.count for group in setting["groups"])
-    for gone, active, stale in zip(books.gone_by, books.active, books.staleness, strict=True):
+    rows = zip(books.gone_by, books.active, books.staleness, books.reports, strict=True)
+    for gone, active, stale, report in rows:
         if setting["participants"] is None:
-            assert len(active) >= min(setting["wait_for"], n_workers - gone)
+            assert report.wait_for == setting["wait_for"] or setting["adapt"] is not None
+            assert len(active) >= min(report.wait_for, n_workers - gone)
         else:
             assert len(active) <= setting["participants"]
         assert len(set(active)) == len(active)

@@ -112,10 +112,10 @@ def test_bad_schedules(changed: dict[str, Any], sentence: str) -> None:
 
 
 def test_steps_and_rounds_make_their_rules() -> None:
-    steps = timeline(schedule_of(wait_for=2, tau=5)).rule(3, Streams(0))
+    steps = timeline(schedule_of(wait_for=2, tau=5)).rule(3, Streams(0), lambda: 0.0)
     assert isinstance(steps, StepRule)
     assert (steps.wait_for, steps.tau, len(steps)) == (2, 5, 3)
-    rounds = timeline(SCHEDULE._replace(rule=Rounds(2))).rule(3, Streams(0))
+    rounds = timeline(SCHEDULE._replace(rule=Rounds(2))).rule(3, Streams(0), lambda: 0.0)
     assert isinstance(rounds, RoundRule)
     assert len(rounds.ask([])) == 2
 

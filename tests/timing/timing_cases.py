@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedsim.attack import Assigned, Attack
 from fedsim.messages import JobCost, Snapshot, Ticket
-from fedsim.schedule import Interlude, Rounds, Schedule, Standing, Steps, Work
+from fedsim.schedule import Adapt, Interlude, Rounds, Schedule, Standing, Steps, Work
 from fedsim.streams import Streams
 from fedsim.timing.availability import Availability, Stretch
 from fedsim.timing.delays import Delay
@@ -224,6 +224,7 @@ def schedule_of(
     opening: JobCost | None = None,
     activity: str | None = None,
     standing: Standing | None = None,
+    adapt: Adapt | None = None,
 ) -> Schedule:
     """Return a schedule whose jobs in interludes cost what regular jobs do, and are booked as "interlude".
 
@@ -237,12 +238,13 @@ def schedule_of(
         opening: the cost of opening jobs, if there are any.
         activity: what regular jobs are booked as.
         standing: what workers keep from job to job, if there is anything.
+        adapt: how S changes, if it does.
     """
     work = {REGULAR: Work(cost, activity), ROUND: Work(cost, "interlude")}
     if opening is not None:
         work[OPENING] = Work(opening)
     return Schedule(
-        rule=Steps(wait_for, tau) if participants is None else Rounds(participants),
+        rule=Steps(wait_for, tau, adapt) if participants is None else Rounds(participants),
         work=work,
         regular=REGULAR,
         opening=OPENING if opening is not None else None,
@@ -267,6 +269,7 @@ def simulate(
     opening: JobCost | None = None,
     activity: str | None = None,
     standing: Standing | None = None,
+    adapt: Adapt | None = None,
     rounds_asked: int | None = None,
     latency: Delay = NOTHING,
     finish_at: int | None = None,
@@ -294,6 +297,7 @@ def simulate(
             opening=opening,
             activity=activity,
             standing=standing,
+            adapt=adapt,
         ),
         **settings,
     )

@@ -48,8 +48,9 @@ class Distributed(Rules, Algorithm):
         return Tuner(bench, self)
 
     def check(self, setting: Setting) -> None:
-        wait_for, _ = self.steps(setting.n_workers)
-        at_most("wait_for", wait_for, setting.n_workers)
+        rule = self.steps(setting.n_workers)
+        at_most("wait_for", rule.wait_for, setting.n_workers)
+        wait_for = rule.fewest
         rules, cuts = self.aggregation, self.cuts
         if rules is None or not setting.problem.tunes_p:
             return
