@@ -124,4 +124,4 @@ def test_words_for_people_make_no_other_run(command, small):
 
 def test_an_address_of_old(small):
     """Runs without a description keep their address as long as no default changes."""
-    assert results.run_id(load_scenario(small)) == "b066a403603c"
+    assert results.run_id(load_scenario(small)) == "fcbcbc30835d"
