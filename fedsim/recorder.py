@@ -123,6 +123,7 @@ class Recorder:
                 content = next(inside)
                 while True:
                     tickets = yield content
+                    step = self.rows[-1]["step"]  # in the background, steps go on
                     self._keep(tickets, plan.work, step, step)
                     content = inside.send(tickets)
             except StopIteration as end:
@@ -225,6 +226,7 @@ def counted(report: StepReport, schedule: Schedule) -> dict[str, Any]:
         "interludes": schedule.interlude.counter if schedule.interlude is not None else "",
         "openings": "openings" if schedule.opening is not None else "",
         "wait_for": "wait_for" if isinstance(schedule.rule, Steps) and schedule.rule.adapt else "",
+        "skipped_interludes": schedule.skipped_counter,
     }
     for name in ("own_tokens", "own_gradient_tokens"):
         if not any(getattr(work.cost, name) for work in schedule.work.values()):

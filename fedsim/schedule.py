@@ -69,7 +69,7 @@ class Standing(NamedTuple):
 
 
 class Interlude(NamedTuple):
-    """Rounds behind a barrier, after some of the steps."""
+    """Rounds after some of the steps, behind a barrier or in the background."""
 
     work: str
     """The kind of job in its rounds; no other job is of this kind."""
@@ -78,8 +78,9 @@ class Interlude(NamedTuple):
     rounds: int
     stop_after: int | None = None
     """None from this step on; none: it never stops."""
-    participation: Literal["all", "active"] = "all"
-    """All workers, behind a true barrier, or those whose tickets were used in the step before."""
+    participation: Literal["all", "active", "rolling"] = "all"
+    """All workers, behind a true barrier; those whose tickets were used in the step before; or, in the
+    background while steps go on, in each round the next S workers that wait for a job."""
     leaves_bytes: int = 0
     """What it leaves behind: sent once to everybody who took part, with the next job, and later to every
     worker that has it not: who joins late or has lost its state."""
@@ -152,6 +153,12 @@ class Schedule(NamedTuple):
         return named or "interlude"
 
     @property
+    def skipped_counter(self) -> str:
+        """The column of results that counts interludes due and not held; empty: none ever is."""
+        plan = self.interlude
+        return f"skipped_{plan.counter}" if plan is not None and plan.participation == "rolling" else ""
+
+    @property
     def sends_up(self) -> bool:
         """Whether a job has bytes for the server."""
         return any(work.cost.bytes_up for work in self.work.values())
@@ -182,6 +189,12 @@ class Schedule(NamedTuple):
             parts["opening"] = self.opening
         if self.interlude is not None:
             parts["interlude.work"] = self.interlude.work
+        background = self.interlude is not None and self.interlude.participation == "rolling"
+        if background and isinstance(self.rule, Rounds):
+            raise ValueError(
+                'schedule.interlude.participation: found "rolling" with Rounds, expected Steps: who is drawn '
+                "for a round has no time for another"
+            )
         renewing = self.standing.renewed_by if self.standing is not None else None
         known = parts if renewing is None else parts | {"standing.renewed_by": renewing}
         for part, kind in known.items():

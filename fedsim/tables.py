@@ -136,6 +136,8 @@ def summary(
     if schedule.interlude is not None:
         by_server.append(schedule.interlude_activity)
         counted = {schedule.interlude.counter: report.interludes} | counted
+    if schedule.skipped_counter:
+        counted[schedule.skipped_counter] = report.skipped_interludes
     taken = steps[steps.step > 0]
     measured = steps.dropna(subset=["loss"])
     numbers: dict[str, Any] = {

@@ -79,6 +79,7 @@ def counters(run: Evidence) -> list[str]:
     """Return the names of the run's cumulative columns."""
     schedule = run.scenario.schedule
     named = [schedule.interlude.counter] if schedule.interlude is not None else []
+    named += [schedule.skipped_counter] if schedule.skipped_counter else []
     named += ["openings"] if schedule.opening is not None else []
     named += [key for key in ("own_tokens", "own_gradient_tokens") if key in run.steps]
     return [*COUNTERS, *named, *run.scenario.algorithm.counters]
@@ -127,8 +128,13 @@ def _active(run: Evidence) -> str:
         if _gave_up(run):  # of those who are asked in a round, some may not be left
             return ""
         there = there.shift(fill_value=1)  # who joins during a round is asked from the next one on
-    upper = rule.participants if isinstance(rule, Rounds) else rule.wait_for
-    expected = there.clip(upper=taken.wait_for if "wait_for" in taken else upper)
+    size = rule.participants if isinstance(rule, Rounds) else rule.wait_for
+    between = run.scenario.schedule.interlude
+    if between is not None and between.participation == "rolling":
+        # At most S workers are busy with a round in the background; of the others, one at least has reported.
+        known = "wait_for" not in taken and not _gave_up(run)
+        there = (there - size).clip(lower=1) if known else there.clip(upper=1)
+    expected = there.clip(upper=taken.wait_for if "wait_for" in taken else size)
     thin = taken[taken.active < expected]
     if thin.empty:
         return ""

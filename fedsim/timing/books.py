@@ -33,7 +33,7 @@ class Books:
         """Jobs of each worker whose report the server has taken, late ones that came to no use included."""
         self._costs = {kind: work.cost for kind, work in schedule.work.items()}
         self._opening = schedule.opening
-        self._updates = self._openings = self._drained = self._interludes = 0
+        self._updates = self._openings = self._drained = self._interludes = self._skipped_interludes = 0
         self._calls = self._tokens_in = self._tokens_out = self._tokens_cached = 0
         self._own_tokens = self._own_gradient_tokens = 0
         self._bytes_up = self._bytes_down = 0
@@ -67,6 +67,10 @@ class Books:
         """Count an interlude, and the results that came to its barrier."""
         self._interludes += 1
         self._drained += self._took(drained)
+
+    def skipped_interlude(self) -> None:
+        """Count an interlude that was due and is not held."""
+        self._skipped_interludes += 1
 
     def stepped(
         self, step: int, time_s: float, active: Sequence[Ticket], members: int, wait_for: int
@@ -102,6 +106,7 @@ class Books:
             self._own_tokens,
             self._own_gradient_tokens,
             wait_for,
+            self._skipped_interludes,
         )
 
     def by_kind(self) -> Mapping[str, KindCount]:

@@ -41,6 +41,8 @@ class StepReport(NamedTuple):
     """Tokens that passed forward and backward through them."""
     wait_for: int = 0
     """S of this step, or K* of a sampled round."""
+    skipped_interludes: int = 0
+    """Interludes that were due and not held: one went on in the background, another waited for its end."""
 
 
 NO_STEP = StepReport(0, 0.0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -84,10 +86,11 @@ class Exchange(Protocol):
         It yields a round's content and is sent the round's tickets, one for each participant that is still
         there. It may end before all rounds of the schedule have been held; to ask for more of them is an
         error. Where nobody is left in a round, the clock closes it and goes on with the content it had.
+        In the background, steps are taken between its rounds, and a round has the tickets of S participants.
 
         Args:
             drained: the tickets that came to the barrier and are in no active set.
-            participants: the workers of the first round.
+            participants: the workers of the first round; in the background, all who may be asked.
 
         Returns:
             The content with which regular jobs go on.

@@ -1,16 +1,17 @@
-"""Interludes as the clock sees them: a barrier, and rounds behind it."""
+"""Interludes as the clock sees them: a barrier and rounds behind it, or rounds in the background."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedsim.messages import Snapshot, Ticket
 from fedsim.schedule import Interlude
+from fedsim.timing.background import BackgroundRounds
 from fedsim.timing.books import Books
 from fedsim.timing.exchange import Exchange
-from fedsim.timing.orders import Orders
+from fedsim.timing.orders import Order, Orders
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.withheld import Withheld
@@ -29,6 +30,7 @@ class Interludes:
 
     Where every worker takes part, those that are busy finish their job first: the server takes its result,
     which then belongs to no active set. The active workers are busy too if they are restarted before.
+    One that is due while another goes on in the background begins when that ends; of several, one does.
 
     Args:
         env: the simulation.
@@ -66,6 +68,10 @@ class Interludes:
         self._withheld = withheld
         self._tickets: list[Ticket] = []  # of the present round
         self._first = self._updates = 0  # worker updates by the end of step 0, and of the last step
+        self._behind: BackgroundRounds | None = None
+        self._rounds: Generator[Any, list[Ticket], Any] | None = None  # in the background
+        self._number = 0  # of the present round
+        self._follows = False  # another one is due
 
     def due(self, step: int, updates: int) -> bool:
         """Whether an interlude follows a step; asked once after each.
@@ -80,12 +86,109 @@ class Interludes:
         return self._plan.due(step, updates - self._first, before - self._first)
 
     def heard_from(self, worker: int) -> None:
-        """Wait for this worker no longer: it has reported, or was evicted."""
+        """Wait for this worker no longer: it has reported, or is no member any more."""
         self.awaited.discard(worker)
 
     def take(self, ticket: Ticket) -> None:
         """Take a report of the present round."""
-        self._tickets.append(ticket)
+        if not self.in_background:
+            self._tickets.append(ticket)
+        elif self._behind is None or not self._behind.report(ticket):
+            self._hand_regular([ticket.worker], self._orders.newest)
+
+    @property
+    def in_background(self) -> bool:
+        """Whether steps go on during interludes."""
+        return self._plan.participation == "rolling"
+
+    @property
+    def round_is_in(self) -> bool:
+        """Whether a round in the background has all its reports."""
+        return self._behind is not None and self._behind.is_in
+
+    def lose(self, worker: int) -> None:
+        """Go on without a worker that is no member any more."""
+        self.heard_from(worker)
+        if self._behind is not None:
+            self._behind.lose(worker)
+            if self._behind.deserted:
+                self._leave_off()
+
+    def begin(self) -> None:
+        """Begin an interlude in the background, or when the one under way there ends."""
+        if self._behind is not None:
+            if self._follows:
+                self._books.skipped_interlude()
+            self._follows = True
+            return
+        members = self._rule.members
+        self._books.began_interlude([])
+        self._behind, self._rounds = BackgroundRounds(members), self._exchange.interlude([], members)
+        self._number = 0
+        self._begin_round(None)
+
+    def end_round(self) -> list[int]:
+        """End a round in the background that is in, and begin the next; return who has waited for that."""
+        assert self._behind is not None
+        tickets, waiting = self._behind.end_round()
+        self._begin_round(tickets)
+        return waiting
+
+    def hand_out(self, waiting: Sequence[int], order: Order) -> None:
+        """Give these waiting workers their next job: that of a round in the background, or else this one."""
+        if self._behind is not None and (drafted := self._behind.enlisted(waiting)):
+            for worker in drafted:
+                self._step_rule.leave(worker)
+            self._orders.dispatch(drafted, self._behind.order(self._env.now))
+            waiting = [worker for worker in waiting if worker not in drafted]
+        self._hand_regular(waiting, order)
+
+    def _hand_regular(self, workers: Sequence[int], order: Order) -> None:
+        for worker in workers:
+            self._step_rule.come_back(worker)
+        self._orders.dispatch(workers, order)
+
+    @property
+    def _step_rule(self) -> StepRule:
+        assert isinstance(self._rule, StepRule)  # the schedule was checked
+        return self._rule
+
+    def _begin_round(self, tickets: list[Ticket] | None) -> None:
+        """Begin the next round in the background, if there is one; these are the reports of the last."""
+        assert self._rounds is not None
+        assert self._behind is not None
+        try:
+            content = next(self._rounds) if tickets is None else self._rounds.send(tickets)
+        except StopIteration as end:
+            self._orders.go_on_after_interlude(end.value)
+            self._end()
+            return
+        self._check_number(self._number)
+        self._number += 1
+        snapshot = Snapshot(self._orders.newest.snapshot.version, content)
+        self._behind.begin_round(self._orders.make(self._plan.work, snapshot), self._step_rule.wait_for)
+        if self._behind.deserted:
+            self._leave_off()
+
+    def _leave_off(self) -> None:
+        """End the interlude in the background, of whose workers nobody is left."""
+        assert self._rounds is not None
+        self._rounds.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._behind = self._rounds = None
+        if self._follows:
+            self._follows = False
+            self.begin()
+
+    def _check_number(self, number: int) -> None:
+        """Raise an error if the learning half asks for a round that the schedule has not."""
+        if number == self._plan.rounds:
+            raise RuntimeError(
+                f"the algorithm asks for round {number + 1} of an interlude, expected at most "
+                f"{number}: the rounds of its schedule"
+            )
 
     def hold(
         self, active: list[int], reported: Callable[[], list[Ticket]], collect: Collect
@@ -117,11 +220,7 @@ class Interludes:
             except StopIteration as end:
                 orders.go_on_after_interlude(end.value)
                 return participants
-            if number == self._plan.rounds:
-                raise RuntimeError(
-                    f"the algorithm asks for round {number + 1} of an interlude, expected at most "
-                    f"{number}: the rounds of its schedule"
-                )
+            self._check_number(number)
             orders.dispatch(participants, orders.make(self._plan.work, Snapshot(version, content)))
             yield from self._hear_from(participants, collect)
             # Who was evicted in this round is out of the interlude, even if it has been taken in again.

@@ -65,6 +65,11 @@ class Orders:
         self._standing = int(standing is not None and standing.renewed_by is None)
         self._has: dict[int, int] = {}
         self._left = 0  # the bytes that interludes have left behind, for a worker that has none of them
+        # Interludes in the background that have ended, and how many of them each worker has the bytes of.
+        plan = schedule.interlude
+        self._in_background = plan is not None and plan.participation == "rolling"
+        self._ended = 0
+        self._told: dict[int, int] = {}
         # Whose next job outside of interludes starts from nothing, and whether the learning half has yet to
         # hear that the worker has lost its state.
         self._anew: dict[int, bool] = {}
@@ -106,7 +111,11 @@ class Orders:
         assert self._interlude is not None
         self._left = self._interlude.leaves_bytes
         after = self.make(self._regular, Snapshot(self._newest.snapshot.version, content))
-        self._newest = after._replace(bytes_down=after.bytes_down + self._left)
+        if self._in_background:  # its workers are busy: who has it not yet is told with the next job
+            self._ended += 1
+            self._newest = after
+        else:
+            self._newest = after._replace(bytes_down=after.bytes_down + self._left)
 
     def dispatch(self, workers: Sequence[int], order: Order) -> None:
         """Hand each of these waiting workers its next job: this one, or the first of one that starts anew."""
@@ -177,6 +186,7 @@ class Orders:
             return order
         del self._anew[worker]
         snapshot = self._newest.snapshot
+        self._told[worker] = self._ended
         bytes_down = self._bytes_down[self._opening] + self._left if snapshot.version > 0 else 0
         return Order(self._opening, snapshot, bytes_down, self._env.now)
 
@@ -188,6 +198,11 @@ class Orders:
         if self._has.get(worker, 0) < self._standing:
             self._has[worker] = self._standing
             order = order._replace(bytes_down=order.bytes_down + self._standing_bytes)
+        if self._ended and order.kind != self._of_interlude:
+            missing = self._ended - self._told.get(worker, 0)
+            if missing:
+                self._told[worker] = self._ended
+                order = order._replace(bytes_down=order.bytes_down + missing * self._left)
         kind, snapshot, bytes_down, now_s = order
         if bytes_down:
             self._books.sent(kind, bytes_down)

@@ -14,12 +14,14 @@ class StepRule:
     A worker's age is 0 when it reports and grows by one with every server step; all start at 1. The server
     may step while every age is below tau, so a ticket is at most tau - 1 steps stale when it is used.
 
+    Who has left for a job of another kind (ours, not the source's) has no age and is not waited for.
+
     Source: Jiao et al., "Asynchronous Distributed Bilevel Optimization", ICLR 2023, and its released code:
     the condition is tested after each arrival and before the ages grow.
 
     Args:
         workers: the worker numbers that take part.
-        wait_for: S. When fewer than S workers are left, all of the rest are waited for.
+        wait_for: S. When fewer than S workers are left, all of the rest are waited for, at least one.
         tau: the staleness bound.
         watch: what finds another S now and then, by the times that the server sees; none: S stays.
     """
@@ -34,6 +36,7 @@ class StepRule:
         self._reported_at = OrderedDict.fromkeys(workers, -1)
         self._active = 0
         self._needed = min(wait_for, len(workers))
+        self._away: set[int] = set()
 
     def ask(self, waiting: Sequence[int]) -> Sequence[int]:
         """Return who gets a job of those who wait for one: all of them."""
@@ -74,11 +77,29 @@ class StepRule:
             self._reported_at[worker] = self.step - 1
         self._active = 0
 
+    def leave(self, worker: int) -> None:
+        """Wait for this worker no longer: its next job is for no step. It has no report that counts now."""
+        if worker not in self._away:
+            del self._reported_at[worker]
+            self._away.add(worker)
+            self._needed = min(self.wait_for, len(self._reported_at))
+            if self._watch is not None:
+                self._watch.away(worker)
+
+    def come_back(self, worker: int) -> None:
+        """A worker gets a job for a step again, if it had left: its age is 1, as everybody's at the start."""
+        if worker in self._away:
+            self._away.remove(worker)
+            self.admit(worker)
+
     def evict(self, worker: int) -> None:
         """Stop waiting for this worker for ever; a message of it that has come in counts no more."""
-        self._active -= self._reported_at.pop(worker) == self.step
         if self._watch is not None:
             self._watch.left(worker)
+        if worker in self._away:
+            self._away.remove(worker)
+            return
+        self._active -= self._reported_at.pop(worker) == self.step
         self._needed = min(self.wait_for, len(self._reported_at))
 
     def admit(self, worker: int) -> bool:
@@ -101,17 +122,17 @@ class StepRule:
         return True
 
     def __contains__(self, worker: object) -> bool:
-        return worker in self._reported_at
+        return worker in self._reported_at or worker in self._away
 
     def __len__(self) -> int:
-        return len(self._reported_at)
+        return len(self._reported_at) + len(self._away)
 
     @property
     def alive(self) -> bool:
         """Whether anybody still takes part."""
-        return bool(self._reported_at)
+        return bool(self._reported_at or self._away)
 
     @property
     def members(self) -> list[int]:
         """The workers that still take part, in order of number."""
-        return sorted(self._reported_at)
+        return sorted([*self._reported_at, *self._away])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fedsim.messages import Snapshot, Ticket
@@ -35,6 +35,8 @@ class Server:
     server reads its message. That job reads the newest snapshot, and brings what interludes have left behind.
     An interlude that is under way goes on without this worker, unless it waits for a job when the rounds
     begin.
+
+    Where interludes go on in the background (ours), a round with all its reports comes before a step.
 
     Source: Ma et al., AsynDBT, Algorithm 1; Jiao et al., ADBO, ICLR 2023 and its released code.
 
@@ -91,6 +93,8 @@ class Server:
             *(env, plan, settings.step_s, exchange, rule, self._orders, self._books, self._withheld)
         )
         self._awaited = self._interludes.awaited  # looked up for every message
+        in_background = self._interludes.in_background
+        self._has_enough = self._may_go_on if in_background else rule.may_step
         self._inbox = Inbox(
             *(env, self._orders, settings.evict_after_s, self._evict, self._anybody, self._look_around)
         )
@@ -196,9 +200,12 @@ class Server:
         """The server's life: collect reports, step, dispatch jobs, and now and then hold an interlude."""
         orders = self._orders
         while not self.finished:
-            yield from self._inbox.collect(self.rule.may_step)
+            yield from self._inbox.collect(self._has_enough)
             if not self.rule.alive:
                 break
+            if self._interludes.round_is_in:
+                yield from self._end_round()
+                continue
             active = self._take_active()
             waiting = [ticket.worker for ticket in active]
             if active:  # in a sampled round, all who were asked may have been given up
@@ -210,14 +217,34 @@ class Server:
                     break
                 order = orders.go_on_with(snapshot)
                 if self._interludes.due(snapshot.version - 1, self.report_now.worker_updates):
-                    waiting = yield from self._hold_interlude(waiting)
-                    waiting = self._without_expelled(waiting)
+                    if self._interludes.in_background:
+                        self._interludes.begin()
+                    else:
+                        waiting = yield from self._hold_interlude(waiting)
+                        waiting = self._without_expelled(waiting)
                     order = orders.newest
             else:
                 order = orders.newest
-            orders.dispatch(self.rule.ask(waiting), order)
+            self._hand_out(self.rule.ask(waiting), order)
         self.finished = True
         self.finished_s = self.env.now
+
+    def _hand_out(self, waiting: Sequence[int], order: Order) -> None:
+        if self._interludes.in_background:
+            self._interludes.hand_out(waiting, order)
+        else:
+            self._orders.dispatch(waiting, order)
+
+    def _may_go_on(self) -> bool:
+        """Whether the server may step, or a round in the background has come to its end."""
+        return self._interludes.round_is_in or self.rule.may_step()
+
+    def _end_round(self) -> Generator[simpy.Event, object, None]:
+        """End a round in the background; the server's arithmetic for it is all of it that is booked."""
+        if self._settings.step_s > 0:
+            yield from self._think(self._holding)
+        waiting = self._without_expelled(self._interludes.end_round())
+        self._interludes.hand_out(waiting, self._orders.newest)
 
     def _anybody(self) -> bool:
         """Whether there is a member, or somebody may become one."""
@@ -281,7 +308,7 @@ class Server:
 
     def _evict(self, worker: int) -> None:
         self._orders.withdraw(worker)
-        self._interludes.heard_from(worker)
+        self._interludes.lose(worker)
         self.members.evict(worker, self.env.now)
         self._withheld.let_go(worker)
 
@@ -292,6 +319,7 @@ class Server:
         if not newly:
             return waiting
         for worker in sorted(newly):
+            self._interludes.lose(worker)
             self.members.expel(worker, self.env.now)
             self._withheld.let_go(worker)
             if self._orders.dismiss(worker):
@@ -304,8 +332,8 @@ class Server:
         active, self._active = self._active, []
         return active
 
-    def _think(self) -> Generator[simpy.Event, object, None]:
-        self._clock.switch(self._entity, Activity.STEPPING, self.env.now)
+    def _think(self, activity: int = Activity.STEPPING) -> Generator[simpy.Event, object, None]:
+        self._clock.switch(self._entity, activity, self.env.now)
         yield self.env.timeout(self._settings.step_s)
         self._clock.switch(self._entity, Activity.WAITING, self.env.now)
 

@@ -64,6 +64,10 @@ class Watch:
         took_s.append(self._now() - self._began_s[worker])
         self._busy.discard(worker)
 
+    def away(self, worker: int) -> None:
+        """What this worker does now is for no step: how long it takes does not count."""
+        self._busy.discard(worker)
+
     def left(self, worker: int) -> None:
         """This worker takes part no longer."""
         self._began_s.pop(worker, None)

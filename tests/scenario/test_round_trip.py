@@ -42,7 +42,7 @@ SETTINGS = {
     "algorithm.cuts.every": COUNTS,
     "algorithm.adapt.gain": st.floats(0, 1, exclude_max=True),
     "algorithm.cuts.restart": st.sampled_from(["after", "before"]),
-    "algorithm.cuts.participation": st.sampled_from(["active", "all"]),
+    "algorithm.cuts.participation": st.sampled_from(["active", "all", "rolling"]),
     "algorithm.kind": st.sampled_from(["sdbt", "cendbt"]),
     "algorithm.robust.psi": POSITIVE,
     "algorithm.optimizer": st.just("{ kind = 'sgd', learning_rate = 1 }"),

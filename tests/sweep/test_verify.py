@@ -344,6 +344,8 @@ def test_a_folder_that_lacks_something_is_damaged(plant, sentence, folder):
         ["algorithm.kind=cendbt"],
         ["algorithm.kind=sdbt"],
         ["algorithm.cuts.participation=active"],
+        ["algorithm.cuts.participation=rolling", "server.step_s=0.2"],
+        ["algorithm.cuts.participation=rolling", "workers.0.stops_at_s=5", "server.evict_after_s=4"],
         ["workers.0.stops_at_s=5"],
         ["workers.0.stops_at_s=5", "server.evict_after_s=4"],
         ["budget={ horizon_s = 7.5 }"],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timing_cases import OPENING, REGULAR, Books, by, expulsions, interlude, simulate, workers
+from timing_cases import OPENING, REGULAR, ROUND, Books, by, expulsions, interlude, simulate, workers
 
 from fedsim.attack import Assigned
 from fedsim.messages import JobCost
@@ -45,7 +45,7 @@ INTERLUDES = st.none() | st.builds(
     every=st.integers(1, 4),
     rounds=st.integers(1, 3),
     stop_after=st.none() | st.integers(0, 5),
-    participation=st.sampled_from(["all", "active"]),
+    participation=st.sampled_from(["all", "active", "rolling"]),
     restart=st.sampled_from(["after", "before"]),
 )
 
@@ -75,6 +75,9 @@ OPENINGS = st.none() | st.integers(0, 3).map(
 def runs(draw: st.DrawFn) -> dict[str, Any]:
     groups = draw(st.lists(GROUPS, min_size=1, max_size=3))
     n_workers = sum(group.count for group in groups)
+    plan, participants = draw(INTERLUDES), draw(st.none() | st.integers(1, n_workers + 1))
+    if plan is not None and plan.participation == "rolling":
+        participants = None  # refused
     return {
         "groups": groups,
         "wait_for": draw(st.integers(1, n_workers)),
@@ -83,7 +86,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "seed": draw(st.integers(0, 3)),
         "step_s": draw(st.sampled_from([0.0, 0.001, 0.5])),
         "evict_after_s": draw(st.none() | st.sampled_from([0.5, 2.0, 9.0])),
-        "interlude": draw(INTERLUDES),
+        "interlude": plan,
         "cost": JobCost(calls=draw(st.integers(0, 3)), tokens_in=3, tokens_out=1, bytes_up=9, bytes_down=4),
         "opening": draw(OPENINGS),
         "latency": draw(DELAYS),
@@ -91,7 +94,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "max_steps": draw(st.integers(1, 15)),
         "horizon_s": draw(st.none() | st.sampled_from([0.5, 7.0, 40.0])),
         "attacks": draw(assigned(n_workers)),
-        "participants": draw(st.none() | st.integers(1, n_workers + 1)),
+        "participants": participants,
         "expels": draw(expulsions(n_workers)),
     }
 
@@ -135,6 +138,10 @@ def check_steps(books: Books, setting: dict[str, Any]) -> None:
     for gone, active, stale, report in rows:
         if setting["participants"] is None:
             assert report.wait_for == setting["wait_for"] or setting["adapt"] is not None
+        if in_background(setting):
+            away = setting["wait_for"] if setting["adapt"] is None else n_workers
+            assert len(active) >= min(report.wait_for, max(1, n_workers - gone - away))
+        elif setting["participants"] is None:
             assert len(active) >= min(report.wait_for, n_workers - gone)
         else:
             assert len(active) <= setting["participants"]
@@ -157,6 +164,10 @@ def check_steps(books: Books, setting: dict[str, Any]) -> None:
             "bytes_down",
         ):
             assert getattr(after, counter) >= getattr(before, counter)
+
+
+def in_background(setting: dict[str, Any]) -> bool:
+    return setting["interlude"] is not None and setting["interlude"].participation == "rolling"
 
 
 def check_calls(books: Books, setting: dict[str, Any]) -> None:
@@ -197,9 +208,12 @@ def check_end(ending: Ending, books: Books, setting: dict[str, Any]) -> None:
 
 
 def check_jobs(books: Books, setting: dict[str, Any]) -> None:
-    """A worker's jobs start when they are handed out: versions never fall."""
+    """A worker's jobs start when they are handed out: versions never fall.
+
+    But a round in the background has begun before some of its jobs, and all read what it began with.
+    """
     for history in books.handed.values():
-        versions = [version for _, version in history]
+        versions = [version for kind, version in history if kind != ROUND or not in_background(setting)]
         assert versions == sorted(versions)
         first = OPENING if setting["opening"] else REGULAR
         assert history[0] == (first, 0) or setting["participants"] is not None

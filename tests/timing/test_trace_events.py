@@ -91,6 +91,8 @@ CASES: dict[str, list[str]] = {
     "synchronous": ["algorithm.wait_for=5"],
     "cut off in a step": ["server.step_s=0.2", "budget={horizon_s=17.3}"],
     "cuts of the active": ["algorithm.cuts.participation=active"],
+    "cuts in the background": ["algorithm.cuts.participation=rolling"],
+    "cuts in the background, a few": ["algorithm.cuts.participation=rolling", "budget.server_steps=9"],
     "nothing takes time but the calls": [
         "workers=[{count=3, compute={kind='constant', value_s=0.0}}]",
         "llm.latency={kind='constant', value_s=0.5}",
@@ -500,3 +502,15 @@ def check_counters(found: list[Event], done: Run) -> None:
     assert [level for _, level in queue] == [{"waiting": level} for _, level in twin_levels(came, went)]
     assert np.allclose([at for at, _ in queue], [at for at, _ in twin_levels(came, went)], rtol=0, atol=2)
     assert all(args["waiting"] >= 0 for _, args in queue)
+
+
+def test_who_has_reported_for_a_round_in_the_background_waits_for_nothing(tmp_path) -> None:
+    """It goes on; where its next report is in the last step, it waits for no other reason than that."""
+    overrides = ["algorithm.cuts.participation=rolling", "server.step_s=0.2", "budget.server_steps=21"]
+    done = run(scenario(BUSY, tmp_path, overrides), timing_only=True)
+    found = [event for event in traced(done) if event["name"] == QUEUE]
+    assert done.summary["by_kind"]["outer"]["jobs"] == done.summary["worker_updates"]
+    assert done.tickets is not None
+    rounds = (done.tickets.kind == "inner").sum()
+    assert done.summary["by_kind"]["inner"]["jobs"] > rounds
+    assert found[-1]["args"]["waiting"] == 0

@@ -41,6 +41,8 @@ class Books:
         opens: whether there are opening jobs.
         expels: whom it wants out for good, by the number of the step after which it says so; after the
             interlude that follows step s it is s + 0.5.
+        in_background: whether interludes go on in the background. Then a worker may have its next job before
+            the round is over in which it has reported.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Books:
         rounds_asked: int = 0,
         opens: bool = False,
         expels: Mapping[float, Sequence[int]] | None = None,
+        in_background: bool = False,
     ) -> None:
         self.finished = False
         self.expelled: list[int] = []
@@ -83,6 +86,8 @@ class Books:
         self._opens = opens
         self._has_opened: set[int] = set()
         self._in_flight: dict[int, int] = {}
+        self._in_round: dict[int, int] = {}
+        self._in_background = in_background
         self._taken: Counter[str] = Counter()
         self._drained = 0
 
@@ -102,7 +107,8 @@ class Books:
         assert job == len(history)
         history.append((kind, snapshot.version))
         self.read.setdefault(worker, []).append(snapshot.content)
-        self._in_flight[worker] = job
+        own_round = kind == ROUND and self._in_background
+        (self._in_round if own_round else self._in_flight)[worker] = job
         if skipped:
             self.skipped.append((worker, job))
 
@@ -153,11 +159,12 @@ class Books:
 
     def _take(self, tickets: list[Ticket], *kinds: str) -> None:
         for ticket in tickets:
-            assert ticket.worker not in self.expelled
+            assert ticket.worker not in self.expelled or ticket.kind == ROUND
             assert ticket.kind in kinds
             self._taken[ticket.kind] += 1
             assert self.handed[ticket.worker][ticket.job][0] == ticket.kind
-            assert self._in_flight.pop(ticket.worker) == ticket.job
+            own_round = ticket.kind == ROUND and self._in_background
+            assert (self._in_round if own_round else self._in_flight).pop(ticket.worker) == ticket.job
             assert ticket.skipped is ((ticket.worker, ticket.job) in self.skipped)
 
     @property
@@ -206,7 +213,7 @@ def interlude(
     every: int = 50,
     rounds: int = 5,
     stop_after: int | None = None,
-    participation: Literal["all", "active"] = "all",
+    participation: Literal["all", "active", "rolling"] = "all",
     restart: Literal["after", "before"] = "after",
 ) -> Interlude:
     """Return when interludes are due, and of how many rounds."""
@@ -282,7 +289,8 @@ def simulate(
     """
     if rounds_asked is None:
         rounds_asked = interlude.rounds if interlude is not None else 0
-    books = Books(finish_at, rounds_asked, opening is not None, expels)
+    in_background = interlude is not None and interlude.participation == "rolling"
+    books = Books(finish_at, rounds_asked, opening is not None, expels, in_background)
     timeline = Timeline(
         groups=groups,
         service=Independent(latency=latency),

@@ -153,6 +153,9 @@ def _never_taken_s(run: Tables) -> pd.Series[float]:
     before = mine[~waits].groupby("machine").tail(1).set_index("machine").activity.reindex(last.index)
     read = (workers.jobs > taken.reindex(workers.index, fill_value=0)).reindex(last.index)
     reported_s = run.tickets.groupby("machine").finish_s.max().reindex(last.index).fillna(-np.inf)
+    if any(str(column).startswith("skipped_") for column in run.steps):
+        # In the background, who has reported for a round that is not over goes on: its last ticket tells.
+        read &= last.start_s != reported_s
     unread = before.notna() & ~last.came_back & (last.start_s > reported_s)
     at_server = (last.activity == Activity.WAITING.value) & (before != run.interlude) & (read | unread)
     return last.start_s[at_server]

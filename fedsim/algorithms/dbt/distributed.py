@@ -56,7 +56,7 @@ class Distributed(Rules, Algorithm):
             return
         rules.check_steps(wait_for if rules.rows == "active" else setting.n_workers, setting.n_workers)
         if cuts and rules.inner is not None:
-            rows = setting.n_workers if cuts.participation == "all" else wait_for
+            rows = wait_for if cuts.participation == "active" else setting.n_workers
             rules.check_rows("inner", rules.inner, rows)
         if rules.outer is not None and rules.sends_signs:
             self._check_signs(rules.outer.kind)

@@ -71,12 +71,23 @@ def server_round(
     `combine` takes the place of (9). Its rows are ``p + rho / mu``, the points at which each worker's part of
     (12) is zero; p where mu is 0.
     """
-    if combine is not None:
-        z = project(combine(p + loop.rho / settings.mu if settings.mu else p, loop.z))
-    else:
-        gradient = inner_z_gradient(loop.z, p, loop.rho, settings.mu, robust)
-        z = project(loop.z - settings.z_rate * gradient)
+    z = stepped_z(loop.z, p, loop.rho, settings, robust, project, combine)
     return replace(loop, p=p, z=z, rho=stepped_rho(loop.rho, p, z, settings, robust))
+
+
+def stepped_z(
+    z: Tensor,
+    p: Tensor,
+    rho: Tensor,
+    settings: InnerSettings,
+    robust: RobustSettings | None,
+    project: Callable[[Tensor], Tensor],
+    combine: Combine | None = None,
+) -> Tensor:
+    """Return z^{k+1} by (9) and (12), from the new p, (n, M, N); `combine` as in `server_round`."""
+    if combine is not None:
+        return project(combine(p + rho / settings.mu if settings.mu else p, z))
+    return project(z - settings.z_rate * inner_z_gradient(z, p, rho, settings.mu, robust))
 
 
 def stepped_rho(

@@ -88,7 +88,7 @@ class InnerRounds:
         by_worker = {ticket.worker: ticket for ticket in tickets}
         if len(tickets) < len(server.workers):
             server, private = server.kept(by_worker), private.kept(by_worker)
-        own = self._worked(private, jobs)
+        own = worked(private, jobs, self._oracle, self._rules, self._project)
         in_order = [by_worker[worker] for worker in server.workers]
         p, usable = self._door.take(in_order, own, lambda: own[:0])
         if usable is not None:
@@ -104,20 +104,26 @@ class InnerRounds:
         rho = stepped_rho(private.rho, own, after.z, inner, robust)
         return after, replace(after, p=own, rho=rho)
 
-    def _worked(self, loop: InnerLoop, jobs: Mapping[int, Job]) -> Tensor:
-        """Return p^{k+1} of the participants by (8), (n, M, N); of those that skip the work, p^k."""
-        p = loop.p.clone()
-        working = [place for place, worker in enumerate(loop.workers) if not jobs[worker].skipped]
-        at_work = loop if len(working) == len(p) else loop.kept([loop.workers[place] for place in working])
-        inner, robust = self._rules.inner, self._rules.robust
-        for part in chunks(len(working), loop.z.numel()):
-            of_part = [jobs[worker] for worker in at_work.workers[part]]
-            gradient = self._oracle.lower(
-                [job.worker for job in of_part],
-                [job.job for job in of_part],
-                at_work.p[part],
-                at_work.realised[part],
-                [job.start_s for job in of_part],
-            )
-            p[working[part]] = worker_round(at_work, part, gradient, inner, robust, self._project)
-        return p
+
+def worked(
+    loop: InnerLoop,
+    jobs: Mapping[int, Job],
+    oracle: Oracle,
+    rules: Rules,
+    project: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return p^{k+1} of the participants by (8), (n, M, N); of those that skip the work, p^k."""
+    p = loop.p.clone()
+    working = [place for place, worker in enumerate(loop.workers) if not jobs[worker].skipped]
+    at_work = loop if len(working) == len(p) else loop.kept([loop.workers[place] for place in working])
+    for part in chunks(len(working), loop.z.numel()):
+        of_part = [jobs[worker] for worker in at_work.workers[part]]
+        gradient = oracle.lower(
+            [job.worker for job in of_part],
+            [job.job for job in of_part],
+            at_work.p[part],
+            at_work.realised[part],
+            [job.start_s for job in of_part],
+        )
+        p[working[part]] = worker_round(at_work, part, gradient, rules.inner, rules.robust, project)
+    return p

@@ -28,8 +28,10 @@ class Cuts(Strict):
     """K, inner rounds in each update."""
     stop_after: int | None = Field(None, ge=0)
     """T_1: no update from this step on; none: never stops."""
-    participation: Literal["all", "active"] = "all"
-    """All workers (the paper's barrier), or only the active set: an extension that spares the barrier."""
+    participation: Literal["all", "active", "rolling"] = "all"
+    """All workers (the paper's barrier), or only the active set: an extension that spares the barrier. With
+    "rolling", another extension, nobody is stopped: steps go on, each round waits for S workers, and its jobs
+    go to the next that ask for one. A worker then has a part in about K S / R of the rounds."""
     restart: Literal["after", "before"] = "after"
     """When the active workers get their next job: after the update, as in the paper's Algorithm 1, or before
     its barrier (ADBO's code), which then waits for these jobs as well."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from fedsim.algorithms.dbt.inner_rounds import InnerRounds
 from fedsim.algorithms.dbt.lagrangian import Multipliers, ascend, joined, without_idle, z_gradient
 from fedsim.algorithms.dbt.polyhedron import Polyhedron, extended, new_cuts
 from fedsim.algorithms.dbt.robust import outer_pull, worker_pull
+from fedsim.algorithms.dbt.rolling_rounds import Phi, RollingRounds
 from fedsim.algorithms.dbt.settings import Rules
 from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.batching import BatchingLearner, Job
@@ -67,6 +68,7 @@ class Tuner(BatchingLearner):
         self.constraint = Constraint.at_start(m_words, rules.polyhedron.epsilon)
         self.steps = 0
         self.cut_updates = 0
+        self._realisation = rules.inner.realisation
         self._has_cuts = bool(rules.cuts) and bench.problem.tunes_p
         self._oracle = oracle
         self._project = projector(oracle.on_simplex)
@@ -77,6 +79,12 @@ class Tuner(BatchingLearner):
         self._merge = Merge(combining or Aggregation(), bench.filtering(judge, oracle), all_rows)
         combine = self._combined if combining is not None and combining.inner is not None else None
         self._rounds = InnerRounds(oracle, rules, consensus, self._door, combine)
+        self._rolling: RollingRounds | None = None
+        """The inner loop where steps go on beside it."""
+        if rules.cuts and rules.cuts.participation == "rolling":
+            self._rolling = RollingRounds(
+                oracle, rules, self._door, self.received, lambda: self.alive, combine
+            )
         self._pulled = rules.robust if rules.robust is not None and rules.robust.outer == "R1" else None
         """Who pulls the workers' p towards z in a step, by psi."""
         # What is measured must not depend on which jobs in flight happen to have been evaluated already.
@@ -87,6 +95,18 @@ class Tuner(BatchingLearner):
     def first(self) -> ServerState:
         """Return the state that every worker starts from."""
         return self.state
+
+    def hand_out(self, job: Job) -> None:
+        """A job has been handed out; with its first one of a rolling loop a worker joins that."""
+        if self._rolling is None or job.kind != "inner":
+            super().hand_out(job)
+            return
+        rows, update = [job.worker], self.cut_updates
+        self._rolling.hand_out(
+            job,
+            self.tables.P[job.worker],
+            lambda: self._oracle.realise(rows, self.tables.Q[rows], self._realisation, update)[0],
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many messages were turned away and how often a rule could not be applied, so far."""
@@ -146,30 +166,41 @@ class Tuner(BatchingLearner):
 
     def interlude(
         self, drained: list[Ticket], participants: list[int]
-    ) -> Generator[InnerLoop, list[Ticket], ServerState]:
+    ) -> Generator[Any, list[Ticket], ServerState]:
         """Update the polyhedron: K inner rounds estimate phi, then cuts are dropped and made, (28)-(33)."""
         assert self.rules.cuts
         self._receive(drained)
-        rows = torch.tensor(participants, dtype=torch.long)  # nobody may be left
-        rule = self.rules.inner.realisation
-        realised = self._oracle.realise(participants, self.tables.Q[rows], rule, self.cut_updates)
-        held, own = self.received[rows], self.tables.P[rows]
-        loop = yield from self._rounds.run(
-            *(participants, held, own, self.state.z, realised, self.rules.cuts.rounds),
-            lambda: {job.worker: job for job in self.taken("inner")},
-        )
+        rounds = self.rules.cuts.rounds
+        if self._rolling is not None:
+            phi = yield from self._rolling.run(participants, self.state.z, rounds)
+        else:
+            phi = yield from self._behind_a_barrier(participants, rounds)
         self.cut_updates += 1
-        self._cut(loop)
+        self._cut(phi)
         return self.state
 
-    def _cut(self, loop: InnerLoop) -> None:
-        """Drop idle cuts and add the new ones, from phi = the last inner round."""
+    def _behind_a_barrier(
+        self, participants: list[int], rounds: int
+    ) -> Generator[InnerLoop, list[Ticket], Phi]:
+        rows = torch.tensor(participants, dtype=torch.long)  # nobody may be left
+        realised = self._oracle.realise(
+            participants, self.tables.Q[rows], self._realisation, self.cut_updates
+        )
+        held, own, z = self.received[rows], self.tables.P[rows], self.state.z
+        loop = yield from self._rounds.run(
+            *(participants, held, own, z, realised, rounds),
+            lambda: {job.worker: job for job in self.taken("inner")},
+        )
+        return Phi(loop.workers, loop.p, loop.z)
+
+    def _cut(self, phi: Phi) -> None:
+        """Drop idle cuts and add the new ones, at the present point, where steps may have gone on to."""
         z, multipliers, polyhedron = self.state
         settings = self.rules.polyhedron
         polyhedron, multipliers = without_idle(polyhedron, multipliers, settings)
-        rows = torch.tensor(loop.workers, dtype=torch.long)
+        rows = torch.tensor(phi.workers, dtype=torch.long)
         p = self.received[rows]
-        new = new_cuts(p, z, loop.p, loop.z, settings, self.consensus)
+        new = new_cuts(p, z, phi.p, phi.z, settings, self.consensus)
         self.constraint = self.constraint.updated(new.h)
         if bool(new.alive.any()):
             polyhedron, multipliers = extended(polyhedron, new, rows), joined(multipliers, new, p)
