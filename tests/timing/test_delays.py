@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -72,6 +73,7 @@ BY_HAND: list[tuple[dict[str, Any], float, float]] = [
     (two(FAST, RISKY, (1.0, 1.0)), math.inf, math.inf),
     ({"kind": "empirical", "samples_s": [1.0, 1.0, 4.0]}, 2.0, 2.0),
     ({"kind": "empirical", "samples_s": [0.0]}, 0.0, 0.0),
+    ({"kind": "empirical", "samples_s": [1.0, 1.0, 4.0], "block": 2}, 2.0, 2.0),
 ]
 SETTINGS = [settings for settings, _, _ in BY_HAND]
 
@@ -286,6 +288,74 @@ def test_resampling_is_even() -> None:
     assert stats.chisquare(counts, [2000, 4000, 2000]).pvalue > 1e-3
 
 
+TRACE = (1.0, 1.0, 1.0, 5.0, 5.0, 5.0)
+
+
+def variance_of_sum(samples_s: tuple[float, ...], size: int) -> float:
+    """Return the variance of the sum of `size` consecutive samples, by going through every beginning."""
+    twice = samples_s * (1 + size // len(samples_s))
+    sums = [math.fsum((twice + samples_s)[begin : begin + size]) for begin in range(len(samples_s))]
+    return float(np.var(sums))
+
+
+def test_blocks_are_runs_of_the_trace_that_begin_anywhere() -> None:
+    """Every place begins a run equally often, and after the last sample comes the first."""
+    samples_s = tuple(float(number) for number in range(7))
+    drawn = Empirical(samples_s=samples_s, block=3).sample(generator(), 30_000).reshape(-1, 3)
+    assert (np.diff(drawn, axis=1) % 7 == 1).all()
+    assert stats.chisquare(np.bincount(drawn[:, 0].astype(int))).pvalue > 1e-3
+    neighbours = np.corrcoef(drawn[:-1, 2], drawn[1:, 0])[0, 1]
+    assert abs(neighbours) < 4 / math.sqrt(10_000)  # one run knows nothing of the one before
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 8])
+def test_draws_together_are_cut_from_whole_blocks(size: int) -> None:
+    """The beginnings of all runs are drawn first; fewer draws than a block are its first ones."""
+    delay = Empirical(samples_s=tuple(range(100)), block=4)
+    drawn = delay.sample(generator(), size)
+    assert drawn.shape == (size,)
+    begins = generator().integers(100, size=math.ceil(size / 4))
+    by_hand = [(begin + step) % 100 for begin in begins for step in range(4)][:size]
+    assert drawn.tolist() == by_hand
+
+
+def test_blocks_of_one_are_what_they_were_before_there_were_blocks() -> None:
+    places = generator().integers(6, size=50)
+    for delay in (Empirical(samples_s=TRACE, block=1), Empirical(samples_s=TRACE)):
+        assert (delay.sample(generator(), 50) == np.array(TRACE)[places]).all()
+
+
+@pytest.mark.parametrize(("block", "variance"), [(1, 12.0), (2, 32 / 3 + 4), (3, 44 / 3)])
+def test_the_variance_of_the_sum_of_three_draws_by_hand(block: int, variance: float) -> None:
+    """Sums of runs of 3: 3, 7, 11, 15, 11, 7, variance 88 / 6; of 2: 2, 2, 6, 10, 10, 6, 64 / 6; of 1: 4."""
+    parts = [block] * (3 // block) + ([3 % block] if 3 % block else [])
+    assert sum(variance_of_sum(TRACE, part) for part in parts) == pytest.approx(variance)
+    size = 40_000
+    delay = Empirical(samples_s=TRACE, block=block)
+    sums = np.array([delay.sample(generator(job), 3).sum() for job in range(size // 4)])
+    fourth = np.mean((sums - 9) ** 4)
+    standard_error = math.sqrt((fourth - variance**2) / len(sums))
+    assert abs(np.mean((sums - 9) ** 2) - variance) < 4 * standard_error
+
+
+def test_failed_requests_of_a_trace_are_left_out_whatever_their_times(tmp_path: Path) -> None:
+    file = write(tmp_path, "t_s,error_code\n1,\n2,429\n3,200\n4, \n5,timeout\n,500\n")
+    assert Empirical(file=file, column="t_s").samples_s == (1.0, 3.0, 4.0)
+
+
+def test_a_parquet_file_is_read_like_a_csv_file(tmp_path: Path) -> None:
+    table = pd.DataFrame({"t_s": [1.0, math.nan, 3.0, -1.0], "error_code": [None, 429, 200, None]})
+    file = tmp_path / "trace.parquet"
+    table.iloc[:3].to_parquet(file)
+    assert Empirical(file=str(file), column="t_s").samples_s == (1.0, 3.0)
+    assert "no column 'x' (columns: 't_s', 'error_code')" in sentence(
+        {"kind": "empirical", "file": str(file), "column": "x"}
+    )
+    table.to_parquet(file)
+    told = sentence({"kind": "empirical", "file": str(file), "column": "t_s"})
+    assert "trace.parquet, row 4, column 't_s': expected seconds, 0 or more" in told
+
+
 def write(tmp_path: Path, text: str) -> str:
     path = tmp_path / "trace.csv"
     path.write_text(text, encoding="utf-8")
@@ -296,7 +366,9 @@ def test_a_trace_is_read_once_and_forgotten(tmp_path: Path) -> None:
     file = write(tmp_path, "ttft_s,code\n0.5,\n,429\n 1.5 ,\n\n2,\n")
     holder = Holder.model_validate({"delay": {"kind": "empirical", "file": file, "column": "ttft_s"}})
     Path(file).unlink()
-    assert holder.model_dump() == {"delay": {"kind": "empirical", "samples_s": (0.5, 1.5, 2.0)}}
+    assert holder.model_dump() == {
+        "delay": {"kind": "empirical", "samples_s": (0.5, 1.5, 2.0), "block": None}
+    }
     assert holder.delay == Empirical(samples_s=(0.5, 1.5, 2.0))
     assert holder.delay.mean_value_s == pytest.approx(4 / 3)
 
@@ -403,6 +475,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"kind": "empirical", "samples_s": [1.0], "file": "a.csv", "column": "t_s"}, EITHER),
     ({"kind": "empirical", "samples_s": [1.0], "column": "t_s"}, EITHER),
     ({"kind": "empirical", "samples_s": []}, "delay.samples_s: an empirical delay needs at least one sample"),
+    (
+        {"kind": "empirical", "samples_s": [1.0], "block": 0},
+        "delay.block: Input should be greater than or equal to 1",
+    ),
+    (
+        {"kind": "empirical", "samples_s": [1.0, 2.0], "block": 3},
+        "delay: block = 3 is more than the 2 samples that",
+    ),
     ({"kind": "empirical", "samples_s": [1.0, -1.0]}, f"delay.samples_s.1: {NOT_NEGATIVE}"),
     ({"kind": "empirical", "samples_s": [math.nan]}, f"delay.samples_s.0: {FINITE}"),
     (
