@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +29,7 @@ METADATA: dict[str, dict[str, str | None]] = {
     ".svg": {"Date": None},
 }
 
+PANELS_A_ROW = 3
 LARGEST_LINEAR = 10
 """How many times the least delay the largest one is at most on linear axes."""
 
@@ -48,16 +50,21 @@ def table(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]
 def figure(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats]]) -> Figure:
     """Draw measured delays (up) against the quantiles of each law (across), one panel per law.
 
-    Points on the line agree; the axes are logarithmic where the delays differ by more than ten times. The
-    panels are in the order of `quantiles_s`.
+    Points on the line agree; the axes are logarithmic where the delays differ by more than ten times. They
+    show what was measured and a little more: a law may be far off. The panels are in the order of
+    `quantiles_s`, in rows of three.
     """
     points = table(delays_s, quantiles_s)
     ends_s = float(points["measured"].iloc[0]), float(points["measured"].iloc[-1])
     scale = "log" if ends_s[1] > LARGEST_LINEAR * ends_s[0] else "linear"
     with style.look():
-        picture = Figure(figsize=(style.PAGE_IN, 2.1), layout="constrained")
-        panels = picture.subplots(1, len(quantiles_s), squeeze=False, sharex=True, sharey=True)[0]
-        for axes, name in zip(panels, quantiles_s, strict=True):
+        rows = math.ceil(len(quantiles_s) / PANELS_A_ROW)
+        columns = min(len(quantiles_s), PANELS_A_ROW)
+        picture = Figure(figsize=(style.PAGE_IN, 2.1 * rows), layout="constrained")
+        panels = picture.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in panels.flat[len(quantiles_s) :]:
+            axes.remove()
+        for axes, name in zip(panels.flat, quantiles_s, strict=False):
             axes.plot(ends_s, ends_s, color="#999999", linewidth=0.6)
             axes.plot(
                 points[name],
@@ -67,13 +74,25 @@ def figure(delays_s: Floats, quantiles_s: Mapping[str, Callable[[Floats], Floats
                 markersize=2,
                 linestyle="none",
             )
-            axes.set(title=name, xscale=scale, yscale=scale, xlabel="Quantile of the law (s)")
-        panels[0].set_ylabel("Measured delay (s)")
+            axes.set(title=name, xscale=scale, yscale=scale)
+            axes.set(xlim=_around(ends_s, scale), ylim=_around(ends_s, scale))
+        picture.supxlabel("Quantile of the law (s)", fontsize="medium")
+        picture.supylabel("Measured delay (s)", fontsize="medium")
         if scale == "log":  # shared: one axis of each direction stands for all
-            for axis in (panels[0].xaxis, panels[0].yaxis):
+            for axis in (panels[0, 0].xaxis, panels[0, 0].yaxis):
                 axis.set_major_formatter("{x:g}")
                 axis.set_minor_formatter(NullFormatter())
     return picture
+
+
+def _around(ends_s: tuple[float, float], scale: str) -> tuple[float, float]:
+    """Return the limits of an axis: the ends, and a twelfth of what is between them on both sides."""
+    low, high = ends_s
+    if scale == "log":
+        factor = (high / low) ** (1 / 12)
+        return low / factor, high * factor
+    margin = (high - low) / 12
+    return low - margin, high + margin
 
 
 def check(output: Path) -> None:

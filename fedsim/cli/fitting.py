@@ -39,12 +39,12 @@ def fit_latency(
         Path | None, typer.Option("-o", "--output", help="Q-Q plot to write: .pdf, .png or .svg.")
     ] = None,
 ) -> None:
-    """Fit four laws to measured latencies; the best one comes as a line to paste into a scenario."""
+    """Fit laws to measured latencies; the best good one, or the trace, comes as a line for a scenario."""
     if column not in TIMES:
         raise InputError(f"no column of times {column!r}{nearest(column, TIMES)} (known: {', '.join(TIMES)})")
     from fedsim.timing.traces import Requests
     from fedsim.timing.traces.formats import read_as
-    from fedsim_analysis.fitting.latency import comparison, counted, fit_all, rounded, toml_value
+    from fedsim_analysis.fitting.latency import comparison, counted, fit_all, remarks, verdict
 
     if output is not None:
         from fedsim_analysis.drawing import ready
@@ -65,5 +65,8 @@ def fit_latency(
         quantiles_s = {fit.name: fit.delay.law().ppf for fit in fits}
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)
         announce(output, str(output))
-    say(f"{fits[0].name} fits best; in the scenario:")
-    say(f"latency = {toml_value(rounded(fits[0].delay))}")
+    found = verdict(fits, delays_s, file, column)
+    for remark in remarks(delays_s, found.blocks):
+        say(remark)
+    say(f"{found.reason}; in the scenario:")
+    say(found.line)

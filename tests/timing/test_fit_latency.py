@@ -17,18 +17,28 @@ from fedsim.timing.delays import DELAYS
 from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.delays.lognormal import Lognormal
 from fedsim.timing.delays.mixture import Mixture, Weighted
+from fedsim.timing.delays.pareto import Pareto
 from fedsim.timing.delays.shifted_exponential import ShiftedExponential
+from fedsim.timing.delays.weibull import Weibull
 from fedsim.timing.traces import Requests, read_as
 from fedsim_analysis.fitting.latency import fit_all, rounded, toml_value
 from fedsim_analysis.fitting.latency.compare import log_likelihood
-from fedsim_analysis.fitting.latency.single import fit_gamma, fit_lognormal, fit_shifted_exponential
-from fedsim_analysis.fitting.latency.stalls import _loss, fit_body_and_stalls
+from fedsim_analysis.fitting.latency.pairs import _loss, fit_two_lognormals
+from fedsim_analysis.fitting.latency.single import (
+    fit_gamma,
+    fit_lognormal,
+    fit_pareto,
+    fit_shifted_exponential,
+    fit_weibull,
+)
 
 SHARED = Path(__file__).parents[3] / "shared" / "traces"
 
 LOGNORMAL = Lognormal(median_s=2.0, sigma=0.5)
 GAMMA = Gamma(shape=3.0, mean_s=1.5)
 SHIFTED = ShiftedExponential(shift_s=1.0, mean_excess_s=0.5)
+WEIBULL = Weibull(shape=0.6, mean_s=3.0)
+PARETO = Pareto(minimum_s=1.0, tail_index=1.5)
 STALLING = Mixture(
     components=(
         Weighted(weight=0.95, delay=Lognormal(median_s=3.0, sigma=0.2)),
@@ -39,7 +49,9 @@ LAWS = {
     "lognormal": LOGNORMAL,
     "gamma": GAMMA,
     "shifted exponential": SHIFTED,
-    "body and stalls": STALLING,
+    "weibull": WEIBULL,
+    "pareto": PARETO,
+    "two lognormals": STALLING,
 }
 
 
@@ -102,16 +114,32 @@ def test_fits_by_hand():
     )
 
 
-def test_the_gamma_fit_is_scipy_s():
-    delays_s = drawn("gamma", 300)
-    shape, _, scale = stats.gamma.fit(delays_s, floc=0)
+def test_the_gamma_fit_is_right_for_nearly_constant_delays_too():
+    """Its mean and variance are those of the delays, whose law is nearly normal."""
+    delays_s = 1 + 1e-4 * drawn("gamma", 300)
     found = fit_gamma(delays_s)
-    assert found.shape == pytest.approx(shape, rel=1e-6)
-    assert found.mean_s == pytest.approx(shape * scale, rel=1e-6)
-    nearly_constant = fit_gamma(1 + 1e-4 * delays_s)
-    assert nearly_constant.mean_s**2 / nearly_constant.shape == pytest.approx(
-        float((1e-4 * delays_s).var()), rel=1e-2
-    )
+    assert found.mean_s**2 / found.shape == pytest.approx(float(delays_s.var()), rel=1e-2)
+
+
+def test_pareto_and_weibull_fits_by_hand():
+    """Logs over the least 0, 1, 2: tail index 1. Weibull: scipy's own to its five digits, then the equations.
+
+    The derivatives of the log-likelihood by scale and shape are zero.
+    """
+    found = fit_pareto(2 * np.exp([0.0, 1.0, 2.0]))
+    assert (found.minimum_s, found.tail_index) == (pytest.approx(2), pytest.approx(1))
+    delays_s = drawn("weibull", 400)
+    law = fit_weibull(delays_s)
+    shape, _, scale_s = stats.weibull_min.fit(delays_s, floc=0)
+    assert law.shape == pytest.approx(shape, rel=1e-3)
+    assert law.mean_s == pytest.approx(scale_s * math.gamma(1 + 1 / shape), rel=1e-3)
+    scale_s = law.mean_s / math.gamma(1 + 1 / law.shape)
+    units = delays_s / scale_s
+    assert np.mean(units**law.shape) == pytest.approx(1, rel=1e-10)
+    slope = 1 / law.shape + np.log(units).mean() - np.mean(units**law.shape * np.log(units))
+    assert slope == pytest.approx(0, abs=1e-9)
+    nearly_constant = fit_weibull(1 + 1e-4 * delays_s)
+    assert nearly_constant.mean_s == pytest.approx(float((1 + 1e-4 * delays_s).mean()), rel=1e-3)
 
 
 def test_the_gradient_of_the_mixture_s_likelihood():
@@ -158,7 +186,7 @@ def test_a_shifted_exponential_is_recovered():
 
 def test_body_and_stalls_are_recovered():
     """The two overlap so little that each has the standard errors of a lognormal of its own."""
-    body, stalls = fit_body_and_stalls(drawn("body and stalls", SIZE)).components
+    body, stalls = fit_two_lognormals(drawn("two lognormals", SIZE)).components
     assert isinstance(body.delay, Lognormal)
     assert isinstance(stalls.delay, Lognormal)
     assert body.weight + stalls.weight == pytest.approx(1)
@@ -174,7 +202,7 @@ def test_heavy_tails_on_both_sides_are_found():
     generator = np.random.default_rng(5)
     narrow, wide = Lognormal(median_s=5.0, sigma=0.05), Lognormal(median_s=5.0, sigma=0.5)
     delays_s = np.concatenate([narrow.sample(generator, 3600), wide.sample(generator, 400)])
-    body, stalls = fit_body_and_stalls(delays_s).components
+    body, stalls = fit_two_lognormals(delays_s).components
     assert isinstance(body.delay, Lognormal)
     assert isinstance(stalls.delay, Lognormal)
     assert body.delay.sigma == pytest.approx(0.05, rel=0.1)
@@ -183,36 +211,51 @@ def test_heavy_tails_on_both_sides_are_found():
 
 
 def test_a_tail_of_short_delays_does_not_hide_the_narrow_body():
-    """Taking the longest delays for stalls leads nowhere here: the climb ends at one plain lognormal."""
+    """Taking the longest delays for the slow kind leads nowhere here: the climb ends at one lognormal."""
     generator = np.random.default_rng(6)
     short_s = 5 * np.exp(-np.abs(generator.normal(0, 0.7, 15)))
     delays_s = np.concatenate([5 * np.exp(generator.normal(0, 0.06, 135)), short_s])
-    fitted = fit_body_and_stalls(delays_s)
-    body = fitted.components[0].delay
+    fitted = fit_two_lognormals(delays_s)
+    body = fitted.components[1].delay
     assert isinstance(body, Lognormal)
     assert body.sigma == pytest.approx(0.06, rel=0.2)
     plain = log_likelihood(fit_lognormal(delays_s), delays_s)
     assert log_likelihood(fitted, delays_s) > plain + 50
 
 
-def test_stalls_vary_at_least_as_much_as_the_body():
-    """Else a few equal delays would pass for a component of their own."""
+def test_the_slow_kind_may_be_the_more_common_one():
+    """35 % cache hits: each component has the standard errors of a lognormal of its own."""
+    generator = np.random.default_rng(8)
+    hits, others = Lognormal(median_s=0.1, sigma=0.3), Lognormal(median_s=1.0, sigma=0.2)
+    n_hits, n_others = 1400, 2600
+    delays_s = np.concatenate([hits.sample(generator, n_hits), others.sample(generator, n_others)])
+    fast, slow = fit_two_lognormals(delays_s).components
+    assert isinstance(fast.delay, Lognormal)
+    assert isinstance(slow.delay, Lognormal)
+    assert fast.weight == pytest.approx(0.35, abs=1e-3)  # as many as were put in
+    within(math.log(fast.delay.median_s), math.log(0.1), 0.3 / math.sqrt(n_hits))
+    within(fast.delay.sigma, 0.3, 0.3 / math.sqrt(2 * n_hits))
+    within(slow.delay.sigma, 0.2, 0.2 / math.sqrt(2 * n_others))
+
+
+def test_equal_delays_are_a_component_of_bounded_narrowness():
+    """Without the bound its density, and with it the likelihood, would be infinite."""
     delays_s = np.concatenate([drawn("lognormal", 95), np.full(5, 60.0)])
-    body, stalls = fit_body_and_stalls(delays_s).components
+    body, stalls = fit_two_lognormals(delays_s).components
     assert isinstance(body.delay, Lognormal)
     assert isinstance(stalls.delay, Lognormal)
-    assert stalls.delay.sigma == pytest.approx(body.delay.sigma)
+    assert stalls.delay.sigma == pytest.approx(body.delay.sigma / 30)
     assert stalls.weight == pytest.approx(0.05, rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_other_mixture_within_the_bounds_is_better(seed):
     """Twin: a search without gradient from the truth, in plain terms."""
-    delays_s = drawn("body and stalls", 150, seed)
+    delays_s = drawn("two lognormals", 150, seed)
 
     def loss(parameters) -> float:
         middle, sigma, far, wide, share = parameters
-        if not (0 < sigma <= wide <= 30 * sigma and middle <= far and 1 / 150 <= share <= 0.5):
+        if not (0 < sigma / 30 <= wide <= 30 * sigma and middle <= far and 1 / 150 <= share <= 149 / 150):
             return math.inf
         body, stalls = stats.norm(middle, sigma), stats.norm(far, wide)
         logs = np.log(delays_s)
@@ -220,7 +263,7 @@ def test_no_other_mixture_within_the_bounds_is_better(seed):
 
     truth = [math.log(3), 0.2, math.log(40), 0.4, 0.05]
     best = minimize(loss, truth, method="Nelder-Mead", options={"maxiter": 2000})
-    found = log_likelihood(fit_body_and_stalls(delays_s), delays_s) + float(np.log(delays_s).sum())
+    found = log_likelihood(fit_two_lognormals(delays_s), delays_s) + float(np.log(delays_s).sum())
     assert found > -best.fun - 1e-3
 
 
@@ -229,19 +272,33 @@ def test_aic_picks_the_law_that_was_drawn(name):
     fits = fit_all(drawn(name, 1000))
     assert fits[0].name == name
     assert sorted(fit.name for fit in fits) == sorted(LAWS)
-    assert [fit.aic for fit in fits] == sorted(fit.aic for fit in fits)
+    assert [fit.aic for fit in fits[1:]] == sorted(fit.aic for fit in fits[1:])
+    assert fits[0].aic <= min(fit.aic for fit in fits) + 10
+
+
+def test_two_lognormals_come_first_only_where_one_is_ruled_out():
+    """By chance two fit draws of one better: by more than 2 in AIC in every fifth sample."""
+    first, second, *_ = fit_all(drawn("lognormal", 1000))
+    assert (first.name, second.name) == ("lognormal", "two lognormals")
+    assert first.aic - 10 < second.aic < first.aic - 2
+
+
+def test_a_law_whose_parameters_no_delay_takes_is_left_out():
+    """Delays over hundreds of powers of ten: a Weibull shape below 0.05."""
+    fits = fit_all(np.geomspace(1e-150, 1e100, 50))
+    assert {fit.name for fit in fits}.isdisjoint({"lognormal", "weibull", "gamma"})
 
 
 def test_aic_by_hand():
     delays_s = drawn("lognormal", 100)
     for fit in fit_all(delays_s):
-        n_parameters = {"body and stalls": 5}.get(fit.name, 2)
+        n_parameters = {"two lognormals": 5}.get(fit.name, 2)
         assert fit.aic == pytest.approx(2 * n_parameters - 2 * log_likelihood(fit.delay, delays_s))
 
 
 def test_seconds_or_minutes_make_no_difference():
-    delays_s = drawn("body and stalls", 200)
-    one, other = fit_body_and_stalls(delays_s), fit_body_and_stalls(delays_s * 60)
+    delays_s = drawn("two lognormals", 200)
+    one, other = fit_two_lognormals(delays_s), fit_two_lognormals(delays_s * 60)
     assert other.mean_value_s == pytest.approx(60 * one.mean_value_s, rel=1e-6)
 
 

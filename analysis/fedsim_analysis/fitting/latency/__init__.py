@@ -1,4 +1,4 @@
-"""Laws fitted to measured delays by maximum likelihood, compared, and written as a scenario has them.
+"""Laws fitted to measured delays by maximum likelihood, held to the data, and written as a scenario has them.
 
 scipy is imported only where something is fitted.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fedsim_analysis.fitting.latency.compare import LawFit, fit_all
 from fedsim_analysis.fitting.latency.shown import comparison, counted
+from fedsim_analysis.fitting.latency.verdict import remarks, verdict
 from fedsim_analysis.fitting.latency.written import rounded, toml_value
 
-__all__ = ["LawFit", "comparison", "counted", "fit_all", "rounded", "toml_value"]
+__all__ = ["LawFit", "comparison", "counted", "fit_all", "remarks", "rounded", "toml_value", "verdict"]
