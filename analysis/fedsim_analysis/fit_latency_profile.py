@@ -1,94 +1,98 @@
-"""Fit lognormal latencies to the measured quantiles of hosted LLM endpoints, and write the profile.
+"""Fit laws to the measured latencies of hosted LLM endpoints, and write the profile.
 
-Run ``python -m fedsim_analysis.fit_latency_profile``; it writes ``scenarios/profiles/llm_latency.csv``, from
-which a scenario copies ``{kind = "lognormal", median_s = ..., sigma = ...}``.
+``python -m fedsim_analysis.fit_latency_profile FOLDER`` reads the traces of `ENDPOINTS` in a folder, whose
+format docs/traces.md tells, and writes ``scenarios/profiles/llm_latency.csv``: laws fitted to the time to
+first token of each endpoint and of all their calls pooled, with mean and quantiles beside the measured ones.
+The traces are not part of this project: raw data of 19 December 2023 of ray-project/llmperf-leaderboard
+(Apache-2.0), hosted Llama-2 70B chat, 550 tokens in, 5 requests at once, about 150 requests an endpoint.
+Without them nothing is written.
 
-If delays are lognormal, ``ln q_p = ln(median_s) + sigma * z_p`` for every probability p, with z_p the
-standard normal quantile: the fit is the least-squares line through the points (z_p, ln q_p).
-
-Source: the probability-plot estimator; Johnson, Kotz and Balakrishnan, Continuous Univariate Distributions,
-vol. 1, 1994, chapter 14.
+Figure 1 takes the first row: of the laws with two parameters, fitted by maximum likelihood to the pooled
+calls, the one whose mean, p50, p90 and p99 are nearest to the measured ones in the worst of the four.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
+from fedsim.errors import FedsimError, InputError
 from fedsim.terminal import say
+from fedsim.timing.traces import Requests, read_as
+from fedsim_analysis.fitting.latency import LawFit, fit_all, rounded, toml_value
+from fedsim_analysis.fitting.latency.held import Landmarks, measured, told, worst
+from fedsim_analysis.fitting.latency.single import Floats
 
 PROFILE = Path(__file__).parents[2] / "scenarios" / "profiles" / "llm_latency.csv"
-PROBABILITIES = (0.5, 0.9, 0.99)
-
-# Time to first token (s) at PROBABILITIES, hosted Llama-2 70B chat, 550 tokens in, 5 requests at once, about
-# 150 requests per endpoint; between two samples, the larger one. Source: ray-project/llmperf-leaderboard
-# (Apache-2.0), raw data of December 2023.
-STEADY = {
-    "anyscale_70b": (0.21, 0.32, 0.49),
-    "fireworks_70b": (0.52, 0.65, 0.96),
-    "perplexity_70b": (0.37, 0.62, 0.66),
-}
-COLD_STARTS = {"replicate_70b": (1.19, 12.3, 66.3)}
+ENDPOINTS = ("anyscale_70b", "fireworks_70b", "perplexity_70b")
+POOLED = "pooled"
 
 
-@dataclass(frozen=True)
-class LognormalFit:
-    """A fitted lognormal, and how far its quantiles are from the measured ones."""
+def read_endpoints(folder: Path) -> dict[str, Floats]:
+    """Return the times to first token (s) of each endpoint, failed requests left out.
 
-    median_s: float
-    sigma: float
-    """Standard deviation of the natural logarithm of the delay."""
-    rms_log_residual: float
-    """Root mean square of ln(measured / fitted) over the quantiles: 0.1 is about 10 %."""
+    Raises:
+        InputError: a trace is not there, or is none.
+    """
+    files = {name: folder / f"llm_latency_{name}.csv" for name in ENDPOINTS}
+    for file in files.values():
+        if not file.is_file():
+            raise InputError(
+                f"no trace {file}: the raw data are not part of this project; they are those of "
+                "ray-project/llmperf-leaderboard (19 December 2023), in the format of docs/traces.md"
+            )
+    return {name: read_as(file, Requests).succeeded().ttft_s for name, file in files.items()}
 
-    def quantile_s(self, probability: float) -> float:
-        """Return the delay (s) that a fraction `probability` of the calls stays below."""
-        return self.median_s * math.exp(self.sigma * float(norm.ppf(probability)))
+
+def latency_profile(delays_s: Mapping[str, Floats]) -> pd.DataFrame:
+    """Return a row per endpoint and law, those of all calls pooled first, each with the nearest law first.
+
+    Laws with two parameters come before the mixture, which has five.
+    """
+    tables = []
+    for endpoint, times_s in {POOLED: np.concatenate(list(delays_s.values())), **delays_s}.items():
+        fits = fit_all(times_s)
+        found = pd.DataFrame([_row(fit, times_s) for fit in fits]).sort_values(
+            ["n_parameters", "most_off"], key=abs, ignore_index=True
+        )
+        found.insert(0, "endpoint", endpoint)
+        tables.append(found)
+    return pd.concat(tables, ignore_index=True)
 
 
-def fit_lognormal(quantiles_s: Sequence[float], probabilities: Sequence[float]) -> LognormalFit:
-    """Fit a lognormal to at least two quantiles (s) by least squares on their logarithms."""
-    z, log_quantiles = np.asarray(norm.ppf(probabilities)), np.log(quantiles_s)
-    sigma, log_median = np.polyfit(z, log_quantiles, deg=1)
-    residuals = log_quantiles - (log_median + sigma * z)
-    return LognormalFit(
-        median_s=math.exp(log_median),
-        sigma=float(sigma),
-        rms_log_residual=math.sqrt(float(np.mean(residuals**2))),
+def _row(fit: LawFit, times_s: Floats) -> dict[str, object]:
+    law = rounded(fit.delay)
+    names = Landmarks._fields
+    return (
+        {"n_calls": len(times_s), "law": fit.name, "n_parameters": fit.n_parameters, "aic": fit.aic}
+        | {f"{name}_measured_s": value for name, value in zip(names, measured(times_s), strict=True)}
+        | {f"{name}_law_s": value for name, value in zip(names, told(law), strict=True)}
+        | {"most_off": worst(law, times_s).share, "latency": toml_value(law)}
     )
 
 
-def latency_profile() -> pd.DataFrame:
-    """Return one row per endpoint, and a first row for the three steady ones pooled.
-
-    The pooled quantiles are geometric means over the steady endpoints: the fit to them is the fit to all nine
-    points at once, and no endpoint counts more because it is slow. The residual in that row is about the
-    pooled quantiles, so it does not show how much the endpoints differ.
-    """
-    pooled = tuple(np.exp(np.log(list(STEADY.values())).mean(axis=0)).tolist())
-    rows = []
-    for endpoint, quantiles_s in {"steady_pooled": pooled, **STEADY, **COLD_STARTS}.items():
-        fit = fit_lognormal(quantiles_s, PROBABILITIES)
-        names = [f"p{100 * probability:.0f}" for probability in PROBABILITIES]
-        measured = dict(zip((f"{name}_measured_s" for name in names), quantiles_s, strict=True))
-        fitted = {f"{name}_fitted_s": fit.quantile_s(p) for name, p in zip(names, PROBABILITIES, strict=True)}
-        rows.append({"endpoint": endpoint} | measured | fitted | vars(fit))
-    return pd.DataFrame(rows)
-
-
-def main() -> None:
-    """Write the profile and show it."""
-    profile = latency_profile()
+def main(arguments: list[str] | None = None) -> int:
+    """Read the traces, write the profile and show it; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fedsim_analysis.fit_latency_profile", description=__doc__
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the traces of the endpoints are")
+    try:
+        profile = latency_profile(read_endpoints(parser.parse_args(arguments).folder))
+    except FedsimError as error:
+        say(error, err=True)
+        return error.exit_code
     PROFILE.parent.mkdir(parents=True, exist_ok=True)
     profile.to_csv(PROFILE, index=False, float_format="%.4f")
-    say(profile.round(4).to_string(index=False))
+    say(profile.drop(columns="latency").round(4).to_string(index=False))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,82 +1,98 @@
-"""The committed LLM latency profile is the fit that the committed script computes."""
+"""The committed latency profile is consistent, and is what is fitted to the raw traces, if they are there."""
 
 from __future__ import annotations
 
-import math
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize
 
-from fedsim.timing.delays.lognormal import Lognormal
+from fedsim.timing.delays import DELAYS, Delay
 from fedsim_analysis import fit_latency_profile
-from fedsim_analysis.fit_latency_profile import PROBABILITIES, PROFILE, STEADY, fit_lognormal, latency_profile
+from fedsim_analysis.fit_latency_profile import ENDPOINTS, POOLED, PROFILE, latency_profile, main
+from fedsim_analysis.fitting.latency.held import MOST_OFF, PROBABILITIES, Landmarks, measured, misses, worst
 
-Z_90, Z_99 = 1.2815515655446004, 2.3263478740408408  # from a table of the normal distribution
-
-
-def test_exact_quantiles_are_recovered() -> None:
-    """Median 2 s and sigma 0.5."""
-    quantiles_s = [2.0, 2.0 * math.exp(0.5 * Z_90), 2.0 * math.exp(0.5 * Z_99)]
-    fit = fit_lognormal(quantiles_s, (0.5, 0.9, 0.99))
-    assert fit.median_s == pytest.approx(2.0, rel=1e-9)
-    assert fit.sigma == pytest.approx(0.5, rel=1e-9)
-    assert fit.rms_log_residual == pytest.approx(0.0, abs=1e-9)
-    assert fit.quantile_s(0.99) == pytest.approx(quantiles_s[2], rel=1e-9)
+SHARED = Path(__file__).parents[3] / "shared" / "traces"
+COMMITTED = pd.read_csv(PROFILE)
+NAMES = [f"{name}_measured_s" for name in Landmarks._fields]
 
 
-def test_a_fit_by_hand() -> None:
-    """Logarithms 0, 1, 0 at z = -Z, 0, Z: a flat line at 1/3 that misses by -1/3, 2/3, -1/3."""
-    fit = fit_lognormal([1.0, math.e, 1.0], (0.1, 0.5, 0.9))
-    assert fit.median_s == pytest.approx(math.exp(1 / 3))
-    assert fit.sigma == pytest.approx(0.0, abs=1e-12)
-    assert fit.rms_log_residual == pytest.approx(math.sqrt(6 / 9 / 3))
+def law(text: str) -> Delay:
+    found = DELAYS.validate(tomllib.loads(f"latency = {text}")["latency"])
+    assert isinstance(found, Delay)
+    return found
 
 
-def test_the_fit_is_the_least_squares_optimum() -> None:
-    """A general optimiser, all nine steady points at once, finds the pooled fit."""
-    points = [(z, math.log(q)) for row in STEADY.values() for z, q in zip((0, Z_90, Z_99), row, strict=True)]
-
-    def squares(line: np.ndarray) -> float:
-        return sum((log_q - line[0] - line[1] * z) ** 2 for z, log_q in points)
-
-    best = minimize(squares, x0=[0.0, 1.0], method="BFGS").x
-    pooled = latency_profile().set_index("endpoint").loc["steady_pooled"]
-    assert pooled["median_s"] == pytest.approx(math.exp(best[0]), rel=1e-4)
-    assert pooled["sigma"] == pytest.approx(best[1], rel=1e-4)
+def test_landmarks_and_misses_by_hand() -> None:
+    """Of 1, 2, ..., 11: mean and median 6, p90 10, p99 10.9; a constant 6 misses the last by 4.9 / 10.9."""
+    delays_s = np.arange(1.0, 12.0)
+    assert measured(delays_s) == pytest.approx((6, 6, 10, 10.9))
+    always = law('{ kind = "constant", value_s = 6.0 }')
+    assert [miss.share for miss in misses(always, delays_s)] == pytest.approx([0, 0, -0.4, -4.9 / 10.9])
+    assert worst(always, delays_s) == ("p99", 6.0, pytest.approx(10.9))
 
 
-def test_the_committed_profile_is_up_to_date() -> None:
-    committed = pd.read_csv(PROFILE)
-    pd.testing.assert_frame_equal(committed, latency_profile(), rtol=0, atol=5.1e-5)
-    assert committed["endpoint"].tolist()[0] == "steady_pooled"
-    assert (committed["sigma"] > 0).all()
+@pytest.mark.parametrize("row", list(COMMITTED.itertuples()), ids=lambda row: f"{row.endpoint} {row.law}")
+def test_each_line_is_the_law_beside_it(row) -> None:
+    told = law(row.latency)
+    quantiles_s = told.law().ppf(np.array(PROBABILITIES))
+    expected = [told.mean_value_s, *quantiles_s]
+    assert [row.mean_law_s, row.p50_law_s, row.p90_law_s, row.p99_law_s] == pytest.approx(
+        expected, abs=5.1e-5
+    )
+    pairs = [
+        (getattr(row, f"{name}_law_s"), getattr(row, f"{name}_measured_s")) for name in Landmarks._fields
+    ]
+    assert max((one / other - 1 for one, other in pairs), key=abs) == pytest.approx(row.most_off, abs=1e-3)
 
 
-def test_the_profile_makes_delays_with_the_fitted_quantiles() -> None:
-    """The 90 % quantile of 20,000 draws, to 4 standard errors sqrt(p (1 - p) / n) / density, in log units."""
-    size = 20_000
-    for row in pd.read_csv(PROFILE).itertuples():
-        drawn = Lognormal(median_s=row.median_s, sigma=row.sigma).sample(np.random.default_rng(5), size)
-        density = math.exp(-(Z_90**2) / 2) / math.sqrt(2 * math.pi) / row.sigma
-        standard_error = math.sqrt(0.9 * 0.1 / size) / density
-        found = math.log(float(np.quantile(drawn, 0.9)) / row.p90_fitted_s)
-        assert abs(found) < 4 * standard_error + 1e-3  # the file has four decimals
+def test_the_first_law_is_the_nearest_of_those_with_two_parameters() -> None:
+    pooled = COMMITTED[COMMITTED.endpoint == POOLED]
+    simple = pooled[pooled.n_parameters == 2]
+    first = pooled.iloc[0]
+    assert COMMITTED.iloc[0].equals(first)
+    assert abs(first.most_off) == simple.most_off.abs().min() < MOST_OFF
+    assert first.most_off == pytest.approx(0.3739 / 0.3594 - 1, abs=1e-3)
 
 
-def test_the_script_writes_the_committed_file(
+def test_the_pooled_calls_are_those_of_the_endpoints() -> None:
+    """The mean of all is the mean of the means, each as often as it has calls."""
+    rows = COMMITTED.drop_duplicates("endpoint").set_index("endpoint")
+    endpoints = rows.loc[list(ENDPOINTS)]
+    assert rows.index.tolist() == [POOLED, *ENDPOINTS]
+    assert rows.n_calls[POOLED] == endpoints.n_calls.sum() == 448
+    mean_s = float((endpoints.mean_measured_s * endpoints.n_calls).sum() / 448)
+    assert rows.mean_measured_s[POOLED] == pytest.approx(mean_s, abs=1e-4)
+    assert (rows[NAMES[1:]].diff(axis=1).iloc[:, 1:] > 0).all(axis=None)
+
+
+def test_laws_with_two_parameters_come_first_and_the_nearest_of_them_before_the_others() -> None:
+    generator = np.random.default_rng(3)
+    endpoints = {name: generator.lognormal(0, 0.4, 200) for name in ENDPOINTS}
+    profile = latency_profile(endpoints)
+    for endpoint, times_s in {POOLED: np.concatenate(list(endpoints.values())), **endpoints}.items():
+        rows = profile[profile.endpoint == endpoint]
+        assert rows.n_parameters.tolist() == [2, 2, 2, 2, 2, 5]
+        assert rows.most_off.iloc[:5].abs().is_monotonic_increasing
+        assert rows.mean_measured_s.iloc[0] == pytest.approx(times_s.mean())
+
+
+def test_without_the_raw_traces_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = tmp_path / "profiles" / "llm_latency.csv"
-    monkeypatch.setattr(fit_latency_profile, "PROFILE", written)
-    fit_latency_profile.main()
-    assert written.read_bytes() == PROFILE.read_bytes()
-    assert "replicate_70b" in capsys.readouterr().out
+    monkeypatch.setattr(fit_latency_profile, "PROFILE", tmp_path / "profile.csv")
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"no trace {tmp_path}/llm_latency_anyscale_70b.csv: the raw data are not part" in said
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_measured_quantiles_are_in_order() -> None:
-    profile = latency_profile()
-    names = [f"p{100 * probability:.0f}_measured_s" for probability in PROBABILITIES]
-    assert (profile[names].diff(axis=1).iloc[:, 1:] > 0).all(axis=None)
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real traces is not there")
+def test_the_script_writes_the_committed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_latency_profile, "PROFILE", tmp_path / "profile.csv")
+    assert main([str(SHARED)]) == 0
+    written = pd.read_csv(tmp_path / "profile.csv")
+    pd.testing.assert_frame_equal(written, COMMITTED, rtol=1e-3, atol=1e-4)
