@@ -65,12 +65,14 @@ def advise(
     if output is not None and output.exists() and output.resolve() == file.resolve():
         raise InputError(f"-o {output}: is the file that is asked about, expected another one")
 
-    with console.countdown(seconds, scenario.label) as tell, Runs(out, _jobs(jobs), seconds, tell) as runs:
-        search = Search(scenario, runs, extensions, learn)
+    with Runs(out, _jobs(jobs), seconds) as runs:
+        with console.countdown(seconds, scenario.label) as runs.tell:
+            search = Search(scenario, runs, extensions, learn)
         if not as_json:
             for sentence in telling.opening(search.advice):
                 say(sentence)
-        advice = search.carry_out()
+        with console.countdown(seconds, scenario.label) as runs.tell:
+            advice = search.carry_out()
     if as_json:
         give(json.dumps(telling.as_json(advice), indent=2) + "\n")
     else:

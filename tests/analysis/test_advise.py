@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from conftest import SMALL
 from scipy.stats import t as student
 
-from fedsim import sweep
+from fedsim import console, sweep
 from fedsim.errors import InputError, RunError
 from fedsim.scenario import load_scenario, parse
 from fedsim.scenario.model import Target
@@ -51,12 +52,8 @@ def few(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(candidates, name, value)
 
 
-def nothing(passed_s: float, count: int) -> None:
-    """Show nothing."""
-
-
 def searched(scenario, out: Path, seconds: float = AMPLE_S, **options) -> tuple[search.Search, search.Advice]:
-    with Runs(out, 1, seconds, nothing) as runs:
+    with Runs(out, 1, seconds) as runs:
         found = search.Search(scenario, runs, **options)
         return found, found.carry_out()
 
@@ -185,7 +182,7 @@ def found(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         few(patch)
         scenario = scenario_of(SCENARIO)
-        with Runs(out, 1, AMPLE_S, nothing) as runs:
+        with Runs(out, 1, AMPLE_S) as runs:
             of = search.Search(scenario, runs)
             advice = of.carry_out()
             orders = list(runs._found)
@@ -246,7 +243,7 @@ def test_a_second_search_finds_all_runs_and_the_same_advice(found, monkeypatch):
 
 
 def test_the_same_with_several_processes(found, tmp_path):
-    with Runs(tmp_path, 2, AMPLE_S, nothing) as runs:
+    with Runs(tmp_path, 2, AMPLE_S) as runs:
         wanted = [(RunOf(0, seed, True), found.scenario) for seed in (0, 1, 2)]
         assert runs.make(wanted, 1.0)
         times = [runs.get(order).summary["simulated_time_s"] for order, _ in wanted]
@@ -260,7 +257,7 @@ def test_once_time_is_up_no_further_run_begins(tmp_path, monkeypatch):
     clock = iter(range(0, 10_000, 1))
     monkeypatch.setattr(runs_module.time, "monotonic", lambda: float(next(clock)))
     scenario = scenario_of(SCENARIO)
-    with Runs(tmp_path, 1, 12.0, nothing) as runs:
+    with Runs(tmp_path, 1, 12.0) as runs:
         wanted = [(RunOf(0, seed, True), scenario) for seed in range(20)]
         assert not runs.make(wanted, 0.5)
         assert 0 < runs.made < 6
@@ -429,17 +426,12 @@ def test_ctrl_c_leaves_what_was_run(command, small, tmp_path, monkeypatch):
     few(monkeypatch)
     monkeypatch.setattr(search, "JUDGED", (2,))
 
-    def stop(self, passed_s: float, count: int) -> None:
+    def stop(passed_s: float, count: int) -> None:
         if count == 3:
             raise KeyboardInterrupt
 
-    make = Runs.__init__
-
-    def interrupted(self, out, jobs, seconds, tell):
-        make(self, out, jobs, seconds, lambda passed_s, count: stop(self, passed_s, count))
-
     with monkeypatch.context() as patch:
-        patch.setattr(Runs, "__init__", interrupted)
+        patch.setattr(console, "countdown", lambda seconds, label: nullcontext(stop))
         answer = advised(command, small, "--no-learn")
     assert answer.code == 130
     assert "finished runs are kept" in answer.err

@@ -37,18 +37,18 @@ class Runs:
         out: the folder of results.
         jobs: processes; one: this one.
         seconds: of the wall clock, counted from now.
-        tell: is told after each run how much time has passed (s), and how many runs there are.
     """
 
-    def __init__(self, out: Path, jobs: int, seconds: float, tell: Callable[[float, int], None]) -> None:
+    def __init__(self, out: Path, jobs: int, seconds: float) -> None:
         self._out = out
         self._seconds = seconds
-        self._tell = tell
         self._began_s = time.monotonic()
         self._pool = LocalPool(jobs) if jobs > 1 else None
         self._found: dict[RunOf, Outcome] = {}
         self.made = 0
         """Runs made now."""
+        self.tell: Callable[[float, int], None] = _nothing
+        """Is told after each run how much time has passed (s), and how many runs there are."""
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +118,7 @@ class Runs:
         for outcome in self._outcomes(begun(), timing_only):
             self._found[places[outcome.scenario.model_dump_json()]] = outcome
             self.made += not outcome.reused
-            self._tell(self.passed_s, len(self._found))
+            self.tell(self.passed_s, len(self._found))
             if self.are_over(1.0):
                 return  # what the processes still have in hand is left to them
 
@@ -129,3 +129,7 @@ class Runs:
         )
         with closing(running):
             yield from running
+
+
+def _nothing(passed_s: float, n_runs: int) -> None:
+    """Show nothing."""

@@ -44,7 +44,7 @@ JUDGED = (8, 16, 32, 64)
 FEWEST_JUDGED = 4
 LEARNED = (5, 10, 20, 20)
 """Fresh seeds of learning runs of the advised setting."""
-ESTIMATED, TIMED, CHOSEN = 0.15, 0.35, 0.6
+ESTIMATED, TIMED, CHOSEN = 0.15, 0.35, 0.65
 """By when (parts of the seconds) estimates, the search by time alone and learning runs that choose end."""
 TIMED_ALONE = 0.5
 """The same of the search by time, where nothing is learned."""

@@ -96,13 +96,16 @@ def verdict(advice: Advice) -> Iterator[str]:
         yield f"advised: leave it as it is ({candidate.words})"
     else:
         yield f"advised: {candidate.words}"
-        sure = "" if gain.is_sure else "; no setting was found that is quicker for sure"
+        told = "it saves" if gain.saving.mean >= 0 else "it takes longer, and saves"
+        sure = "" if gain.is_sure or advice.chosen else "; no setting was found that is quicker for sure"
         yield (
-            f"  it saves {gain.saving.mean:.1f} % of the time for the same work: between "
+            f"  {told} {gain.saving.mean:.1f} % of the time for the same work: between "
             f"{_one_more(gain, ' and ')} % in runs with other seeds (95 %){sure}"
         )
         if row.learned is not None and row.learned.saving.count:
-            yield f"  to the target it saves {_percent(row.learned.saving)} % of the time"
+            saving = row.learned.saving
+            chance = ", not told from chance" if saving.low <= 0 <= saving.high else ""
+            yield f"  it is at the target {_percent(saving)} % sooner (mean of {saving.count} seeds{chance})"
     count, first = gain.time.count, advice.scenario.seed + FRESH
     yield (
         f"  judged by {count} fresh seeds ({first} to {first + count - 1}), by which nothing was chosen: "
