@@ -81,10 +81,10 @@ def watch_sweep(total: int, workers: int) -> Iterator[Callable[[Tally], None]]:
 @contextmanager
 def countdown(seconds: float, label: str) -> Iterator[Callable[[float, int], None]]:
     """Show how much of a time is over; it is told the seconds that have passed, and the number of runs."""
-    with bar(round(seconds), label) as (progress, task):
+    with bar(round(seconds), f"{label}, seconds") as (progress, task):
 
         def tell(passed_s: float, n_runs: int) -> None:
-            progress.update(task, completed=min(round(passed_s), round(seconds)), note=f"s, {n_runs:,} runs")
+            progress.update(task, completed=min(round(passed_s), round(seconds)), note=f"{n_runs:,} runs")
 
         yield tell
 

@@ -70,7 +70,7 @@ def run_all(
     timing_only: bool = False,
     again: bool = False,
     *,
-    executor: Executor | None = None,
+    executor: Executor | Engine | None = None,
     keep_going: bool = False,
     retry_failed: bool = False,
     loggers: Mapping[str, Logger] | None = None,
@@ -86,7 +86,8 @@ def run_all(
         jobs: processes; one means this process.
         timing_only: run the clock alone.
         again: run even what is finished already.
-        executor: who computes, in the place of processes of our own; it is not shut down.
+        executor: who computes, in the place of processes of our own; it is not shut down. It may be an engine
+            that several calls share, so that processes start once.
         keep_going: a run that breaks off is noted beside the run folders, and is not run the next time; the
             others go on. Otherwise its error ends the iteration.
         retry_failed: run even what such a note is there of.
@@ -102,7 +103,10 @@ def run_all(
         for task in ledger.sorted(scenarios):
             yield task if isinstance(task, Outcome) else _run_here(task, ledger, command, loggers)
         return
-    engine = LocalPool(jobs) if executor is None else Engine(executor, workers_of(executor))
+    if isinstance(executor, Engine):
+        engine = executor
+    else:
+        engine = LocalPool(jobs) if executor is None else Engine(executor, workers_of(executor))
     crew = Crew(
         engine,
         ledger.sorted(scenarios),
@@ -114,7 +118,8 @@ def run_all(
     finally:
         with undisturbed():
             crew.cancel()
-            engine.stop()
+            if engine is not executor:
+                engine.stop()
 
 
 def _run_here(task: RunTask, ledger: RunLedger, command: str, loggers: Mapping[str, Logger]) -> Outcome:

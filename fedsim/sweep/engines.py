@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -75,6 +76,12 @@ class LocalPool(Engine):
             if self._sign is None:
                 self._sign = self.executor.submit(int)
             return super().submit(order)
+
+    def warm_up(self, module: str) -> None:
+        """Let the processes import a module now, before there is work for them."""
+        with _nothing_from_here(), signals_later():
+            for _ in range(self.workers):
+                self.executor.submit(import_module, module)
 
     def mend(self) -> None:
         self.stop()

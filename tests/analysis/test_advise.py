@@ -19,7 +19,7 @@ from fedsim.scenario import load_scenario, parse
 from fedsim.scenario.model import Target
 from fedsim.scenario.toml_text import read_toml
 from fedsim.simulation import run
-from fedsim_analysis.advice import candidates, search, telling
+from fedsim_analysis.advice import candidates, halving, search, telling
 from fedsim_analysis.advice import runs as runs_module
 from fedsim_analysis.advice.candidates import Bracket, Candidate, Grid
 from fedsim_analysis.advice.changes import helps
@@ -62,8 +62,9 @@ def some(number: int, estimated_s: float = math.inf) -> Candidate:
     return Candidate(number, Bracket(), {}, scenario_of(SMALL), estimated_s)
 
 
-def test_halving_by_hand():
+def test_halving_by_hand(monkeypatch):
     """Rung 1: seed 0, {1, 2, 3, 4} in one bracket, {5, 6} in the other; rung 2: seeds 0 and 1."""
+    monkeypatch.setattr(halving, "FIRST", 1)
     times = {(1, 0): 5.0, (2, 0): 3.0, (3, 0): 4.0, (4, 0): 6.0, (5, 0): math.inf, (6, 0): 7.0}
     times |= {(2, 1): 8.0, (3, 1): 5.0}
     asked = []

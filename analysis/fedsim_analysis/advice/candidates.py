@@ -71,7 +71,7 @@ class Candidate:
     @property
     def words(self) -> str:
         """The same as a person writes them."""
-        told = ", ".join(f"{key} = {_toml(value)}" for key, value in self.settings.items() if key != "kind")
+        told = ", ".join(f"{key} = {toml(value)}" for key, value in self.settings.items() if key != "kind")
         return f"{self.scenario.algorithm.kind}: {told}" if told else self.scenario.algorithm.kind
 
 
@@ -328,7 +328,8 @@ def _settings(algorithm: Algorithm) -> dict[str, Any]:
     return found
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Return a setting as a file states it."""
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -12,6 +12,9 @@ from fedsim_analysis.advice.candidates import Candidate
 WAVES = (2, 4, 8, None)
 """How many candidates of a bracket a wave looks at, the best by estimate first; none: all of them."""
 
+FIRST = 2
+"""Seeds of the first rung."""
+
 Pair = tuple[int, int]
 """The number of a candidate, and which of the seeds, from 0."""
 Times = Callable[[Sequence[Pair]], Mapping[Pair, float] | None]
@@ -35,7 +38,7 @@ def halved(brackets: Sequence[Sequence[Candidate]], times: Times) -> list[Candid
         One candidate of each bracket; none if there was no time for that.
     """
     left = [list(each) for each in brackets]
-    seeds = 1
+    seeds = FIRST
     while max(map(len, left)) > 1:
         racing = [candidate for each in left if len(each) > 1 for candidate in each]
         found = times([(candidate.number, seed) for seed in range(seeds) for candidate in racing])

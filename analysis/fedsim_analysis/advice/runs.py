@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from fedsim import sweep
+from fedsim import results, sweep
 from fedsim.scenario import Scenario
 from fedsim.stopping import undisturbed
 from fedsim.sweep import Outcome
@@ -63,8 +62,7 @@ class Runs:
     def warm_up(self) -> None:
         """Let the processes load now what learning takes, while there is nothing else for them to do."""
         if self._pool is not None:
-            for _ in range(self._pool.workers):
-                self._pool.executor.submit(import_module, "torch")
+            self._pool.warm_up("torch")
 
     @property
     def passed_s(self) -> float:
@@ -89,7 +87,7 @@ class Runs:
 
         Args:
             wanted: each with the scenario of its candidate, whatever its seed.
-            share: once this share of the seconds has passed, no further run begins.
+            share: once this share of the seconds has passed, no further run begins; what is there is found.
 
         Raises:
             InputError: results cannot be written.
@@ -109,9 +107,9 @@ class Runs:
 
         def begun() -> Iterator[Scenario]:
             for order, scenario in missing:
-                if self.are_over(share):
-                    return
                 seeded = sweep.with_seed(scenario, order.seed)
+                if self.are_over(share) and not self._is_there(seeded, timing_only):
+                    continue
                 places[seeded.model_dump_json()] = order
                 yield seeded
 
@@ -119,13 +117,16 @@ class Runs:
             self._found[places[outcome.scenario.model_dump_json()]] = outcome
             self.made += not outcome.reused
             self.tell(self.passed_s, len(self._found))
-            if self.are_over(1.0):
+            if self.are_over(1.0) and not outcome.reused:
                 return  # what the processes still have in hand is left to them
 
+    def _is_there(self, scenario: Scenario, timing_only: bool) -> bool:
+        """Whether a run was finished before: to find it takes no time."""
+        return results.is_finished(sweep.folder_of(scenario, self._out, timing_only))
+
     def _outcomes(self, scenarios: Iterable[Scenario], timing_only: bool) -> Iterator[Outcome]:
-        executor = None if self._pool is None else self._pool.executor
         running = sweep.run_all(
-            scenarios, self._out, 1, timing_only, executor=executor, keep_going=True, retry_failed=True
+            scenarios, self._out, 1, timing_only, executor=self._pool, keep_going=True, retry_failed=True
         )
         with closing(running):
             yield from running

@@ -39,10 +39,10 @@ AS_STATED = -1
 CHOOSING = 3
 """Seeds of learning runs by which the setting is chosen, as far as there is time."""
 FEWEST_CHOOSING = 2
-JUDGED = (8, 16, 32, 64)
+JUDGED = (12, 24, 48)
 """Fresh seeds of the advised setting; of all else at most half as many."""
 FEWEST_JUDGED = 4
-LEARNED = (5, 10, 20, 20)
+LEARNED = (5, 10, 20)
 """Fresh seeds of learning runs of the advised setting."""
 ESTIMATED, TIMED, CHOSEN = 0.15, 0.35, 0.65
 """By when (parts of the seconds) estimates, the search by time alone and learning runs that choose end."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedsim.scenario import Scenario
+from fedsim_analysis.advice.candidates import toml
 from fedsim_analysis.advice.halving import WAVES
 from fedsim_analysis.advice.learning import Fared
 from fedsim_analysis.advice.search import FRESH, Advice, Gain, Judged
@@ -99,8 +100,8 @@ def verdict(advice: Advice) -> Iterator[str]:
         told = "it saves" if gain.saving.mean >= 0 else "it takes longer, and saves"
         sure = "" if gain.is_sure or advice.chosen else "; no setting was found that is quicker for sure"
         yield (
-            f"  {told} {gain.saving.mean:.1f} % of the time for the same work: between "
-            f"{_one_more(gain, ' and ')} % in runs with other seeds (95 %){sure}"
+            f"  {told} {_percent(gain.saving)} % of the time for the same work on average; runs with other "
+            f"seeds save between {_one_more(gain, ' and ')} % (95 %, as in the table){sure}"
         )
         if row.learned is not None and row.learned.saving.count:
             saving = row.learned.saving
@@ -138,21 +139,25 @@ def _about_learning(advice: Advice) -> Iterator[str]:
 
 def settings_table(advice: Advice) -> Table:
     """Return the best settings with their intervals."""
-    learns = bool(advice.chosen)
-    table = _table("settings")
-    cuts = any(row.candidate.bracket.updates is not None for row in advice.rows.values())
-    names = ["updates between cuts"] if cuts else []
-    for name in [*names, "time of a run (s)", "mean saving (%)", "of other seeds (%)", "seeds"]:
+    rows, learns = advice.in_order, bool(advice.chosen)
+    names = list(dict.fromkeys(name for row in rows for name in row.candidate.settings if name != "kind"))
+    table = _table("", "method")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for name in ("time of a run (s)", "saving (%)", "seeds"):
         table.add_column(name, justify="right")
     if learns:
         table.add_column("time to target (s)", justify="right")
         table.add_column("there", justify="right")
-    for row in advice.in_order:
-        gain, own = row.difference, row.candidate.number == 0
-        cells = [_named(advice, row)]
-        cells += [str(row.candidate.bracket.updates or "-")] if cuts else []
-        cells += [f"{gain.time.mean:,.1f}", "-" if own else _percent(gain.saving)]
-        cells += ["-" if own else _one_more(gain, " to "), str(gain.time.count)]
+    for row in rows:
+        gain, own, settings = row.difference, row.candidate.number == 0, row.candidate.settings
+        cells = [_remark(advice, row), settings["kind"]]
+        cells += [toml(settings[name]) if name in settings else "" for name in names]
+        cells += [
+            f"{gain.time.mean:,.1f}",
+            "" if own else f"{gain.saving.mean:.1f} ({_one_more(gain, ' to ')})",
+        ]
+        cells += [str(gain.time.count)]
         if learns:
             cells += _learned_cells(row.learned, advice.chosen.get(row.candidate.number))
         table.add_row(*cells)
@@ -163,7 +168,7 @@ def _learned_cells(fresh: Fared | None, chosen: Fared | None) -> list[str]:
     """Return when runs were at the target, and how many; few runs that chose have no interval."""
     told = fresh or chosen
     if told is None:
-        return ["-", "-"]
+        return ["", ""]
     time = told.time
     sure = fresh is not None and not math.isnan(time.mean_low_s)
     interval = f" ({time.mean_low_s:,.0f} to {time.mean_high_s:,.0f})" if sure else ""
@@ -171,15 +176,13 @@ def _learned_cells(fresh: Fared | None, chosen: Fared | None) -> list[str]:
     return [mean, f"{time.reached} of {time.runs}"]
 
 
-def _named(advice: Advice, row: Judged) -> str:
-    name = row.candidate.words
-    if row.candidate.number == 0:
-        name = f"as it stands: {name}"
-    if row.candidate.number == advice.advised.number:
-        name = f"> {name}"
-    if row.candidate.bracket.extension:
-        name = f"{name} ({row.candidate.bracket.extension})"
-    return f"{name} (pools all data on one machine)" if row.candidate.pooled else name
+def _remark(advice: Advice, row: Judged) -> str:
+    """Return what stands before the settings of a row."""
+    candidate = row.candidate
+    told = ["advised"] if candidate.number == advice.advised.number else []
+    told += ["as it stands"] if candidate.number == 0 else []
+    told += [candidate.bracket.extension] if candidate.bracket.extension else []
+    return ", ".join([*told, *(["pools all data"] if candidate.pooled else [])])
 
 
 def limits(advice: Advice) -> Iterator[str]:
@@ -377,9 +380,10 @@ def _listed(values: set[Any]) -> str:
     return ", ".join(str(value) for value in sorted(values))
 
 
-def _table(first: str) -> Table:
+def _table(*first: str) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
+    for name in first:
+        table.add_column(name)
     return table
