@@ -148,10 +148,20 @@ def test_brackets_have_about_as_many_polyhedron_updates_whatever_s_and_tau():
 
 
 def test_extensions_are_tried_only_where_wanted():
-    counted = Bracket(9, "counted in worker updates (ours)")
-    assert counted not in grid_of(SCENARIO).brackets
-    found = grid_of(SCENARIO, extensions=True).brackets[counted]
-    assert found[0].words == "asyndbt: wait_for = 1, tau = 3, cuts.every_updates = 9"
+    assert not any(bracket.extension for bracket in grid_of(SCENARIO).brackets)
+    found = grid_of(SCENARIO, extensions=True)
+    first = {
+        bracket.extension: each[0].words for bracket, each in found.brackets.items() if bracket.updates == 9
+    }
+    assert first == {
+        "": "asyndbt: wait_for = 2, tau = 3, cuts.every = 4",
+        "counted in worker updates (ours)": "asyndbt: wait_for = 1, tau = 3, cuts.every_updates = 9",
+        "cuts without a barrier (ours)": (
+            'asyndbt: wait_for = 1, tau = 3, cuts.every = 9, cuts.participation = "rolling"'
+        ),
+        "S adapted (ours)": "asyndbt: wait_for = 2, tau = 3, adapt = {}, cuts.every = 4",
+    }
+    assert found.impossible == []
 
 
 def test_a_scenario_that_counts_worker_updates_goes_on_counting_them():

@@ -190,10 +190,17 @@ class Grid:
             for interval in dict.fromkeys(intervals):
                 table = self._table(kind, values, interval, wait_for, each_step)
                 self._add(Bracket(interval), table, estimated)
-                for name in EXTENSIONS if self._extensions and interval and not synchronous else ():
+                for name in () if synchronous else self._tried(interval, wait_for):
                     table = self._table(kind, values, interval, wait_for, each_step, name)
                     self._add(Bracket(interval, name), table, estimated)
         self._add(Bracket(common), self._table("cendbt", {}, common, n_workers, n_workers), None)
+
+    def _tried(self, interval: int | None, wait_for: int) -> Iterator[str]:
+        """Yield the extensions that are tried beside the method as it is."""
+        if self._extensions and interval is not None:
+            yield from (COUNTED, ROLLING)
+        if self._extensions and wait_for == min(2, self._scenario.n_workers - 1):
+            yield ADAPTED  # whatever S is at the start
 
     def _interval(self, wait_for: int) -> int | None:
         """Return how many worker updates lie between two polyhedron updates of the scenario."""
@@ -237,6 +244,8 @@ class Grid:
         table: dict[str, Any] = {"kind": kind} | values
         if kind == "cendbt":
             table["machine"] = self._fastest()
+        if extension == ADAPTED:
+            table["adapt"] = {}
         whole: dict[str, Any] = {"algorithm": table}
         if kind != own.kind:
             new = _common(own, part, table)
@@ -247,7 +256,9 @@ class Grid:
                     _take_away(whole, place)
         if interval is not None:
             table["cuts"] = table.get("cuts", {}) | self._cuts(interval, wait_for, each_step, extension)
-            for key in {"every", "every_updates"} - table["cuts"].keys():
+            gone = {"every", "every_updates"} - table["cuts"].keys()
+            gone |= {"restart"} if extension == ROLLING else set()
+            for key in sorted(gone):
                 if stated(self._scenario, f"algorithm.cuts.{key}"):
                     _take_away(whole, f"algorithm.cuts.{key}")
         return whole
@@ -256,10 +267,12 @@ class Grid:
         """Return when polyhedron updates come, so that so many worker updates lie between them."""
         own = self._scenario.schedule.interlude
         assert own is not None
+        rolling: dict[str, Any] = {"participation": ROLLING_KIND} if extension == ROLLING else {}
         if extension == COUNTED or own.every_updates is not None:
-            return {"every_updates": interval}
-        drained = _drained(self._scenario.n_workers, wait_for, own.participation == "all")
-        return {"every": max(1, round((interval - drained) / each_step))}
+            return rolling | {"every_updates": interval}
+        all_come = own.participation == "all" and not rolling
+        drained = _drained(self._scenario.n_workers, wait_for, all_come)
+        return rolling | {"every": max(1, round((interval - drained) / each_step))}
 
     def _fastest(self) -> str:
         """Return the group whose machine does all work where one does."""
@@ -268,8 +281,10 @@ class Grid:
 
 UNSYNCHRONISED = "asynchronous (ours)"
 COUNTED = "counted in worker updates (ours)"
-EXTENSIONS = (COUNTED,)
-"""What is not in the paper, and is tried where that is wanted."""
+ROLLING = "cuts without a barrier (ours)"
+ROLLING_KIND = "rolling"
+ADAPTED = "S adapted (ours)"
+"""What is not in the papers, and is tried where that is wanted."""
 
 
 def _some(n_workers: int, own: int | None, most: int) -> list[int]:
@@ -317,6 +332,8 @@ def _settings(algorithm: Algorithm) -> dict[str, Any]:
         value = getattr(algorithm, name, None)
         if value is not None:
             found[name] = value
+    if (adapt := getattr(algorithm, "adapt", None)) is not None:
+        found["adapt"] = adapt.model_dump(mode="json", exclude_unset=True)
     cuts = getattr(algorithm, "cuts", None)
     if isinstance(cuts, Cuts):
         every = "every" if cuts.every_updates is None else "every_updates"
@@ -332,4 +349,6 @@ def toml(value: Any) -> str:
     """Return a setting as a file states it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {toml(part)}' for key, part in value.items())} }}" if value else "{}"
     return f'"{value}"' if isinstance(value, str) else str(value)
