@@ -112,6 +112,14 @@ def test_the_reason_names_what_is_off_and_by_how_much() -> None:
     )
 
 
+def test_an_infinite_mean_is_told_as_such() -> None:
+    delays_s = stats.pareto(0.5).ppf((np.arange(200) + 0.5) / 200)
+    fits = fit_all(delays_s)
+    pareto = [fit for fit in fits if fit.name == "pareto"]
+    told = verdict(pareto, delays_s, Path("t.csv"), "ttft_s")
+    assert f"pareto fits best, but its mean is infinite ({delays_s.mean():.3g} s measured)" in told.reason
+
+
 def test_few_calls_are_said_to_tell_little_of_p99() -> None:
     """Of n calls the largest is above p99 with probability 1 - 0.99^n: below 97.5 % for n = 300."""
     generator = np.random.default_rng(2)

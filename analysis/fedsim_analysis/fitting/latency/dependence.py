@@ -54,8 +54,10 @@ def block_length(series: Floats) -> float:
     and White, 2009, leaves the circular bootstrap as it was.
     """
     size = len(series)
-    autocovariances = _autocovariances(series, size - 1)
-    lags = _lags_that_count(autocovariances / autocovariances[0], size)
+    in_a_row = max(5, math.ceil(math.sqrt(math.log10(size))))
+    most = min(math.ceil(math.sqrt(size)) + in_a_row, (size - 1) // 2)
+    autocovariances = _autocovariances(series, min(2 * most + in_a_row, size - 1))
+    lags = _lags_that_count(autocovariances / autocovariances[0], size, in_a_row, most)
     numbers = np.arange(1, lags + 1)
     # a flat top, then a line down to 0
     window = np.minimum(1, 2 * (1 - numbers / lags))
@@ -68,19 +70,14 @@ def block_length(series: Floats) -> float:
     return min(longest, (2 * slope**2 / (4 / 3 * variance**2)) ** (1 / 3) * size ** (1 / 3))
 
 
-def _lags_that_count(correlations: Floats, size: int) -> int:
+def _lags_that_count(correlations: Floats, size: int, in_a_row: int, most: int) -> int:
     """Return twice the lag after which some in a row are as small as chance makes them; at least 2."""
-    in_a_row = max(5, math.ceil(math.sqrt(math.log10(size))))
-    by_chance = 2 * math.sqrt(math.log10(size) / size)
-    most = min(math.ceil(math.sqrt(size)) + in_a_row, (size - 1) // 2)
-    small = np.abs(correlations[1:]) < by_chance
-    for lag in range(most):
-        if small[lag : lag + in_a_row].all():
-            return min(2 * max(lag, 1), size - 1)
-    return min(2 * most, size - 1)
+    small = np.abs(correlations[1:]) < 2 * math.sqrt(math.log10(size) / size)
+    ends = (lag for lag in range(most) if small[lag : lag + in_a_row].all())
+    return min(2 * max(next(ends, most), 1), size - 1)
 
 
 def _autocovariances(series: Floats, most: int) -> Floats:
     """Return those of the lags 0 to `most`, divided by n."""
-    centred = series - series.mean()
-    return np.correlate(centred, centred, "full")[len(series) - 1 : len(series) + most] / len(series)
+    centred, size = series - series.mean(), len(series)
+    return np.array([centred[: size - lag] @ centred[lag:] / size for lag in range(most + 1)])

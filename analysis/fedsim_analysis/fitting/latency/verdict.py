@@ -89,12 +89,16 @@ def remarks(delays_s: Floats, line: str = "") -> list[str]:
 
 
 def _off(name: str, missed: list[Miss]) -> str:
-    parts = [
-        f"{miss.landmark} is {abs(miss.share):.0%} too {'high' if miss.share > 0 else 'low'} "
-        f"({miss.law_s:.3g} s for {miss.measured_s:.3g} s)"
-        for miss in missed
-    ]
-    return f"{name} fits best, but its {', its '.join(parts)}"
+    return f"{name} fits best, but its {', its '.join(map(_missed, missed))}"
+
+
+def _missed(miss: Miss) -> str:
+    if math.isinf(miss.law_s):
+        return f"{miss.landmark} is infinite ({miss.measured_s:.3g} s measured)"
+    way = "high" if miss.share > 0 else "low"
+    return (
+        f"{miss.landmark} is {abs(miss.share):.0%} too {way} ({miss.law_s:.3g} s for {miss.measured_s:.3g} s)"
+    )
 
 
 def _ceiling(delays_s: Floats) -> str | None:
