@@ -193,8 +193,8 @@ def test_a_law_of_single_values_by_hand() -> None:
     assert law.cdf([0.9, 1.0, 1.9, 2.0, 4.0]).tolist() == [0.0, 0.5, 0.5, 0.75, 1.0]
     assert law.ppf([0.0, 0.5, 0.51, 0.75, 0.8, 1.0]).tolist() == [1, 1, 2, 2, 4, 4]
     assert np.isnan(law.ppf([-0.1, 1.1, math.nan])).all()
-    tenths = DiscreteLaw(np.arange(1, 11))
-    assert [float(tenths.ppf(count / 10)) for count in range(1, 11)] == list(range(1, 11))
+    hundredths = DiscreteLaw(np.arange(1, 101))  # 0.07 * 100 is 7.000000000000001
+    assert [float(hundredths.ppf(count / 100)) for count in range(1, 101)] == list(range(1, 101))
     with pytest.raises(ValueError, match="a law of single values has no density"):
         law.logpdf(1.0)
 

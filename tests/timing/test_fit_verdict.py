@@ -183,6 +183,15 @@ def test_neighbours_that_depend_on_each_other_are_found_and_blocks_are_as_long_a
     assert np.mean(lengths) == pytest.approx(best, rel=0.2)
 
 
+def test_the_length_of_blocks_by_hand() -> None:
+    """Where only neighbours are alike (r) two lags count, the second with weight 0."""
+    noise = np.random.default_rng(5).standard_normal(901)
+    series = noise[1:] + 0.5 * noise[:-1]
+    centred = series - series.mean()
+    r = float(centred[1:] @ centred[:-1] / (centred @ centred))
+    assert block_length(series) == pytest.approx((6 * r**2 / (1 + 2 * r) ** 2 * 900) ** (1 / 3))
+
+
 def test_the_correlation_of_neighbours_by_hand() -> None:
     """Ranks 1 2 3 4 and the next 2 3 4 5: 1. Up and down: -1. Independent ones: inside its interval."""
     assert dependence(np.array([1.0, 2.0, 4.0, 8.0, 16.0] * 1 + [32.0])).lag_1 == pytest.approx(1)
