@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
 from learning_cases import Drive, GivenBench, ToyOracle, distributions, toy_settings
+from pydantic import PrivateAttr
 from test_malicious_workers import Payload
 from torch import Tensor
 
@@ -184,6 +185,28 @@ def test_a_liar_follows_the_loop_in_private() -> None:
     expected = torch.sign(tuner.received[3] - lie.view(2, 3).clamp(min=0))
     assert state.polyhedron.count() > 0
     torch.testing.assert_close(state.polyhedron.a[3, :, 0].double(), expected)
+
+
+class Eavesdropper(Payload):
+    """Counts the honest messages that it knows."""
+
+    kind: Literal["eavesdropper"] = "eavesdropper"
+    _known: list[int] = PrivateAttr(default_factory=list)
+
+    def forge(self, own: Tensor, honest: Tensor, *more: Any) -> Tensor:
+        self._known.append(len(honest))
+        return super().forge(own, honest, *more)
+
+
+def test_a_liar_that_knows_all_knows_the_honest_rows_of_who_has_not_reported() -> None:
+    attack = Eavesdropper(workers=(2, 3), payload=[0.25] * 6, knowledge="all")
+    attacks = [Assigned(attack, frozenset({2, 3}))]
+    tuner = Tuner(GivenBench(ToyOracle(R), R, attacks), toy_settings(cuts=ROLLING))
+    drive = Drive(tuner, R, late=True)
+    drive.step([0, 1, 2, 3])
+    attack._known.clear()
+    update(drive, [Event([3, 0], []), Event([2, 3], []), Event([2, 0, 1], [])])
+    assert attack._known == [2, 2, 2]
 
 
 LIE = {"kind": "sign_flip", "workers": [1]}

@@ -151,17 +151,17 @@ def test_a_straggler_is_not_in_every_round() -> None:
 
 
 # Step 1 at 1 with 0 and 1, who go to the round; 0 stops at 1.5. 1 reports at 2 and goes on until 3. 2 and 3:
-# step 2 at 2.5; the round has its two, so they go on until 4.75 and 5. 1 and 2: step 3 at 4.75; 1 until 5.75,
-# 2 until 7. At 5 worker 0 is given up. 3 and 1: step 4 at 5.75; 3 goes to the round, until 8.25, 1 goes on
-# until 6.75. 1 and 2: step 5 at 7.
+# step 2 at 2.5; the round has its two, so they go on until 4.75 and 5. At 4 worker 0 is given up. 1 and 2:
+# step 3 at 4.75; 1 has done its part, so 2 goes to the round, until 7, and 1 goes on until 5.75. 3 and 1:
+# step 4 at 5.75; they go on until 8.25 and 6.75. Step 5 at 8.25.
 def test_a_worker_that_is_evicted_in_a_round_is_replaced() -> None:
     groups = [workers(1.0, stops_at_s=1.5), workers(1.0), workers(2.25), workers(2.5)]
     _, books = simulate(
-        groups, wait_for=2, interlude=rolling(rounds=1), evict_after_s=4.0, max_steps=8, cost=COST
+        groups, wait_for=2, interlude=rolling(rounds=1), evict_after_s=3.0, max_steps=8, cost=COST
     )
-    assert books.times_s[:5] == [1, 2.5, 4.75, 5.75, 7]
-    assert books.active[:5] == [[0, 1], [2, 3], [1, 2], [3, 1], [1, 2]]
-    assert (books.rounds, books.evicted, books.ended_interludes) == ([[1, 3]], [0], 1)
+    assert books.times_s[:5] == [1, 2.5, 4.75, 5.75, 8.25]
+    assert books.active[:5] == [[0, 1], [2, 3], [1, 2], [3, 1], [1, 3]]
+    assert (books.rounds, books.evicted, books.ended_interludes) == ([[1, 2]], [0], 1)
 
 
 def test_where_nobody_is_left_an_interlude_is_closed() -> None:

@@ -31,7 +31,8 @@ class Cuts(Strict):
     participation: Literal["all", "active", "rolling"] = "all"
     """All workers (the paper's barrier), or only the active set: an extension that spares the barrier. With
     "rolling", another extension, nobody is stopped: steps go on, each round waits for S workers, and its jobs
-    go to the next that ask for one. A worker then has a part in about K S / R of the rounds."""
+    go to the next that ask for one. A worker then has a part in about K S / R of the rounds: choose fewer
+    rounds and larger inner steps of p than behind a barrier."""
     restart: Literal["after", "before"] = "after"
     """When the active workers get their next job: after the update, as in the paper's Algorithm 1, or before
     its barrier (ADBO's code), which then waits for these jobs as well."""
