@@ -9,6 +9,7 @@
 # make robustness  malicious workers against robust rules: runs and four figures (about 10 minutes)
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
+# make asynchrony  AsynDBT and its extensions against SDBT as one worker gets slower: runs and a figure (about 10 minutes)
 # make systems   rate limits, queues and networks: runs and three figures
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make fedone    calls and time of Fed-BDPL against the participants of a round: runs and a figure (about 3 minutes)
@@ -28,7 +29,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup asynchrony systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -69,6 +70,12 @@ regularisation: .venv/installed
 
 speedup: .venv/installed
 	$(BIN)/python -m fedsim_analysis.studies.speedup --jobs $(JOBS) --replicates $(SEEDS)
+
+asynchrony: .venv/installed
+	for cuts in frequent rare; do \
+	  $(BIN)/fedsim sweep scenarios/asynchrony/$$cuts-cuts.toml --jobs $(JOBS) --out results/asynchrony || exit 1; \
+	done
+	$(BIN)/fedsim figure asynchrony results/asynchrony -o figures/asynchrony.pdf
 
 systems: .venv/installed
 	$(BIN)/python -m fedsim_analysis.studies.systems --jobs $(JOBS) --replicates $(SEEDS)

@@ -115,6 +115,13 @@ METHODS = {
     "i2cl": Method("I2CL", "#B3A2D9", ":"),
     "fedavg_lora": Method("FedAvg-LoRA", "#525252", "--"),
 }
+# Extensions of AsynDBT: variants of this name, in shades of its colour.
+FORMS = {
+    "asyndbt_updates": Mark("AsynDBT, cuts by updates", "#4D9CC9", "--", "s"),
+    "asyndbt_rolling": Mark("AsynDBT, cuts without a barrier", "#00416A", "-.", "^"),
+    "asyndbt_adapt": Mark("AsynDBT, S adapted", "#7FBDE0", ":", "D"),
+    "asyndbt_all": Mark("AsynDBT, all three", "#012A45", "-", "*"),
+}
 SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455")
 
 # In the order in which they are stacked and listed.
@@ -253,7 +260,7 @@ def _looks(name: str) -> Iterator[Method]:
     number = zlib.crc32(name.encode())
     if name in METHODS:
         yield METHODS[name]
-    elif mark := DEFENCES.get(name) or POISONS.get(name):
+    elif mark := FORMS.get(name) or DEFENCES.get(name) or POISONS.get(name):
         yield Method(mark.label, mark.colour, mark.line)
     elif origin := origin_of(name):
         own = METHODS[origin]

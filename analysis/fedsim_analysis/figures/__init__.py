@@ -63,6 +63,10 @@ FIGURES = {
         "saving and time to target against straggler, S, tau and workers",
         study="fedsim_analysis.studies.speedup",
     ),
+    "asynchrony": Entry(
+        "fedsim_analysis.figures.asynchrony",
+        "AsynDBT and its extensions against the straggler: time to target, saving, accuracy",
+    ),
     "idle": Entry("fedsim_analysis.figures.idle", "where each worker's time goes, as shares of the run"),
     "sensitivity": Entry(
         "fedsim_analysis.figures.sensitivity", "where AsynDBT saves time and where it loses"
