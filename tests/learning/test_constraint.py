@@ -122,3 +122,11 @@ def test_a_person_is_told(changed, sentence) -> None:
         sentence
     )
     assert Asyndbt().cautions({"ended": "budget"}) == ()
+
+
+def test_a_person_is_told_that_updates_were_left_out() -> None:
+    """In the background one may take longer than the next is away."""
+    met = SUMMARY | {"constraint_met": 1.0, "cut_updates": 25}
+    assert Asyndbt().cautions(met | {"skipped_cut_updates": 25}) == ()
+    (told,) = Asyndbt().cautions(met | {"skipped_cut_updates": 49})
+    assert told.startswith("49 of 74 polyhedron updates were left out: ")

@@ -188,15 +188,19 @@ class CommonRules(Optimized):
         return {} if self.cuts else dict.fromkeys(("multipliers", "polyhedron", "inner"), off)
 
     def cautions(self, summary: Mapping[str, Any]) -> Sequence[str]:
-        """Say that the run ended without having met its constraint, h <= epsilon (14).
+        """Say that the constraint was not met, and that most updates of the polyhedron were left out."""
+        return tuple(told for told in (self._unmet(summary), _left_out(summary)) if told)
+
+    def _unmet(self, summary: Mapping[str, Any]) -> str:
+        """Return that the run ended without having met its constraint, h <= epsilon (14).
 
         A run of few polyhedron updates had no time to meet it.
         """
         within = summary.get("words_within_epsilon", math.nan)
         if math.isnan(within) or summary["constraint_met"] or summary["ended"] == "diverged":
-            return ()
+            return ""
         if summary["cut_updates"] < FEW_UPDATES:
-            return ()
+            return ""
         if within <= MOST:
             times = summary["h_over_epsilon"]
             found = (
@@ -208,7 +212,18 @@ class CommonRules(Optimized):
                 "was never at work: for most words h was not above epsilon before, or no multiplier left 0 "
                 "after that; where the inner loop hardly moves, h is small whatever was learned"
             )
-        return (f"the constraint h <= epsilon {found}",)
+        return f"the constraint h <= epsilon {found}"
+
+
+def _left_out(summary: Mapping[str, Any]) -> str:
+    """Return that updates in the background took so long that most of those due were left out."""
+    held, skipped = summary.get("cut_updates", 0), summary.get("skipped_cut_updates", 0)
+    if skipped <= held:
+        return ""
+    return (
+        f"{skipped} of {held + skipped} polyhedron updates were left out: one took longer than the next is "
+        "away; cuts.every may be larger, or cuts.rounds smaller"
+    )
 
 
 class Rules(CommonRules):
