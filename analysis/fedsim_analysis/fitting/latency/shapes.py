@@ -17,14 +17,14 @@ NEAR, BELOW = 0.01, 0.05
 """How far below the largest delay, as a share of it, a ceiling's delays and those compared with them are."""
 
 
-class Ceiling(NamedTuple):
+class Pile(NamedTuple):
     """Many delays just below the largest one, as a client's time-out makes them."""
 
     n_calls: int
     largest_s: float
 
 
-def ceiling(delays_s: Floats) -> Ceiling | None:
+def ceiling(delays_s: Floats) -> Pile | None:
     """Return the pile of delays at the largest one, or nothing.
 
     They are within 1 % of it. A density that falls towards the largest delay puts at most a fifth of the
@@ -41,7 +41,7 @@ def ceiling(delays_s: Floats) -> Ceiling | None:
     if count < 3 or count < NEAR * len(delays_s) or np.median(delays_s) > 0.9 * largest_s:
         return None
     chance = stats.binomtest(count - 1, compared, NEAR / BELOW, alternative="greater").pvalue
-    return Ceiling(count, largest_s) if chance <= LEVEL else None
+    return Pile(count, largest_s) if chance <= LEVEL else None
 
 
 FENCE = 3.0
