@@ -122,7 +122,7 @@ def goal_of(scenario: Scenario, own: Iterable[Curve]) -> Goal | None:
     return goal if any(goal.mark(curve) is not None for curve in own) else None
 
 
-def learned(goal: Goal, curves: Mapping[int, Curve], own: Mapping[int, Curve]) -> Fared:
+def fared(goal: Goal, curves: Mapping[int, Curve], own: Mapping[int, Curve]) -> Fared:
     """Return how runs of some seeds fare.
 
     Args:
@@ -138,20 +138,20 @@ def learned(goal: Goal, curves: Mapping[int, Curve], own: Mapping[int, Curve]) -
     return Fared(time_to_target(reached, ended), estimate(saving_percent(reached, theirs).dropna()))
 
 
-def best_learner(goal: Goal, curves: Mapping[int, Mapping[int, Curve]]) -> int | None:
-    """Return the number of the candidate that reaches the target in most runs, and of those the soonest.
+def in_order(goal: Goal, curves: Mapping[int, Mapping[int, Curve]], own: Mapping[int, Curve]) -> list[int]:
+    """Return the candidates by number: who reaches the target in most runs, and of those the soonest, first.
+
+    Whoever reaches it in no run is left out.
 
     Args:
         goal: what they are to reach.
-        curves: by the candidate's number, then by seed; 0 is the scenario as it stands.
-
-    Returns:
-        None where no run of any candidate gets there.
+        curves: by the candidate's number, then by seed.
+        own: of the scenario as it stands, by seed.
     """
     scores = {}
     for number, each in curves.items():
-        times = [goal.reached_s(curve, curves[0][seed]) for seed, curve in each.items()]
+        times = [goal.reached_s(curve, own[seed]) for seed, curve in each.items()]
         there = [time for time in times if not math.isnan(time)]
         if there:
             scores[number] = (len(times) - len(there), float(np.mean(there)), number)
-    return min(scores, key=lambda number: scores[number]) if scores else None
+    return sorted(scores, key=lambda number: scores[number])

@@ -22,10 +22,10 @@ from fedsim_analysis.advice.learning import (
     Curve,
     Fared,
     Goal,
-    best_learner,
     curve_of,
+    fared,
     goal_of,
-    learned,
+    in_order,
     metric_of,
     watched,
 )
@@ -273,22 +273,32 @@ class Search:
         return dict(zip(brackets, winners, strict=True))
 
     def _choose_by_learning(self, finalists: Sequence[Candidate]) -> None:
-        """Let the quickest of each bracket learn, and advise what reaches the target the soonest."""
-        found = self.advice
-        curves = self._curves([candidate.number for candidate in finalists], CHOOSING, 0, CHOSEN)
-        if len(curves[0]) < FEWEST_CHOOSING:
+        """Let the quickest of each bracket learn, and advise what reaches the target the soonest.
+
+        By successive halving again: twice the seeds for the better half, as long as there is time.
+        """
+        found, metric = self.advice, metric_of(self._base)
+        left, count = [candidate.number for candidate in finalists], CHOOSING
+        while len(left) > 1 or not found.chosen:
+            curves = self._curves(list(dict.fromkeys([0, *left])), count, 0, CHOSEN)
+            own = curves[0]
+            if len(own) < max(FEWEST_CHOOSING, count // 2 + 1):
+                break
+            found.goal = found.goal or goal_of(self._base, own.values())
+            if found.goal is None:
+                found.unlearned = f"{metric} of the scenario as it stands does not fall"
+                return
+            goal = found.goal
+            found.chosen |= {number: fared(goal, each, own) for number, each in curves.items()}
+            order = in_order(goal, {number: curves[number] for number in left}, own)
+            if not order:
+                found.unlearned = f"no run reached the target ({goal.words})"
+                return
+            left = order[: math.ceil(len(left) / 2)]
+            found.advised = found.grid.candidates[left[0]]
+            count *= 2
+        if not found.chosen:
             found.unlearned = "there was no time for enough runs that learn"
-            return
-        found.goal = goal_of(self._base, curves[0].values())
-        if found.goal is None:
-            found.unlearned = f"{metric_of(self._base)} of the scenario as it stands does not fall"
-            return
-        found.chosen = {number: learned(found.goal, each, curves[0]) for number, each in curves.items()}
-        chosen = best_learner(found.goal, curves)
-        if chosen is None:
-            found.unlearned = f"no run reached the target ({found.goal.words})"
-            return
-        found.advised = found.grid.candidates[chosen]
 
     def _judge(self, finalists: Sequence[Candidate]) -> None:
         """Compare with the scenario as it stands on seeds that chose nothing, the advised setting first.
@@ -340,7 +350,7 @@ class Search:
         curves = self._curves(numbers, count, FRESH, 1.0)
         for number in numbers:
             if found.goal is not None and number in found.rows and len(curves[number]) > 1:
-                found.rows[number].learned = learned(found.goal, curves[number], curves[0])
+                found.rows[number].learned = fared(found.goal, curves[number], curves[0])
 
     def _tell_limits(self) -> None:
         row = self.advice.rows.get(0)

@@ -124,16 +124,16 @@ def _about_learning(advice: Advice) -> Iterator[str]:
                 "is, and what others would save is in the table"
             )
         return
-    seeds = advice.chosen[0].time.runs
-    yield f"  chosen by the time to the target, in {seeds} learning runs each; target: {advice.goal.words}"
+    seeds = advice.chosen[advice.advised.number].time.runs
+    yield f"  chosen by the time to the target, in up to {seeds} learning runs; target: {advice.goal.words}"
     own = advice.chosen[0].time
     for number, told in advice.chosen.items():
         row, time = advice.rows.get(number), told.time
-        if row is not None and number != advice.advised.number and time.reached < own.reached:
-            quicker = "quicker, but" if row.difference.saving.mean > 0 else "also"
+        quicker = row is not None and row.difference.saving.mean > 0
+        if row is not None and quicker and time.reached * own.runs < own.reached * time.runs:
             yield (
-                f"  {quicker} only {time.reached} of {time.runs} runs reached the target (as it stands "
-                f"{own.reached}): {row.candidate.words}"
+                f"  quicker, but only {time.reached} of {time.runs} runs reached the target (as it stands "
+                f"{own.reached} of {own.runs}): {row.candidate.words}"
             )
 
 
