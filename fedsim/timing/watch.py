@@ -102,22 +102,10 @@ class Watch:
 
     def update_s(self, step: int) -> list[float]:
         """Return the seconds per worker update with S = 1, 2, ... up to all members."""
-        arrivals_s, plan = self._arrivals_s(), self._interlude
-        lengths_s = [max(each_s, arrivals_s[-1] / self._tau) + self._step_s for each_s in arrivals_s]
-        numbered = enumerate(lengths_s, start=1)
-        over = plan is None or (plan.stop_after is not None and step >= plan.stop_after)
-        if plan is None or over or plan.every_updates is not None:  # or they cost any update the same
-            return [length_s / s for s, length_s in numbered]
-        return [
-            (plan.every * length_s + self._interlude_s) / (plan.every * s + self._drained(plan, s))
-            for s, length_s in numbered
-        ]
-
-    def _drained(self, plan: Interlude, s: int) -> int:
-        """Return how many updates come to the barrier of an interlude after steps of s."""
-        if plan.participation != "all":
-            return 0
-        return len(self._began_s) - (s if plan.restart == "after" else 0)
+        plan = self._interlude
+        if plan is not None and plan.stop_after is not None and step >= plan.stop_after:
+            plan = None
+        return seconds_per_update(self._arrivals_s(), self._tau, self._step_s, plan, self._interlude_s)
 
     def _arrivals_s(self) -> list[float]:
         """Return when the first, the second, ... of all members would report that begin together (s)."""
@@ -133,3 +121,27 @@ class Watch:
             if not times_s or so_far_s > times_s[-1]:
                 times_s.append(so_far_s)
         return times_s
+
+
+def seconds_per_update(
+    arrivals_s: Sequence[float], tau: int, step_s: float, interlude: Interlude | None, interlude_s: float
+) -> list[float]:
+    """Return the seconds per worker update with S = 1, 2, ..., R, if all workers begin each step together.
+
+    Args:
+        arrivals_s: when the first, the second, ... and the last of R workers reports (s).
+        tau: the staleness bound.
+        step_s: the server's own arithmetic in a step (s).
+        interlude: the rounds that follow some of the steps; none: there are none.
+        interlude_s: how long they last, their barrier included (s).
+    """
+    lengths_s = [max(each_s, arrivals_s[-1] / tau) + step_s for each_s in arrivals_s]
+    numbered = enumerate(lengths_s, start=1)
+    if interlude is None or interlude.every_updates is not None:  # then any update bears the same of them
+        return [length_s / s for s, length_s in numbered]
+    found = []
+    for s, length_s in numbered:
+        active = s if interlude.restart == "after" else 0
+        drained = len(arrivals_s) - active if interlude.participation == "all" else 0
+        found.append((interlude.every * length_s + interlude_s) / (interlude.every * s + drained))
+    return found

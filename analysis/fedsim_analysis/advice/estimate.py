@@ -13,7 +13,7 @@ from scipy import stats
 
 from fedsim.messages import JobCost
 from fedsim.scenario import Scenario
-from fedsim.schedule import UNBOUNDED, Rounds, Steps
+from fedsim.schedule import UNBOUNDED, Adapt, Rounds, Steps
 from fedsim.simulation import timeline
 from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks import TimingAttack
@@ -22,6 +22,7 @@ from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.shared import Shared
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.network.topology import Topology
+from fedsim.timing.watch import seconds_per_update
 from fedsim_analysis.advice.job_times import DRAWS, MOST_KINDS, JobTimes, PhaseTimes
 from fedsim_analysis.advice.renewal import MOST_AGES, Alike, Renewal, Step, longest_s
 
@@ -54,6 +55,8 @@ class TimeEstimate(NamedTuple):
     """Server steps in the budget."""
     updates: float
     """Worker updates in the budget."""
+    drained: float
+    """The part of the updates that come in at barriers."""
     interludes: float
     """How many there are in the budget."""
     shares: Mapping[str, float]
@@ -194,6 +197,7 @@ class _Working:
             total_s=horizon_s if cut_off and horizon_s is not None else time_s,
             steps=steps,
             updates=totals.updates,
+            drained=totals.drained,
             interludes=totals.interludes,
             shares=self._shares(totals, time_s, steps),
             assumptions=tuple(assumptions(self.scenario)),
@@ -222,18 +226,37 @@ class _Working:
         if isinstance(rule, Rounds):
             length_s, links_s = self._sampled(rule.participants)
             first = [Step(length_s + self.step_s, min(rule.participants, self.n_workers))]
-        elif rule.tau == 1 or rule.wait_for >= self.n_workers:
-            length_s, links_s = self._together(self.schedule.regular, self.outer, counts)
-            first = [Step(length_s + self.step_s, self.n_workers)]
-        else:
-            return self._renewed(rule), 0.0
-        rounds_s = self._rounds_s(counts)
-        return self._with_interludes(first, (Step(rounds_s, 0.0),) * 2), links_s
+            return self._with_interludes(first, (Step(self._rounds_s(counts), 0.0),) * 2), links_s
+        wait_for = rule.wait_for if rule.adapt is None else self._adapted(rule, rule.adapt)
+        if rule.tau > 1 and wait_for < self.n_workers:
+            return self._renewed(wait_for, rule.tau), 0.0
+        length_s, links_s = self._together(self.schedule.regular, self.outer, counts)
+        first = [Step(length_s + self.step_s, self.n_workers)]
+        again = Step(length_s, self.n_workers) if self._restarts else Step(0.0, 0.0)
+        held = Step(again.length_s + self._rounds_s(counts), again.updates)
+        return self._with_interludes(first, (held, held)), links_s
 
-    def _renewed(self, rule: Steps) -> Course:
+    @property
+    def _restarts(self) -> bool:
+        """Whether the active workers get another job before the barrier of an interlude."""
+        plan = self.schedule.interlude
+        return plan is not None and plan.restart == "before" and plan.participation == "all"
+
+    def _adapted(self, rule: Steps, adapt: Adapt) -> int:
+        """Return the S at which adapting settles: the one that the server would take by the mean times."""
+        generator = DRAWS.generator(Stream.ORDER, len(self.outer))
+        jobs_s = [generator.choice(phases.all_s, size=(REPLICAS, phases.workers)) for phases in self.outer]
+        arrivals_s = np.sort(np.concatenate(jobs_s, axis=1), axis=1).mean(0)
+        rounds_s = self._rounds_s([phases.workers for phases in self.outer])
+        plan = self.schedule.interlude
+        barrier_s = rounds_s + (arrivals_s[-1] if plan is not None and plan.participation == "all" else 0.0)
+        update_s = seconds_per_update(arrivals_s.tolist(), rule.tau, self.step_s, plan, barrier_s)
+        most = min(self.n_workers, adapt.most or self.n_workers)
+        return min(range(adapt.least, most + 1), key=lambda s: (update_s[s - 1], -s))
+
+    def _renewed(self, wait_for: int, tau: int) -> Course:
         """Return how steps follow each other that do not wait for all workers."""
-        alike = [phases.alike for phases in self.outer]
-        renewal = Renewal(alike, rule.wait_for, rule.tau, self.step_s)
+        renewal = Renewal([phases.alike for phases in self.outer], wait_for, tau, self.step_s)
         plan = self.schedule.interlude
         if plan is None:
             return self._with_interludes(renewal.steps(MOST), (Step(0.0, 0.0),) * 2)
@@ -244,10 +267,10 @@ class _Working:
             return self._with_interludes(renewal.steps(MOST), (Step(rounds_s, 0.0),) * 2)
         rounds_s = self._rounds_s([phases.workers for phases in self.outer])
         first = renewal.steps(1)
-        drains = [renewal.drained(active_too=False)]
+        drains = [renewal.drained(self._restarts)]
         most = plan.every if plan.every_updates is None else plan.every_updates
         first += renewal.steps(max(1, most) - 1)
-        drains.append(renewal.drained(active_too=False))
+        drains.append(renewal.drained(self._restarts))
         held = [Step(drained.length_s + rounds_s, drained.updates) for drained in drains]
         return self._with_interludes(first, (held[0], held[1]))
 
@@ -361,7 +384,7 @@ class _Working:
         plan, rule = self.schedule.interlude, self.schedule.rule
         if plan is None:
             return 0.0
-        if isinstance(rule, Steps) and plan.participation == "active":
+        if isinstance(rule, Steps) and plan.participation != "all":
             return float(plan.rounds * rule.wait_for)
         return float(plan.rounds * self.n_workers)
 
@@ -400,6 +423,8 @@ def assumptions(scenario: Scenario) -> Iterator[str]:
     yield "all workers begin together, and are independent of each other at every later step"
     yield "delays are stood for by their quantiles, the calls of a job on its lanes by draws"
     yield "the run uses its whole budget"
+    if isinstance(schedule.rule, Steps) and schedule.rule.adapt is not None:
+        yield "S is from the start where adapting would settle"
     if isinstance(schedule.rule, Steps) and MOST_AGES < schedule.rule.tau < UNBOUNDED:
         yield f"the staleness bound, {schedule.rule.tau}, holds nobody up"
     if isinstance(scenario.llm, Shared):
