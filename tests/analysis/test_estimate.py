@@ -1,4 +1,4 @@
-"""The estimate without a run: values worked out by hand, and laws of order statistics."""
+"""The estimate without a run: values worked out by hand, laws of order statistics, and against the clock."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from estimate_cases import CASES, DOCUMENT, TABLE, Case
 
 from fedsim.algorithms import Algorithm
 from fedsim.algorithms.averaging.fedbdpl import Fedbdpl
-from fedsim.algorithms.dbt.asyndbt import Asyndbt
+from fedsim.algorithms.dbt.asyndbt import AdaptSettings, Asyndbt
 from fedsim.algorithms.dbt.sdbt import Sdbt
 from fedsim.algorithms.dbt.settings import Cuts
 from fedsim.algorithms.local.bdpl import Bdpl
 from fedsim.problems.quadratic import Quadratic
 from fedsim.scenario import Scenario
 from fedsim.scenario.model import Budget
+from fedsim.timing.availability.on_off import OnOff
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
+from fedsim.timing.delays.gamma import Gamma
 from fedsim.timing.groups import WorkerGroup
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.shared import Shared
 from fedsim.timing.settings import ServerSettings
 from fedsim_analysis.advice.estimate import SHARES, estimate
+from fedsim_analysis.documents import parts
 
 NEVER = 10**9
 
@@ -131,3 +135,53 @@ def test_what_has_no_estimate_says_why() -> None:
                 budget=Budget(epochs=1),
             )
         )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.told)
+def test_the_estimate_is_as_good_as_said(case: Case) -> None:
+    found = case.estimated
+    assert found.total_s == pytest.approx(case.measured_s(), rel=case.bound)
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert min(found.shares.values()) >= 0
+
+
+def test_the_document_shows_each_case() -> None:
+    _, table, _ = parts(DOCUMENT.read_text(encoding="utf-8"), TABLE)
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [
+        f"| {case.told}" for case in CASES
+    ], "write it anew: python tests/analysis/estimate_cases.py"
+
+
+def test_jobs_before_the_barrier_by_hand() -> None:
+    """After steps 0, 4 and 8 of 4 s: a job of everybody, 4 s and three updates, and two rounds of 4 s."""
+    algorithm = Sdbt(cuts=Cuts(every=4, rounds=2, restart="before"))
+    found = estimate(scenario(algorithm, workers(1), workers(2), workers(4), budget=Budget(server_steps=12)))
+    assert found.total_s == pytest.approx(12 * 4 + 3 * 12)
+    assert (found.updates, found.drained) == (12 * 3 + 3 * 3, 9)
+
+
+def test_cohorts_that_take_turns() -> None:
+    """Ten workers with jobs of almost one length, S = 5: two halves take turns.
+
+    Each half waits for its last alone: 1.163 standard deviations, of 1 / sqrt(1000) s, above the mean.
+    """
+    group = WorkerGroup(count=10, compute=Gamma(mean_s=1.0, shape=1000.0))
+    found = estimate(scenario(Asyndbt(wait_for=5, tau=9, cuts=False), group, budget=Budget(server_steps=200)))
+    assert found.update_s == pytest.approx((1 + 1.163 / 1000**0.5) / 10, rel=0.03)
+
+
+def test_s_that_adapts_by_hand() -> None:
+    """Jobs of 1, 2 and 9 s: two of 2 s are 1 s an update, as one of 1 s is; of equals the larger S."""
+    adapted = Asyndbt(wait_for=3, tau=NEVER, cuts=False, adapt=AdaptSettings())
+    constant = Asyndbt(wait_for=2, tau=NEVER, cuts=False)
+    groups = [workers(1), workers(2), workers(9)]
+    assert estimate(scenario(adapted, *groups)).total_s == estimate(scenario(constant, *groups)).total_s
+
+
+def test_workers_that_go_down_by_hand() -> None:
+    """Jobs of 4 s on a worker that is on for 10 s and down for 5 s: two are done each time it is on."""
+    away = OnOff(on=Constant(value_s=10.0), off=Constant(value_s=5.0), starts="on")
+    group = workers(4.0, availability=away)
+    found = estimate(scenario(Sdbt(cuts=False), group, budget=Budget(server_steps=300)))
+    assert found.update_s == pytest.approx(15 / 2, rel=0.01)
+    assert found.shares["down"] == pytest.approx(1 - 4 / 7.5, rel=0.01)

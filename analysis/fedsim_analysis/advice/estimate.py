@@ -36,6 +36,10 @@ MOST = 10**12
 """Steps of a run."""
 ROUNDS_DRAWN = 200
 """Draws of who takes part in a sampled round, where there are more ways than this."""
+LOOKS = 2
+"""How often it is worked out anew how long workers wait for their jobs."""
+MOST_LOOKED_AT = 1000
+"""Steps of which that is the mean."""
 REPLICAS = 256
 """Draws of the messages that meet at a shared link."""
 MOST_TAKEN = 0.02
@@ -65,21 +69,6 @@ class TimeEstimate(NamedTuple):
     """Sentences: what was taken to be so."""
 
 
-class Ceiling(NamedTuple):
-    """A limit on how fast something can go on, whatever the workers do."""
-
-    name: str
-    update_s: float
-    """What a worker update takes at least (s)."""
-    interlude_s: float
-    """What an interlude takes at least (s)."""
-    ahead_s: float = 0.0
-    """What the limit lets through at the start is worth so much time (s)."""
-
-    def least_s(self, updates: float, interludes: float) -> float:
-        return max(0.0, updates * self.update_s + interludes * self.interlude_s - self.ahead_s)
-
-
 class Totals(NamedTuple):
     """What has passed after some steps."""
 
@@ -93,6 +82,29 @@ class Totals(NamedTuple):
     @property
     def all_s(self) -> float:
         return self.steps_s + self.interludes_s
+
+
+class Narrows(NamedTuple):
+    """A limit on how fast something can go on, whatever the workers do."""
+
+    name: str
+    update_s: float
+    """What a worker update takes at least (s)."""
+    interlude_s: float
+    """What an interlude takes at least (s)."""
+    ahead_s: float = 0.0
+    """What the limit lets through at the start is worth so much time (s)."""
+
+    def least_s(self, totals: Totals) -> float:
+        """Return what so much takes at least (s).
+
+        What is let through in the time of steps is of no use in interludes, unless it can be saved up.
+        """
+        updates_s, interludes_s = totals.updates * self.update_s, totals.interludes * self.interlude_s
+        if self.interlude_s > self.ahead_s:
+            updates_s = max(updates_s, totals.steps_s)
+            interludes_s = max(interludes_s, totals.interludes_s)
+        return max(0.0, updates_s + interludes_s - self.ahead_s)
 
 
 class Course:
@@ -163,8 +175,6 @@ def unknown(scenario: Scenario) -> str:
     kind = scenario.algorithm.kind
     if schedule.alone or schedule.opening is not None or schedule.standing is not None:
         return f"there is no estimate for {kind!r}: its jobs are of several kinds, or its workers work alone"
-    if schedule.interlude is not None and schedule.interlude.participation not in ("all", "active"):
-        return f"there is no estimate for interludes with participation {schedule.interlude.participation!r}"
     if scenario.llm is not None and not isinstance(scenario.llm, Independent | Shared):
         return f"there is no estimate for an LLM service of kind {scenario.llm.kind!r}"
     if not isinstance(scenario.network, Simple | Topology):
@@ -183,8 +193,14 @@ class _Working:
         self.n_workers = self.times.n_workers
         self.outer = self.times.of(self.schedule.regular)
         self.step_s = self.line.server.step_s
-        self.ceilings = [Ceiling("", 0.0, 0.0), *self._of_links(), *self._of_service()]
+        self.ceilings = [Narrows("", 0.0, 0.0), *self._of_links(), *self._of_service()]
+        self.idle_s = 0.0
         self.course, self.links_s = self._course()
+        for _ in range(LOOKS if self.times.come_and_go else 0):
+            # Who waits for its next job may be down when it comes.
+            self.idle_s = self._idle_each_s()
+            self.outer = self.times.of(self.schedule.regular, self.idle_s)
+            self.course, self.links_s = self._course()
 
     def estimate(self) -> TimeEstimate:
         steps = self._steps_of_the_budget()
@@ -206,7 +222,7 @@ class _Working:
     def _after(self, steps: int) -> tuple[Totals, float]:
         """Return what has passed after so many steps, and the time that this takes with all limits (s)."""
         totals = self.course.after(steps)
-        least_s = max(limit.least_s(totals.updates, totals.interludes) for limit in self.ceilings)
+        least_s = max(limit.least_s(totals) for limit in self.ceilings)
         return totals, max(totals.all_s, least_s)
 
     def _steps_of_the_budget(self) -> int:
@@ -256,10 +272,18 @@ class _Working:
 
     def _renewed(self, wait_for: int, tau: int) -> Course:
         """Return how steps follow each other that do not wait for all workers."""
-        renewal = Renewal([phases.alike for phases in self.outer], wait_for, tau, self.step_s)
+        queued_s = self._queued_s()
+        alike = [Alike(phases.workers, phases.all_s + queued_s) for phases in self.outer]
+        renewal = Renewal(alike, wait_for, tau, self.step_s)
         plan = self.schedule.interlude
         if plan is None:
             return self._with_interludes(renewal.steps(MOST), (Step(0.0, 0.0),) * 2)
+        if plan.participation == "rolling":
+            # Each of its jobs takes a worker from the steps for as long as it lasts.
+            steps = renewal.steps(MOST)
+            inner = plan.rounds * wait_for * self._mean_s(self.times.of(plan.work, self.idle_s))
+            taken = inner / self._mean_s(self.outer) / steps[-1].updates
+            return self._with_interludes(steps, (Step(taken * steps[-1].length_s, 0.0),) * 2)
         if plan.participation == "active":
             renewal.steps(MOST)
             rounds_s = self._rounds_s(renewal.active)
@@ -273,6 +297,37 @@ class _Working:
         drains.append(renewal.drained(self._restarts))
         held = [Step(drained.length_s + rounds_s, drained.updates) for drained in drains]
         return self._with_interludes(first, (held[0], held[1]))
+
+    def _queued_s(self) -> float:
+        """Return how much longer a job's messages take on links that workers share, each at its own time (s).
+
+        Source: mean value analysis of a closed network of queues; Reiser and Lavenberg, Journal of the ACM,
+        1980.
+        """
+        cost = self._cost(self.schedule.regular)
+        alone_s = np.array(self.times.ways.shared_s(cost.bytes_down, cost.bytes_up))
+        elsewhere_s = max(0.0, self._mean_s(self.outer) - float(alone_s.sum()))
+        queued, passing_s = np.zeros(2), alone_s
+        for workers in range(1, self.n_workers + 1 if alone_s.any() else 1):
+            passing_s = alone_s * (1 + queued)
+            queued = passing_s * workers / (elsewhere_s + float(passing_s.sum()))
+        return float((passing_s - alone_s).sum())
+
+    def _idle_each_s(self) -> float:
+        """Return how long a worker waits between two jobs (s)."""
+        plan = self.schedule.interlude
+        totals = self.course.after(MOST_LOOKED_AT)
+        jobs = totals.updates
+        busy_s = jobs * self._mean_s(self.outer)
+        if plan is not None:
+            inner = totals.interludes * plan.rounds * self.n_workers
+            jobs += inner
+            busy_s += inner * self._mean_s(self.times.of(plan.work, self.idle_s))
+        return max(0.0, self.n_workers * totals.all_s - busy_s) / jobs
+
+    def _mean_s(self, kinds: Sequence[PhaseTimes]) -> float:
+        """Return the mean time of a job (s), of a worker that is as likely as any."""
+        return sum(phases.workers * phases.alike.mean_s for phases in kinds) / self.n_workers
 
     def _with_interludes(self, first: Sequence[Step], held: tuple[Step, Step]) -> Course:
         plan = self.schedule.interlude
@@ -288,7 +343,7 @@ class _Working:
         plan = self.schedule.interlude
         if plan is None:
             return 0.0
-        round_s, _ = self._together(plan.work, self.times.of(plan.work), counts)
+        round_s, _ = self._together(plan.work, self.times.of(plan.work, self.idle_s), counts)
         return plan.rounds * (round_s + self.step_s)
 
     def _sampled(self, participants: int) -> tuple[float, float]:
@@ -335,7 +390,7 @@ class _Working:
         shared_s = float(np.maximum(queued_s, np.concatenate(done_s, axis=1).max(1)).mean())
         return shared_s, max(0.0, shared_s - alone_s)
 
-    def _of_links(self) -> list[Ceiling]:
+    def _of_links(self) -> list[Narrows]:
         """Return what links that all workers share let through."""
         plan, found = self.schedule.interlude, []
         for number, name in enumerate(("downlink", "uplink")):
@@ -343,10 +398,10 @@ class _Working:
                 self.times.ways.shared_s(cost.bytes_down, cost.bytes_up)[number]
                 for cost in (self._cost(self.schedule.regular), self._cost(plan and plan.work))
             )
-            found.append(Ceiling(name, update_s, self._jobs_of_interlude * round_s))
+            found.append(Narrows(name, update_s, self._jobs_of_interlude * round_s))
         return found
 
-    def _of_service(self) -> list[Ceiling]:
+    def _of_service(self) -> list[Narrows]:
         """Return what the limits of a shared service let through."""
         service = self.line.service
         if not isinstance(service, Shared):
@@ -357,8 +412,8 @@ class _Working:
         part = tries * (largest if service.shared_by == "group" else 1.0)
         costs = self._cost(self.schedule.regular), self._cost(plan and plan.work)
 
-        def ceiling(name: str, job_s: Sequence[float], ahead_s: float) -> Ceiling:
-            return Ceiling(name, part * job_s[0], self._jobs_of_interlude * part * job_s[1], ahead_s)
+        def ceiling(name: str, job_s: Sequence[float], ahead_s: float) -> Narrows:
+            return Narrows(name, part * job_s[0], self._jobs_of_interlude * part * job_s[1], ahead_s)
 
         found = []
         if service.requests_per_minute is not None:
@@ -396,7 +451,7 @@ class _Working:
         rounds = plan.rounds * totals.interludes if plan is not None else 0
         found["server"] = self.step_s * (steps + rounds)
         found["barrier"] = totals.interludes_s - self.step_s * rounds
-        slowest = max(self.ceilings, key=lambda limit: limit.least_s(totals.updates, totals.interludes))
+        slowest = max(self.ceilings, key=lambda limit: limit.least_s(totals))
         if time_s > totals.all_s:
             found[slowest.name] += time_s - totals.all_s
         rates = np.array([phases.workers / max(phases.alike.mean_s, 1e-300) for phases in self.outer])
@@ -425,6 +480,8 @@ def assumptions(scenario: Scenario) -> Iterator[str]:
     yield "the run uses its whole budget"
     if isinstance(schedule.rule, Steps) and schedule.rule.adapt is not None:
         yield "S is from the start where adapting would settle"
+    if schedule.interlude is not None and schedule.interlude.participation == "rolling":
+        yield "inner rounds in the background take their time from the steps, and none is left out"
     if isinstance(schedule.rule, Steps) and MOST_AGES < schedule.rule.tau < UNBOUNDED:
         yield f"the staleness bound, {schedule.rule.tau}, holds nobody up"
     if isinstance(scenario.llm, Shared):
@@ -432,14 +489,14 @@ def assumptions(scenario: Scenario) -> Iterator[str]:
         if scenario.llm.outages:
             yield "the LLM service has no outages"
     if isinstance(scenario.network, Topology):
-        yield "a message has a link alone unless all workers begin together, or the link is full all the time"
+        yield "messages meet on the one link that all together use most, and nowhere else"
         if any(wire.link.is_flaky for wire in scenario.network.plan(scenario.n_workers).wires):
             yield "links are never down"
     groups = scenario.machines
     if any(group.devices is not None for group in groups):
         yield f"devices of a group are put into {MOST_KINDS} classes"
     if any(group.availability is not None for group in groups):
-        yield "a worker that goes down begins its job again when it is back; while it waits it stays"
+        yield "workers go down independently of how long the limits of a service or a network hold them up"
     if any(group.stops_at_s is not None for group in groups):
         yield "no worker stops for good"
     if server.evict_after_s is not None:

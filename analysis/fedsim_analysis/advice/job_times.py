@@ -150,11 +150,13 @@ class JobTimes:
         self.ways = Ways(line, self.n_workers)
         self._kinds = _kinds(line.groups, streams)
         self._calling = cache(self._drawn_calling_s)
+        self.come_and_go = any(group.availability is not None for group in line.groups)
+        """Whether workers are down at times."""
 
-    def of(self, work: str) -> list[PhaseTimes]:
-        """Return the law of the jobs of a kind, for each kind of workers."""
+    def of(self, work: str, idle_s: float = 0.0) -> list[PhaseTimes]:
+        """Return the law of the jobs of a kind, for each kind of workers, idle so long between two (s)."""
         cost = self._line.schedule.work[work].cost
-        return [self._phases(number, kind, cost) for number, kind in enumerate(self._kinds)]
+        return [self._phases(number, kind, cost, idle_s) for number, kind in enumerate(self._kinds)]
 
     def call_s(self, work: str) -> float:
         """Return for how long, on average, a call of such a job takes a place of a shared service (s)."""
@@ -168,7 +170,7 @@ class JobTimes:
         ]
         return float(np.mean(busy_s)) / cost.calls
 
-    def _phases(self, number: int, kind: Kind, cost: JobCost) -> PhaseTimes:
+    def _phases(self, number: int, kind: Kind, cost: JobCost, idle_s: float) -> PhaseTimes:
         generator = DRAWS.generator(Stream.ORDER, number)
         members = _spread(list(zip(kind.workers, kind.groups, strict=True)))
         ways = [self.ways.of(worker) for worker, _ in members]
@@ -183,7 +185,7 @@ class JobTimes:
         away_s = np.zeros(TIMES)
         if comes_and_goes:
             job_s = generator.permutation(down_s + computing_s + calling_s + up_s)
-            away_s = generator.permutation(self._away_s(members, job_s))
+            away_s = generator.permutation(self._away_s(members, job_s, idle_s))
         return PhaseTimes(len(kind.workers), down_s, computing_s, calling_s, up_s, away_s)
 
     def _of_worker(
@@ -229,7 +231,7 @@ class JobTimes:
             [_shared_s(draws, service.backoff, Calls(0, job, cost, lanes, 1.0, False)) for job in range(jobs)]
         )
 
-    def _away_s(self, members: Sequence[Member], job_s: Floats) -> Floats:
+    def _away_s(self, members: Sequence[Member], job_s: Floats, idle_s: float) -> Floats:
         """Return what jobs take longer because workers go down and begin them again (s)."""
         found: list[float] = []
         for place, ((worker, group), jobs) in enumerate(
@@ -237,20 +239,25 @@ class JobTimes:
         ):
             stretches = group.stretches(DRAWS, worker, place)
             if stretches is not None:
-                found += _downtimes_s(islice(stretches, MOST_STRETCHES), iter(jobs.tolist()))
+                found += _downtimes_s(islice(stretches, MOST_STRETCHES), iter(jobs.tolist()), idle_s)
         return np.resize(found or [0.0], TIMES)
 
 
-def _downtimes_s(stretches: Iterable[Stretch], jobs_s: Iterator[float]) -> Iterator[float]:
-    """Yield how much longer jobs, one after the other, take on a worker that is on in stretches (s)."""
-    job_s, since_s = next(jobs_s), None
+def _downtimes_s(stretches: Iterable[Stretch], jobs_s: Iterator[float], idle_s: float) -> Iterator[float]:
+    """Yield how much longer jobs take on a worker that is on in stretches (s).
+
+    Args:
+        stretches: when it is on.
+        jobs_s: how long jobs take without that, one after the other.
+        idle_s: how long after each job it gets the next, whether it is on or not.
+    """
+    job_s, asked_s = next(jobs_s), None
     for on_s, off_s in stretches:
-        now_s = on_s
-        since_s = on_s if since_s is None else since_s
-        while now_s + job_s < off_s:
-            now_s += job_s
-            yield now_s - since_s - job_s
-            since_s, following = now_s, next(jobs_s, None)
+        asked_s = on_s if asked_s is None else asked_s
+        while (began_s := max(on_s, asked_s)) + job_s < off_s:
+            ended_s = began_s + job_s
+            yield ended_s - asked_s - job_s
+            asked_s, following = ended_s + idle_s, next(jobs_s, None)
             if following is None:
                 return
             job_s = following

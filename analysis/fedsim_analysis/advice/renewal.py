@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal, stats
+from scipy import signal, special
 
 Floats = NDArray[np.float64]
 
-FEWEST_CELLS, MOST_CELLS = 2048, 16384
+FEWEST_CELLS, MOST_CELLS = 1024, 4096
 """Cells of the grid of times."""
 CELLS_A_STEP = 16
 """So many cells for a step, where that takes no more than `MOST_CELLS`."""
 MOST_AGES = 40
 """Ages are told apart up to this one; a larger staleness bound is taken not to bind."""
-MOST_STEPS = 400
-SETTLED = 1e-4
+MOST_STEPS = 150
+SETTLED = 1e-3
 """Steps whose lengths differ by less than this part have settled."""
+
+
+LOOK = 32
+"""At every so many times of the grid it is looked where a chance is neither 0 nor 1."""
+TINY = 1e-9
+"""Chances nearer than this to 0 or 1 are taken to be 0 or 1."""
+
+
+DIGITS = 9
+"""Mean numbers of workers are exact to so many digits after the point."""
 
 
 class Alike(NamedTuple):
@@ -47,8 +57,9 @@ class Renewal:
     """Workers that do their jobs, report, wait for the step, and begin anew; all have just begun together.
 
     The state of a worker is the law of the time that is left of its job, on a grid of times, for each age.
-    Workers are taken to be independent: the number of those who have reported by some time is then a sum of
-    binomials, which gives the law of the step's length, and the step shortens what is left of other jobs.
+    How many have begun with the last step is known; all else of different workers is taken to be independent.
+    The number of those who have reported by some time is then a sum of binomials, which gives the law of the
+    step's length, and the step shortens what is left of other jobs.
 
     Source: David and Nagaraja, Order Statistics, 2003, section 5.2 (independent, not identically
     distributed); Le Boudec et al., "A generic mean field convergence result for systems of interacting
@@ -113,17 +124,28 @@ class Renewal:
             left[1:] = _later(left[1:], round(seconds / self._cell_s))
 
     def _step(self) -> Step:
-        chances = [self._chances(left) for left in self._left]
-        length_s = self._seconds(_at_least(self._wait_for, self._counts, chances))
+        groups = [self._group(count, left) for count, left in zip(self._counts, self._left, strict=True)]
+        length_s = self._seconds(_at_least(self._wait_for, groups))
         after, updates = [], 0.0
-        for kind, left in enumerate(self._left):
-            others = [count - (other == kind) for other, count in enumerate(self._counts)]
-            reported, rest = self._outcome(left, _at_least(self._wait_for, others, chances))
-            rest[0] += reported * self._fresh[kind]
+        for kind, (left, fresh) in enumerate(zip(self._left, self._fresh, strict=True)):
+            reported, rest = 0.0, np.zeros_like(left)
+            for begun, part in enumerate((_only(left, 1, None), _only(left, 0, 1))):
+                if part.any():
+                    others = list(groups)
+                    others[kind] = groups[kind].without_one(bool(begun))
+                    share, then = self._outcome(part, _at_least(self._wait_for, others))
+                    reported += share
+                    rest += then
+            rest[0] += reported * fresh
             after.append(rest)
             updates += self._counts[kind] * reported
         self._left = after
         return Step(length_s + self._step_s, updates)
+
+    def _group(self, count: int, left: Floats) -> _Group:
+        begun, others = _only(left, 0, 1), _only(left, 1, None)
+        laws = [self._chances(part / max(float(part.sum()), 1e-300)) for part in (begun, others)]
+        return _Group(count, count * float(begun.sum()), *(np.stack(law) for law in laws))
 
     def _chances(self, left: Floats) -> tuple[Floats, Floats]:
         """Return the chances, by time, that a worker has reported, and that it has not and need not."""
@@ -188,21 +210,100 @@ def _later(left: Floats, cells: int) -> Floats:
     return after
 
 
-def _at_least(enough: int, counts: Sequence[int], chances: Sequence[tuple[Floats, Floats]]) -> Floats:
+class _Group(NamedTuple):
+    """Workers of one kind, of whom some have begun with the last step, and some have reported by now."""
+
+    size: int
+    begun: float
+    """How many have begun with the last step: as many or one more, such that this is the mean."""
+    of_begun: Floats
+    """By time, the chance that one of them has reported, and that it has not and need not: (2, times)."""
+    of_others: Floats
+    """The same of one of the others."""
+
+    def without_one(self, begun: bool) -> _Group:
+        """Return the others of one who has just begun, or has not."""
+        size = self.size - 1
+        mean = self.begun - 1 if begun else size - max(0.0, self.size - self.begun - 1)
+        return self._replace(size=size, begun=min(max(0.0, mean), float(size)))
+
+    def at(self, times: slice) -> _Group:
+        """Return the same at some times of the grid."""
+        return self._replace(of_begun=self.of_begun[:, times], of_others=self.of_others[:, times])
+
+    def reported(self) -> Floats:
+        """Return the chance that just so many have reported and the rest need not: (times, size + 1)."""
+        found = np.zeros((self.of_begun.shape[1], self.size + 1))
+        for begun, weight in self._splits():
+            found += weight * signal.fftconvolve(
+                _binomial(begun, self.of_begun), _binomial(self.size - begun, self.of_others), axes=1
+            )
+        return found
+
+    def at_least(self, numbers: NDArray[np.int_]) -> Floats:
+        """Return the chance that at least so many have reported and the rest need not: (times, numbers)."""
+        found = np.zeros((self.of_begun.shape[1], len(numbers)))
+        for begun, weight in self._splits():
+            some = _binomial(begun, self.of_begun)
+            missing = numbers[:, None] - np.arange(begun + 1)
+            enough = _binomial_tail(self.size - begun, self.of_others, missing.ravel())
+            enough = enough.reshape(len(found), *missing.shape)
+            found += weight * np.einsum("tj,tnj->tn", some, enough)
+        return found
+
+    def _splits(self) -> Iterator[tuple[int, float]]:
+        """Yield how many may have begun, and how likely that is."""
+        mean = min(float(self.size), round(self.begun, DIGITS))
+        fewer = int(mean)
+        yield fewer, fewer + 1 - mean
+        if mean > fewer:
+            yield fewer + 1, mean - fewer
+
+
+def _binomial(count: int, chances: Floats) -> Floats:
+    """Return the chance of just 0, 1, ... `count` reports where the rest need not: (times, count + 1)."""
+    numbers = np.arange(count + 1)
+    reported, need_not = chances[:, :, None]
+    ways = special.gammaln(count + 1) - special.gammaln(numbers + 1) - special.gammaln(count - numbers + 1)
+    return np.exp(ways + special.xlogy(numbers, reported) + special.xlogy(count - numbers, need_not))
+
+
+def _binomial_tail(count: int, chances: Floats, numbers: NDArray[np.int_]) -> Floats:
+    """Return the chance of at least so many reports where the rest need not: (times, numbers)."""
+    together = np.clip(chances.sum(0), 0, 1)
+    share = np.clip(chances[0] / np.maximum(together, 1e-300), 0, 1)[:, None]
+    wanted = np.unique(np.clip(numbers, 0, count + 1))
+    tails = np.where(wanted == 0, 1.0, special.bdtrc(np.maximum(wanted - 1, 0), count, share))
+    tails[:, wanted > count] = 0.0
+    places = np.searchsorted(wanted, np.clip(numbers, 0, count + 1))
+    return cast("Floats", (together[:, None] ** count * tails)[:, places])
+
+
+def _at_least(enough: int, groups: Sequence[_Group]) -> Floats:
     """Return the chance, by time, that so many have reported and nobody must be waited for."""
-    many = int(np.argmax(counts))
-    few = np.ones((len(chances[0][0]), 1))  # how many have reported of all kinds but the largest
-    for kind, count in enumerate(counts):
-        if kind != many and count:
-            possible, share = _share(*chances[kind])
-            law = possible[:, None] ** count * stats.binom.pmf(np.arange(count + 1), count, share[:, None])
-            few = signal.fftconvolve(few, law, axes=1)
-    possible, share = _share(*chances[many])
-    missing = enough - np.arange(few.shape[1])
-    enough_of_many = stats.binom.sf(missing - 1, counts[many], share[:, None])
-    return cast("Floats", possible ** counts[many] * (few * enough_of_many).sum(1))
+    size = groups[0].of_begun.shape[1]
+    # It grows with time: a look at few times tells where it is neither 0 nor 1.
+    seen = _law_of([group.at(slice(None, None, LOOK)) for group in groups], enough)
+    first = LOOK * max(0, int((seen < TINY).sum()) - 1)
+    certain = np.flatnonzero(seen > 1 - TINY)
+    last = LOOK * int(certain[0]) + 1 if len(certain) else size
+    found = np.zeros(size)
+    found[last:] = 1.0
+    found[first:last] = _law_of([group.at(slice(first, last)) for group in groups], enough)
+    return found
 
 
-def _share(reported: Floats, may_not: Floats) -> tuple[Floats, Floats]:
-    possible = np.clip(reported + may_not, 0, 1)
-    return possible, np.clip(reported / np.maximum(possible, 1e-300), 0, 1)
+def _law_of(groups: Sequence[_Group], enough: int) -> Floats:
+    *fewer, most = sorted(groups, key=lambda group: group.size)
+    few = np.ones((most.of_begun.shape[1], 1))  # how many have reported of all but the largest group
+    for group in fewer:
+        few = signal.fftconvolve(few, group.reported(), axes=1)
+    enough_of_most = most.at_least(enough - np.arange(few.shape[1]))
+    return cast("Floats", (few * enough_of_most).sum(1))
+
+
+def _only(left: Floats, first: int, stop: int | None) -> Floats:
+    """Return what is left of jobs at these ages alone."""
+    found = np.zeros_like(left)
+    found[first:stop] = left[first:stop]
+    return found
