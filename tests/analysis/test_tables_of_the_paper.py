@@ -71,6 +71,8 @@ def with_accuracies():
     runs.loc[ours, "accuracy"] = [0.84, 0.85, 0.86]
     runs.loc[ours, "time_to_target_s"] = [3600.0, 10800.0, math.nan]
     runs.loc[ours, "accuracy_sampled"], runs.loc[ours, "accuracy_sampled_std"] = 0.9, 0.04
+    runs["llm_calls"], runs["tokens_in"] = 12_000, 12_000 * 372
+    runs["cost"] = [4.4, 4.5, 4.6] * 3
     return runs
 
 
@@ -111,11 +113,16 @@ def test_figure1_in_the_terminal():
     assert [line for line in lines if line[:2] == ["5G", "AsynDBT"]] == [
         ["5G", "AsynDBT", *["5.00", "±", "2.48", "50.0", "±", "24.8", "2.67", "±", "12.94", "(2/3)"]],
         ["5G", "AsynDBT", *["100", "300", "180.00", "±", "89.43", "60.00", "±", "29.81"]],
+        ["5G", "AsynDBT", "12,000", "372", "4.50"],
         ["5G", "AsynDBT", *["90.00", "(4.00)", "85.00", "(1.00)", "85.05", "(1.01)", "-0.05", "held", "out"]],
     ]
     # Seeds that agree have no interval, and the baseline saves nothing over itself.
     assert ["5G", "cenDBT", "10.00", "4.00", "(3/3)"] in lines
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    without = figure1.table(with_accuracies().drop(columns=["llm_calls", "tokens_in", "cost"]))
+    assert ["5G", "AsynDBT", "-", "-", "-"] in [
+        line.split() for line in printed(figure1.render(without)).splitlines()
+    ]
 
 
 def closed_form():

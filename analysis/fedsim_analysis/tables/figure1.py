@@ -36,7 +36,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         mean up to `horizon_h`, equal for all methods of a task: a run that never reaches the target counts as
         long as it lasted, and `target_reached` of `seeds` runs do, known to within
         `time_to_target_resolution_h`. `drawn_percent` is the accuracy of drawn prompts, and
-        `drawn_spread_percent` its standard deviation over the prompts of one worker. Further
+        `drawn_spread_percent` its standard deviation over the prompts of one worker. `llm_calls`, their
+        `tokens_per_call` (of the prompt) and what they `cost`. Further
         `accuracy_deviation_percent` over seeds; the paper's `paper_percent` and `paper_deviation_percent`;
         `difference_percent`, ours minus the paper's; and `status`, whether the
         accuracy was "fitted" or is "held out". NaN where there is no such number.
@@ -69,6 +70,11 @@ def render(rows: pd.DataFrame) -> Group:
         "to the target: a run that is not there for good at its end counts in full" + _known(rows, looks),
     )
     work = _empty("Work", ("server steps", "worker updates", "s per step", "s per update"))
+    calls = _empty(
+        "LLM calls",
+        ("calls", "tokens a call", "price"),
+        "tokens: of the prompt; price: in the currency of the scenario's prices",
+    )
     accuracy = _empty(
         "Test accuracy in percent (standard deviation over seeds)",
         ("drawn", "likeliest", "paper", "diff.", "status"),
@@ -78,13 +84,13 @@ def render(rows: pd.DataFrame) -> Group:
     last_task = None
     for row in rows.to_dict("records"):
         names = (style.task_name(row["task"]), looks[row["method"]].label)
-        cells = (_time_cells(row), _work_cells(row), _accuracy_cells(row))
-        for shown, line in zip((times, work, accuracy), cells, strict=True):
+        cells = (_time_cells(row), _work_cells(row), _call_cells(row), _accuracy_cells(row))
+        for shown, line in zip((times, work, calls, accuracy), cells, strict=True):
             if last_task not in (None, row["task"]):
                 shown.add_section()
             shown.add_row(*names, *line)
         last_task = row["task"]
-    return Group(times, work, accuracy)
+    return Group(times, work, calls, accuracy)
 
 
 def _known(rows: pd.DataFrame, looks: Mapping[str, style.Method]) -> str:
@@ -111,6 +117,8 @@ def _measured(group: pd.DataFrame, baseline_s: pd.Series[float]) -> dict[str, fl
         | estimate(group["worker_updates"]).columns("worker_updates")
         | estimate(time_s / group["server_steps"]).columns("s_per_server_step")
         | estimate(time_s / group["worker_updates"]).columns("s_per_worker_update")
+        | {name: _mean(group, name) for name in ("llm_calls", "cost")}
+        | {"tokens_per_call": _mean(group, "tokens_in") / _mean(group, "llm_calls")}
         | accuracy.columns("accuracy_percent")
         | {"accuracy_deviation_percent": accuracy.deviation}
         | {"drawn_percent": _mean_percent(group, "accuracy_sampled")}
@@ -118,8 +126,12 @@ def _measured(group: pd.DataFrame, baseline_s: pd.Series[float]) -> dict[str, fl
     )
 
 
+def _mean(group: pd.DataFrame, column: str) -> float:
+    return float(group[column].astype(float).mean()) if column in group else math.nan
+
+
 def _mean_percent(group: pd.DataFrame, column: str) -> float:
-    return 100 * float(group[column].astype(float).mean()) if column in group else math.nan
+    return 100 * _mean(group, column)
 
 
 def _time_cells(row: Mapping[Hashable, Any]) -> list[str]:
@@ -131,6 +143,11 @@ def _time_cells(row: Mapping[Hashable, Any]) -> list[str]:
 def _work_cells(row: Mapping[Hashable, Any]) -> list[str]:
     digits = {"server_steps": 0, "worker_updates": 0, "s_per_server_step": 2, "s_per_worker_update": 2}
     return [_with_interval(row, name, count) for name, count in digits.items()]
+
+
+def _call_cells(row: Mapping[Hashable, Any]) -> list[str]:
+    digits = {"llm_calls": ",.0f", "tokens_per_call": ".0f", "cost": ",.2f"}
+    return ["-" if math.isnan(row[name]) else f"{row[name]:{form}}" for name, form in digits.items()]
 
 
 def _accuracy_cells(row: Mapping[Hashable, Any]) -> list[str]:
