@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
@@ -118,6 +119,45 @@ def test_activities_that_do_not_add_up_are_refused():
 def test_a_missing_column_is_named():
     with pytest.raises(InputError, match="'runs' of these results has no column 'seconds_calling'"):
         figure1.table(study().drop(columns="seconds_calling"))
+
+
+def test_unlike_workers_have_panels_of_their_own_and_slopes_a_bracket():
+    alike, unlike = study(), study()
+    unlike["simulated_time_s"] *= 1.5
+    unlike[["seconds_calling", "seconds_waiting"]] *= 1.5
+    slopes = pd.concat(
+        [
+            study().assign(
+                mix="alike", slope_s=slope_s, simulated_time_s=lambda x, f=factor: x["simulated_time_s"] * f
+            )
+            for slope_s, factor in ((2.4e-5, 1.01), (2.4e-4, 0.9))
+        ]
+    )
+    rows = figure1.table(alike, unlike, slopes).set_index(["workers", "task", "method"])
+    assert rows.loc["unlike", "5g", "sdbt"]["time_h"] == 12.0
+    assert math.isnan(rows.loc["unlike", "5g", "sdbt"]["time_h_least_slope"])
+    ends = rows.loc["alike", "5g", "sdbt"][["time_h_least_slope", "time_h_largest_slope"]]
+    assert ends.tolist() == pytest.approx([8.08, 7.2])
+    picture = figure1.figure(alike, unlike, slopes)
+    assert [axes.get_title(loc="left") for axes in picture.axes] == [
+        *("Three alike workers", "", "Three workers, each with a provider of its own", ""),
+    ]
+    first, _, second, _ = picture.axes
+    assert first.get_ylim() == second.get_ylim()
+    lines = [found for found in first.collections if to_hex(found.get_color()[0]) == "#555555"]
+    brackets = [tuple(np.array(line.get_segments())[0, :, 1]) for line in lines]
+    # Of each task: 10, 8 and 5 h, each times 0.9 and 1.01.
+    expected = [(0.9 * hours, 1.01 * hours) for hours in (5, 8, 10)]
+    assert sorted(set(brackets)) == [pytest.approx(ends) for ends in expected]
+    assert len(brackets) == 6
+    labels = [text.get_text() for text in picture.legends[0].get_texts()]
+    assert labels[-1] == "0.024 to 0.24 ms a prompt token"
+
+
+def test_tokens_of_a_call_stand_below_the_tasks():
+    runs = study().assign(llm_calls=10, tokens_in=3720)
+    labels = [label.get_text() for label in figure1.figure(runs).axes[0].get_xticklabels()]
+    assert labels == ["5G\n372 tokens a call", "SST-2\n372 tokens a call"]
 
 
 def test_no_runs_at_all():

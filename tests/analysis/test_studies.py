@@ -10,13 +10,14 @@ from fedsim.errors import InputError
 from fedsim_analysis.studies import (
     constraint_search,
     fedicl_attack,
+    figure1,
     robustness,
     sensitivity,
     speedup,
     systems,
 )
 
-STUDIES = [constraint_search, fedicl_attack, robustness, sensitivity, speedup, systems]
+STUDIES = [constraint_search, fedicl_attack, figure1, robustness, sensitivity, speedup, systems]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda module: module.__name__)
