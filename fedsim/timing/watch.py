@@ -82,9 +82,9 @@ class Watch:
             wait_for: S so far.
         """
         self._stepped_s = self._now()
-        if step % self._adapt.every_steps or not self._began_s:
+        if step % self._adapt.every_steps or not (update_s := self.update_s(step)):
             return wait_for
-        return self._better(wait_for, self.update_s(step))
+        return self._better(wait_for, update_s)
 
     def _better(self, wait_for: int, update_s: Sequence[float]) -> int:
         """Return the S with which an update takes least, if it is worth it; of equals the largest.
@@ -109,7 +109,8 @@ class Watch:
 
     def _arrivals_s(self) -> list[float]:
         """Return when the first, the second, ... of all members would report that begin together (s)."""
-        rows = [self._times_s(worker) for worker in self._began_s]
+        # Nothing is known yet of who has done nothing but jobs that are for no step.
+        rows = [times_s for worker in self._began_s if (times_s := self._times_s(worker))]
         looks = [sorted(row[-1 - look % len(row)] for row in rows) for look in range(self._adapt.window)]
         return [math.fsum(column) / len(looks) for column in zip(*looks, strict=True)]
 

@@ -101,6 +101,15 @@ def test_who_has_left_or_joined() -> None:
     assert seen.watch.update_s(1)[1] == pytest.approx(4 / 2)
 
 
+def test_who_has_done_nothing_for_a_step_is_not_known() -> None:
+    seen = Seen()
+    seen.watch.handed_out([3])
+    seen.watch.away(3)
+    assert seen.watch.update_s(1) == pytest.approx([1, 1, 3])
+    watch = Watch(EACH_STEP, NEVER, 0.0, None, lambda: 0.0)
+    assert watch.stepped(1, 2) == 2
+
+
 def twin(books: Books, n_workers: int, tau: int, adapt: Adapt, first: int) -> list[int]:
     """Work S of each step out from all jobs, each time from the beginning; there are no interludes."""
     taken = {

@@ -17,6 +17,8 @@ from fedsim.schedule import UNBOUNDED, Adapt, Rounds, Steps
 from fedsim.simulation import timeline
 from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks import TimingAttack
+from fedsim.timing.availability.lifetime import Lifetime
+from fedsim.timing.availability.on_off import OnOff
 from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.shared import Shared
@@ -84,7 +86,7 @@ class Totals(NamedTuple):
         return self.steps_s + self.interludes_s
 
 
-class Narrows(NamedTuple):
+class Bottleneck(NamedTuple):
     """A limit on how fast something can go on, whatever the workers do."""
 
     name: str
@@ -177,6 +179,9 @@ def unknown(scenario: Scenario) -> str:
         return f"there is no estimate for {kind!r}: its jobs are of several kinds, or its workers work alone"
     if scenario.llm is not None and not isinstance(scenario.llm, Independent | Shared):
         return f"there is no estimate for an LLM service of kind {scenario.llm.kind!r}"
+    for group in scenario.machines:
+        if not isinstance(group.availability, OnOff | Lifetime | None):
+            return f"there is no estimate for workers whose availability is {group.availability.kind!r}"
     if not isinstance(scenario.network, Simple | Topology):
         return f"there is no estimate for a network of kind {scenario.network.kind!r}"
     return ""
@@ -193,8 +198,8 @@ class _Working:
         self.n_workers = self.times.n_workers
         self.outer = self.times.of(self.schedule.regular)
         self.step_s = self.line.server.step_s
-        self.ceilings = [Narrows("", 0.0, 0.0), *self._of_links(), *self._of_service()]
-        self.idle_s = 0.0
+        self.ceilings = [Bottleneck("", 0.0, 0.0), *self._of_links(), *self._of_service()]
+        self.idle_s = self.queued_s = 0.0
         self.course, self.links_s = self._course()
         for _ in range(LOOKS if self.times.come_and_go else 0):
             # Who waits for its next job may be down when it comes.
@@ -272,8 +277,8 @@ class _Working:
 
     def _renewed(self, wait_for: int, tau: int) -> Course:
         """Return how steps follow each other that do not wait for all workers."""
-        queued_s = self._queued_s()
-        alike = [Alike(phases.workers, phases.all_s + queued_s) for phases in self.outer]
+        self.queued_s = self._queued_s()
+        alike = [Alike(phases.workers, phases.all_s + self.queued_s) for phases in self.outer]
         renewal = Renewal(alike, wait_for, tau, self.step_s)
         plan = self.schedule.interlude
         if plan is None:
@@ -390,7 +395,7 @@ class _Working:
         shared_s = float(np.maximum(queued_s, np.concatenate(done_s, axis=1).max(1)).mean())
         return shared_s, max(0.0, shared_s - alone_s)
 
-    def _of_links(self) -> list[Narrows]:
+    def _of_links(self) -> list[Bottleneck]:
         """Return what links that all workers share let through."""
         plan, found = self.schedule.interlude, []
         for number, name in enumerate(("downlink", "uplink")):
@@ -398,10 +403,10 @@ class _Working:
                 self.times.ways.shared_s(cost.bytes_down, cost.bytes_up)[number]
                 for cost in (self._cost(self.schedule.regular), self._cost(plan and plan.work))
             )
-            found.append(Narrows(name, update_s, self._jobs_of_interlude * round_s))
+            found.append(Bottleneck(name, update_s, self._jobs_of_interlude * round_s))
         return found
 
-    def _of_service(self) -> list[Narrows]:
+    def _of_service(self) -> list[Bottleneck]:
         """Return what the limits of a shared service let through."""
         service = self.line.service
         if not isinstance(service, Shared):
@@ -412,8 +417,8 @@ class _Working:
         part = tries * (largest if service.shared_by == "group" else 1.0)
         costs = self._cost(self.schedule.regular), self._cost(plan and plan.work)
 
-        def ceiling(name: str, job_s: Sequence[float], ahead_s: float) -> Narrows:
-            return Narrows(name, part * job_s[0], self._jobs_of_interlude * part * job_s[1], ahead_s)
+        def ceiling(name: str, job_s: Sequence[float], ahead_s: float) -> Bottleneck:
+            return Bottleneck(name, part * job_s[0], self._jobs_of_interlude * part * job_s[1], ahead_s)
 
         found = []
         if service.requests_per_minute is not None:
@@ -458,18 +463,18 @@ class _Working:
         busy = rule.participants / self.n_workers if isinstance(rule, Rounds) else 1.0
         updates = totals.updates - totals.drained
         left_s = totals.steps_s - self.step_s * steps
-        links_s = min(left_s, self.links_s * steps)
+        links_s = min(left_s, self.links_s * steps + self.queued_s * updates / self.n_workers)
         down_s, up_s = (limit.update_s for limit in self.ceilings[1:3])
         for name, part_s in (("downlink", down_s), ("uplink", up_s)):
             found[name] += links_s * part_s / (down_s + up_s) if links_s else 0.0
         left_s -= links_s
-        ideal_s = min(left_s, updates * self.n_workers / busy / rates.sum() / self.n_workers)
+        ideal_s = min(left_s, updates / busy / float(rates.sum()))
         found["stragglers"] = left_s - ideal_s
         means = np.array([[column.mean() for column in phases[1:]] for phases in self.outer])
         phase_s = rates @ means
         for name, part in zip(PHASES, phase_s / max(phase_s.sum(), 1e-300), strict=True):
             found[name] += ideal_s * float(part)
-        return {name: seconds / time_s for name, seconds in found.items()}
+        return {name: max(0.0, float(seconds) / time_s) for name, seconds in found.items()}
 
 
 def assumptions(scenario: Scenario) -> Iterator[str]:
@@ -497,8 +502,8 @@ def assumptions(scenario: Scenario) -> Iterator[str]:
         yield f"devices of a group are put into {MOST_KINDS} classes"
     if any(group.availability is not None for group in groups):
         yield "workers go down independently of how long the limits of a service or a network hold them up"
-    if any(group.stops_at_s is not None for group in groups):
-        yield "no worker stops for good"
+    if any(group.stops_at_s is not None or isinstance(group.availability, Lifetime) for group in groups):
+        yield "all workers are there from the start to the end"
     if server.evict_after_s is not None:
         yield "nobody is evicted"
     if any(isinstance(attack, TimingAttack) for attack in scenario.attacks):
