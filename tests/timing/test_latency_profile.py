@@ -57,6 +57,11 @@ def test_the_first_law_is_the_nearest_of_those_with_two_parameters() -> None:
     assert first.most_off == pytest.approx(0.3739 / 0.3594 - 1, abs=1e-3)
 
 
+def test_figure_1_takes_the_first_law() -> None:
+    scenario = tomllib.loads((PROFILE.parents[1] / "common" / "paper.toml").read_text())
+    assert DELAYS.validate(scenario["llm"]["latency"]) == law(COMMITTED.latency.iloc[0])
+
+
 def test_the_pooled_calls_are_those_of_the_endpoints() -> None:
     """The mean of all is the mean of the means, each as often as it has calls."""
     rows = COMMITTED.drop_duplicates("endpoint").set_index("endpoint")
