@@ -186,7 +186,7 @@ class Grid:
             estimated = None
             if (scenario := self._laid(self._table(kind, values, common, wait_for, each_step))) is not None:
                 estimated = self._look(scenario)
-                each_step = _each_step(estimated, wait_for, n_workers) or each_step
+                each_step = _each_step(estimated, wait_for) or each_step
             for interval in dict.fromkeys(intervals):
                 table = self._table(kind, values, interval, wait_for, each_step)
                 self._add(Bracket(interval), table, estimated)
@@ -209,7 +209,7 @@ class Grid:
             return None
         if between.every_updates is not None:
             return between.every_updates
-        each_step = _each_step(self.estimated, wait_for, n_workers) if wait_for < n_workers else None
+        each_step = _each_step(self.estimated, wait_for) if wait_for < n_workers else None
         drained = _drained(n_workers, wait_for, between.participation == "all")
         return round(between.every * (each_step or wait_for)) + drained
 
@@ -297,12 +297,11 @@ def _some(n_workers: int, own: int | None, most: int) -> list[int]:
     return sorted(number for number in found if 1 <= number <= most)
 
 
-def _each_step(estimated: TimeEstimate | None, wait_for: int, n_workers: int) -> float | None:
+def _each_step(estimated: TimeEstimate | None, wait_for: int) -> float | None:
     """Return how many worker updates a step takes by estimate, those that come to barriers apart."""
     if estimated is None or not estimated.steps:
         return None
-    at_barriers = estimated.interludes * (n_workers - wait_for)
-    return max(wait_for, (estimated.updates - at_barriers) / estimated.steps)
+    return max(wait_for, (estimated.updates - estimated.drained) / estimated.steps)
 
 
 def _drained(n_workers: int, wait_for: int, all_come: bool) -> int:
