@@ -183,12 +183,16 @@ def _process(part: Any, name: str, process: Generator[Any, Any, Any]) -> Generat
             resume, value = process.throw, error
 
 
-def number(least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Check:
+def number(
+    least: float = -math.inf, most: float = math.inf, infinite: bool = False, or_none: bool = False
+) -> Check:
     """Return the check of a number."""
     bounds = f" from {least:g}" if least > -math.inf else ""
     bounds += f" to {most:g}" if most < math.inf else ""
 
-    def check(part: Any, name: str, given: list[Any], answer: Any) -> float:
+    def check(part: Any, name: str, given: list[Any], answer: Any) -> float | None:
+        if answer is None and or_none:
+            return None
         if not is_number(answer) or not least <= answer <= most or not (infinite or math.isfinite(answer)):
             refuse(name, answer, f"a number{bounds}")
         return float(answer)

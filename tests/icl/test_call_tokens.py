@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from fake_model import FakeModel
 from injection_cases import weights
 from text_cases import rows, write_jsonl
 
+from fedsim.answering import AnswerError
 from fedsim.errors import InputError
 from fedsim.icl.call_tokens import CHARACTERS_PER_TOKEN, Tokens, check_counted, tokens_in
 from fedsim.icl.models.local import Local
@@ -121,6 +125,30 @@ def test_candidates_are_agreed_as_workers_agree(tmp_path) -> None:
     known = {word for row in task.corpus().texts for word in row.joined().split()}
     fragments = [prompt.rpartition("\n")[2] for prompt in task.likely_prompts(3, 1)]
     assert all(set(fragment[:-1].split()) <= known for fragment in fragments)
+
+
+class Counts(FakeModel):
+    """Says how many tokens prompts have.
+
+    Source: no paper; a stand-in for tests.
+    """
+
+    kind: Literal["counts"] = "counts"
+    says: Any = None
+
+    def mean_tokens(self, prompts: Sequence[str]) -> float | None:
+        return self.says
+
+
+def test_a_model_of_others_may_count_and_what_it_says_is_checked(task) -> None:
+    told = IclProblem(task=task, model=Counts(cache=False, says=77.4))
+    assert tokens_in(told, 5, 2) == 77
+    assert tokens_in(IclProblem(task=task, model=Counts(cache=False)), 5, 2) == round(
+        61 / CHARACTERS_PER_TOKEN
+    )
+    for wrong in (math.nan, -1, "many"):
+        with pytest.raises(AnswerError, match="from mean_tokens, expected a number from 0"):
+            tokens_in(IclProblem(task=task, model=Counts(cache=False, says=wrong)), 5, 2)
 
 
 @pytest.mark.parametrize("layout", ["completions", "chat"])

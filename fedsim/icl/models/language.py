@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import Field
 
+from fedsim.answering import answers, number
 from fedsim.icl.answers.answer import Answer, Correction, Writing
 from fedsim.icl.models.base import BlackBox, Scorer
 from fedsim.icl.tasks.base import Form
@@ -75,6 +76,7 @@ class LanguageModel(BlackBox):
         """Whether answers that are kept are to be compared with one of the model that answers now."""
         return False
 
+    @answers(number(0, or_none=True))
     def mean_tokens(self, prompts: Sequence[str]) -> float | None:
         """Return how many tokens these prompts are for it, on average; None: nobody here can say.
 

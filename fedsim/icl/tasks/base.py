@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedsim.answering import answers, refuse
+from fedsim.answering import answers, number, refuse
 from fedsim.catalog import Part
 
 if TYPE_CHECKING:
@@ -131,6 +131,12 @@ def _drawn(part: Task, name: str, given: list[Any], answer: Any) -> TaskData[Any
     return answer
 
 
+def _texts(part: Task, name: str, given: list[Any], answer: Any) -> tuple[str, ...]:
+    if not isinstance(answer, tuple) or not answer or not all(isinstance(text, str) for text in answer):
+        refuse(name, answer, "texts, at least one")
+    return answer
+
+
 class Task(Part):
     """A classification task: its sizes, and how its data are drawn."""
 
@@ -172,10 +178,12 @@ class Task(Part):
         """Whether it tells how long its prompts are: `known_tokens`, or else by texts (`likely_prompts`)."""
         return False
 
+    @answers(number(0, or_none=True))
     def known_tokens(self, n_words: int, n_demonstrations: int) -> float | None:
         """Return the mean number of tokens of its prompts, where it is known without their texts."""
         return None
 
+    @answers(_texts)
     def likely_prompts(self, n_words: int, n_demonstrations: int) -> tuple[str, ...]:
         """Return prompts like those of a run at its start: the same for all seeds and numbers of workers.
 
