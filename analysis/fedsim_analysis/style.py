@@ -120,7 +120,7 @@ FORMS = {
     "asyndbt_updates": Mark("AsynDBT, cuts by updates", "#4D9CC9", "--", "s"),
     "asyndbt_rolling": Mark("AsynDBT, cuts without a barrier", "#00416A", "-.", "^"),
     "asyndbt_adapt": Mark("AsynDBT, S adapted", "#7FBDE0", ":", "D"),
-    "asyndbt_all": Mark("AsynDBT, all three", "#012A45", "-", "*"),
+    "asyndbt_all": Mark("AsynDBT, all three", "#012A45", "-", "v"),
 }
 SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455")
 
@@ -236,12 +236,13 @@ def methods_in_order(names: Iterable[str]) -> list[str]:
     >>> methods_in_order(["mine", "asyndbt_s10", "asyndbt_s2", "asyndbt", "sdbt", "krum"])
     ['sdbt', 'asyndbt', 'asyndbt_s2', 'asyndbt_s10', 'krum', 'mine']
     """
-    known = [*METHODS, *DEFENCES]
+    known, forms = [*METHODS, *DEFENCES], list(FORMS)
 
-    def place(name: str) -> tuple[int, bool, list[tuple[int, str]]]:
+    def place(name: str) -> tuple[int, bool, int, list[tuple[int, str]]]:
         origin = name if name in known else origin_of(name)
+        form = forms.index(name) if name in forms else len(forms)
         parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-        return known.index(origin) if origin else len(known), origin != name, parts
+        return known.index(origin) if origin else len(known), origin != name, form, parts
 
     return sorted(set(names), key=place)
 

@@ -558,7 +558,7 @@ def test_a_limit_that_is_never_reached_changes_nothing(seed: int) -> None:
 
 
 class Plain:
-    """`PerCall` without background and outages, written plainly: a process per lane, a door, sleeping."""
+    """`CallDesk` without background and outages, written plainly: a process per lane, a door, sleeping."""
 
     def __init__(self, settings: Shared, env: simpy.Environment, streams: Streams) -> None:
         self.settings, self.env, self.streams = settings, env, streams

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from fedsim.errors import InputError
 from fedsim_analysis import style, sweeps, trials
 from fedsim_analysis.frames import named, require
 from fedsim_analysis.statistics import estimate, paired_differences
-from fedsim_analysis.survival import resolutions
+from fedsim_analysis.survival import RESOLUTION
 from fedsim_analysis.varied import check_averaged, check_compared
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ NEEDS: tuple[str, ...] = ("runs",)
 _FACTOR = r"workers\.\d+\.slow_down"
 _PLACE = ["scenario", "straggler_factor"]
 _TIME, _SHARE, _ACCURACY = "time_to_target_s", "time_share", "accuracy_points"
-_MEANS = ("h_over_epsilon", "constraint_met", "cut_updates")
-"""Of runs with cuts; they are in the table alone."""
+_MEANS = ("h_over_epsilon", "constraint_met", "cut_updates", "skipped_cut_updates", RESOLUTION)
+"""In the table alone, where runs have them."""
 _COLUMNS = [
     "scenario",
     "measure",
@@ -66,8 +67,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
         `scenario, measure, method, straggler_factor, mean, mean_low, mean_high, runs, late`. The measures are
         ``time_to_target_s`` and ``time_share`` of SDBT's, both with geometric means, and with no interval
         where `late` of the `runs` never got there and count with their end; ``accuracy_points`` more than
-        SDBT; and `h_over_epsilon`, `constraint_met` and `cut_updates` at the end of a run, where there are
-        cuts.
+        SDBT; and, where runs have them, `h_over_epsilon`, `constraint_met`, `cut_updates` and
+        `skipped_cut_updates` at the end, and within how many seconds times to the target are known.
 
     Raises:
         InputError: a column is missing; the factor does not vary, or that of several groups does; there is no
@@ -125,9 +126,12 @@ def figure(runs: pd.DataFrame) -> Figure:
                 axes.yaxis.set_minor_formatter(NullFormatter())
         for axes, title in zip(panels[:, 0], titles.values(), strict=True):
             axes.set_ylabel(title)
-        known = resolutions(named(runs), style.PAGE_IN)
-        picture.supxlabel("\n".join(filter(None, ("Straggler factor (times slower)", known))), fontsize=7)
+        picture.supxlabel("Straggler factor (times slower)", fontsize=7)
         entries = trials.handles(looks.values())
+        if (rows["late"] > 0).any():
+            hollow: dict[str, Any] = {"marker": "o", "markersize": 4, "markerfacecolor": "white"}
+            label = "at least: some runs never get there"
+            entries.append(Line2D([], [], color="#555555", linestyle="", label=label, **hollow))
         picture.legend(
             handles=entries, loc="outside upper center", ncols=trials.columns(len(entries), most=3)
         )
