@@ -167,7 +167,7 @@ def test_cohorts_that_take_turns() -> None:
     """
     group = WorkerGroup(count=10, compute=Gamma(mean_s=1.0, shape=1000.0))
     found = estimate(scenario(Asyndbt(wait_for=5, tau=9, cuts=False), group, budget=Budget(server_steps=200)))
-    assert found.update_s == pytest.approx((1 + 1.163 / 1000**0.5) / 10, rel=0.03)
+    assert found.update_s == pytest.approx((1 + 1.163 / 1000**0.5) / 10, rel=0.06)
 
 
 def test_s_that_adapts_by_hand() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,7 @@ SETTLED = 1e-3
 """Steps whose lengths differ by less than this part have settled."""
 
 
-LOOK = 32
-"""At every so many times of the grid it is looked where a chance is neither 0 nor 1."""
-TINY = 1e-9
-"""Chances nearer than this to 0 or 1 are taken to be 0 or 1."""
-
-
+TINY = 1e-12
 DIGITS = 9
 """Mean numbers of workers are exact to so many digits after the point."""
 
@@ -58,8 +53,8 @@ class Renewal:
 
     The state of a worker is the law of the time that is left of its job, on a grid of times, for each age.
     How many have begun with the last step is known; all else of different workers is taken to be independent.
-    The number of those who have reported by some time is then a sum of binomials, which gives the law of the
-    step's length, and the step shortens what is left of other jobs.
+    How many have reported by some time is then a sum of independent trials, which gives the law of the step's
+    length, and the step shortens what is left of other jobs.
 
     Source: David and Nagaraja, Order Statistics, 2003, section 5.2 (independent, not identically
     distributed); Le Boudec et al., "A generic mean field convergence result for systems of interacting
@@ -82,7 +77,8 @@ class Renewal:
         self._cell_s = longest_s / cells
         self._step_s = step_s
         self._fresh = [_on_grid(alike.job_s / self._cell_s, cells + 2) for alike in workers]
-        self._left = [np.zeros((min(tau, MOST_AGES), cells + 2)) for _ in workers]
+        ages = tau if self._bounded else 2  # then all ages but the first are one
+        self._left = [np.zeros((ages, cells + 2)) for _ in workers]
         for left, fresh in zip(self._left, self._fresh, strict=True):
             left[0] = fresh
 
@@ -124,16 +120,23 @@ class Renewal:
             left[1:] = _later(left[1:], round(seconds / self._cell_s))
 
     def _step(self) -> Step:
-        groups = [self._group(count, left) for count, left in zip(self._counts, self._left, strict=True)]
-        length_s = self._seconds(_at_least(self._wait_for, groups))
+        chances = [
+            (self._chances_of(_only(left, 0, 1)), self._chances_of(_only(left, 1, None)))
+            for left in self._left
+        ]
+        sizes = [
+            _Size(count, count * float(left[0].sum()))
+            for count, left in zip(self._counts, self._left, strict=True)
+        ]
+        length_s = self._seconds(_at_least(self._wait_for, sizes, chances))
         after, updates = [], 0.0
         for kind, (left, fresh) in enumerate(zip(self._left, self._fresh, strict=True)):
             reported, rest = 0.0, np.zeros_like(left)
             for begun, part in enumerate((_only(left, 1, None), _only(left, 0, 1))):
                 if part.any():
-                    others = list(groups)
-                    others[kind] = groups[kind].without_one(bool(begun))
-                    share, then = self._outcome(part, _at_least(self._wait_for, others))
+                    others = list(sizes)
+                    others[kind] = sizes[kind].without_one(bool(begun))
+                    share, then = self._outcome(part, _at_least(self._wait_for, others, chances))
                     reported += share
                     rest += then
             rest[0] += reported * fresh
@@ -142,10 +145,9 @@ class Renewal:
         self._left = after
         return Step(length_s + self._step_s, updates)
 
-    def _group(self, count: int, left: Floats) -> _Group:
-        begun, others = _only(left, 0, 1), _only(left, 1, None)
-        laws = [self._chances(part / max(float(part.sum()), 1e-300)) for part in (begun, others)]
-        return _Group(count, count * float(begun.sum()), *(np.stack(law) for law in laws))
+    def _chances_of(self, part: Floats) -> Chances:
+        """Return the chances of a worker that is one of these."""
+        return self._chances(part / max(float(part.sum()), TINY))
 
     def _chances(self, left: Floats) -> tuple[Floats, Floats]:
         """Return the chances, by time, that a worker has reported, and that it has not and need not."""
@@ -167,12 +169,14 @@ class Renewal:
         reported = float((left[:must] * in_time).sum() + left[must:].sum())
         after = np.zeros_like(left)
         steps = np.diff(without, prepend=0.0)
-        for age in range(must):
-            if left[age].any():
-                # what is left, less the step's length
-                rest = signal.fftconvolve(left[age], steps[::-1])[len(steps) - 1 :]
-                rest[0] = 0.0
-                after[min(age + 1, len(left) - 1)] += np.clip(rest, 0.0, None)
+        steps = steps[: np.flatnonzero(steps)[-1] + 1] if steps.any() else steps[:1]
+        ages = [age for age in range(must) if left[age].any()]
+        if ages:
+            # what is left, less the step's length
+            rest = signal.oaconvolve(left[ages], steps[None, ::-1], axes=1)[:, len(steps) - 1 :]
+            rest[:, 0] = 0.0
+            for age, of_age in zip(ages, rest, strict=True):
+                after[min(age + 1, len(left) - 1)] += np.clip(of_age, 0.0, None)
         return reported, _later(after, round(self._step_s / self._cell_s))
 
     def _seconds(self, by_now: Floats) -> float:
@@ -210,96 +214,56 @@ def _later(left: Floats, cells: int) -> Floats:
     return after
 
 
-class _Group(NamedTuple):
-    """Workers of one kind, of whom some have begun with the last step, and some have reported by now."""
+class _Size(NamedTuple):
+    """How many workers of a kind there are, and how many of them have begun with the last step."""
 
-    size: int
+    workers: float
     begun: float
-    """How many have begun with the last step: as many or one more, such that this is the mean."""
-    of_begun: Floats
-    """By time, the chance that one of them has reported, and that it has not and need not: (2, times)."""
-    of_others: Floats
-    """The same of one of the others."""
+    """A mean: as many, or one more."""
 
-    def without_one(self, begun: bool) -> _Group:
+    def without_one(self, begun: bool) -> _Size:
         """Return the others of one who has just begun, or has not."""
-        size = self.size - 1
-        mean = self.begun - 1 if begun else size - max(0.0, self.size - self.begun - 1)
-        return self._replace(size=size, begun=min(max(0.0, mean), float(size)))
-
-    def at(self, times: slice) -> _Group:
-        """Return the same at some times of the grid."""
-        return self._replace(of_begun=self.of_begun[:, times], of_others=self.of_others[:, times])
-
-    def reported(self) -> Floats:
-        """Return the chance that just so many have reported and the rest need not: (times, size + 1)."""
-        found = np.zeros((self.of_begun.shape[1], self.size + 1))
-        for begun, weight in self._splits():
-            found += weight * signal.fftconvolve(
-                _binomial(begun, self.of_begun), _binomial(self.size - begun, self.of_others), axes=1
-            )
-        return found
-
-    def at_least(self, numbers: NDArray[np.int_]) -> Floats:
-        """Return the chance that at least so many have reported and the rest need not: (times, numbers)."""
-        found = np.zeros((self.of_begun.shape[1], len(numbers)))
-        for begun, weight in self._splits():
-            some = _binomial(begun, self.of_begun)
-            missing = numbers[:, None] - np.arange(begun + 1)
-            enough = _binomial_tail(self.size - begun, self.of_others, missing.ravel())
-            enough = enough.reshape(len(found), *missing.shape)
-            found += weight * np.einsum("tj,tnj->tn", some, enough)
-        return found
-
-    def _splits(self) -> Iterator[tuple[int, float]]:
-        """Yield how many may have begun, and how likely that is."""
-        mean = min(float(self.size), round(self.begun, DIGITS))
-        fewer = int(mean)
-        yield fewer, fewer + 1 - mean
-        if mean > fewer:
-            yield fewer + 1, mean - fewer
+        count = self.workers - 1
+        begun_too = self.begun - 1 if begun else count - max(0.0, self.workers - self.begun - 1)
+        return _Size(count, min(max(0.0, begun_too), count))
 
 
-def _binomial(count: int, chances: Floats) -> Floats:
-    """Return the chance of just 0, 1, ... `count` reports where the rest need not: (times, count + 1)."""
-    numbers = np.arange(count + 1)
-    reported, need_not = chances[:, :, None]
-    ways = special.gammaln(count + 1) - special.gammaln(numbers + 1) - special.gammaln(count - numbers + 1)
-    return np.exp(ways + special.xlogy(numbers, reported) + special.xlogy(count - numbers, need_not))
+Chances = tuple[Floats, Floats]
+"""By time, the chance that a worker has reported, and that it has not and need not."""
 
 
-def _binomial_tail(count: int, chances: Floats, numbers: NDArray[np.int_]) -> Floats:
-    """Return the chance of at least so many reports where the rest need not: (times, numbers)."""
-    together = np.clip(chances.sum(0), 0, 1)
-    share = np.clip(chances[0] / np.maximum(together, 1e-300), 0, 1)[:, None]
-    wanted = np.unique(np.clip(numbers, 0, count + 1))
-    tails = np.where(wanted == 0, 1.0, special.bdtrc(np.maximum(wanted - 1, 0), count, share))
-    tails[:, wanted > count] = 0.0
-    places = np.searchsorted(wanted, np.clip(numbers, 0, count + 1))
-    return cast("Floats", (together[:, None] ** count * tails)[:, places])
+def _at_least(enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chances, Chances]]) -> Floats:
+    """Return the chance, by time, that so many have reported and nobody else must be waited for.
 
+    The number of reports of unlike workers is taken to have the binomial law of the same mean and variance,
+    which is exact where all are alike.
 
-def _at_least(enough: int, groups: Sequence[_Group]) -> Floats:
-    """Return the chance, by time, that so many have reported and nobody must be waited for."""
-    size = groups[0].of_begun.shape[1]
-    # It grows with time: a look at few times tells where it is neither 0 nor 1.
-    seen = _law_of([group.at(slice(None, None, LOOK)) for group in groups], enough)
-    first = LOOK * max(0, int((seen < TINY).sum()) - 1)
-    certain = np.flatnonzero(seen > 1 - TINY)
-    last = LOOK * int(certain[0]) + 1 if len(certain) else size
-    found = np.zeros(size)
-    found[last:] = 1.0
-    found[first:last] = _law_of([group.at(slice(first, last)) for group in groups], enough)
-    return found
+    Source: Ehm, "Binomial approximation to the Poisson binomial distribution", Statistics and Probability
+    Letters, 1991.
 
-
-def _law_of(groups: Sequence[_Group], enough: int) -> Floats:
-    *fewer, most = sorted(groups, key=lambda group: group.size)
-    few = np.ones((most.of_begun.shape[1], 1))  # how many have reported of all but the largest group
-    for group in fewer:
-        few = signal.fftconvolve(few, group.reported(), axes=1)
-    enough_of_most = most.at_least(enough - np.arange(few.shape[1]))
-    return cast("Floats", (few * enough_of_most).sum(1))
+    Args:
+        enough: so many.
+        sizes: how many workers there are of each kind.
+        chances: of each kind, those of one who has begun with the last step, and those of another one.
+    """
+    nothing = np.zeros_like(chances[0][0][0])
+    mean, variance, free = nothing, nothing, nothing + 1
+    for size, laws in zip(sizes, chances, strict=True):
+        shares = []
+        begun = round(size.begun, DIGITS)
+        for number, (reported, need_not) in zip((begun, size.workers - begun), laws, strict=True):
+            together = np.clip(reported + need_not, 0, 1)
+            share = np.clip(reported / np.maximum(together, TINY), 0, 1)
+            free = free * together ** max(0.0, number)
+            mean = mean + number * share
+            variance = variance + number * share * (1 - share)
+            shares.append(share)
+        more = begun % 1
+        variance = variance + more * (1 - more) * (shares[0] - shares[1]) ** 2
+    trials = mean**2 / np.maximum(mean - variance, TINY)
+    failures = trials - enough + 1
+    tail = special.betainc(enough, np.maximum(failures, TINY), np.clip(mean / np.maximum(trials, TINY), 0, 1))
+    return np.asarray(np.where(failures > TINY, free * tail, 0.0))
 
 
 def _only(left: Floats, first: int, stop: int | None) -> Floats:
