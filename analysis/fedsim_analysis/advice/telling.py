@@ -123,6 +123,8 @@ def _about_learning(advice: Advice) -> Iterator[str]:
                 "  S, tau and the cut interval also change what is learned: the cut interval was left as it "
                 "is, and what others would save is in the table"
             )
+        else:
+            yield "  what was chosen here also changes what is learned, which was not looked at"
         return
     seeds = advice.chosen[advice.advised.number].time.runs
     yield f"  chosen by the time to the target, in up to {seeds} learning runs; target: {advice.goal.words}"
@@ -345,7 +347,7 @@ def bounds(low: float, high: float, sign: str = "") -> tuple[str, str]:
     """Return the ends of an interval, rounded outwards to as many digits as tell them apart.
 
     >>> bounds(12.34, 14.56), bounds(35.9012, 35.9345), bounds(-2.0, -2.0)
-    (('12.3', '14.6'), ('35.901', '35.935'), ('-2.000', '-2.000'))
+    (('12.3', '14.6'), ('35.90', '35.94'), ('-2.00', '-2.00'))
     """
     digits = _digits(high - low)
     unit = 10**digits
@@ -357,7 +359,7 @@ def bounds(low: float, high: float, sign: str = "") -> tuple[str, str]:
 
 def _digits(width: float) -> int:
     """Return how many digits after the point a number needs that is known within so much."""
-    return next((digits for digits in (1, 2) if width >= 5 * 0.1**digits), 3)
+    return 1 if width >= 0.5 else 2
 
 
 def _changed(gain: Gain) -> str:
