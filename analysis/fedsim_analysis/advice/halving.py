@@ -1,4 +1,8 @@
-"""Successive halving with paired seeds, in waves that each end with an answer."""
+"""Successive halving with paired seeds, in waves that each end with an answer.
+
+A loop of our own: Optuna's pruner halves trials by what each reports on its way, one after the other. It
+knows neither rungs in which all have the same seeds nor brackets that must not compete.
+"""
 
 from __future__ import annotations
 
