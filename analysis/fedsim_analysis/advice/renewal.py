@@ -22,6 +22,8 @@ SETTLED = 1e-3
 """Steps whose lengths differ by less than this part have settled."""
 
 
+FEW = 12
+"""Of up to so many workers the law of the number of reports is worked out; of more it is approximated."""
 TINY = 1e-12
 DIGITS = 9
 """Mean numbers of workers are exact to so many digits after the point."""
@@ -235,8 +237,8 @@ Chances = tuple[Floats, Floats]
 def _at_least(enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chances, Chances]]) -> Floats:
     """Return the chance, by time, that so many have reported and nobody else must be waited for.
 
-    The number of reports of unlike workers is taken to have the binomial law of the same mean and variance,
-    which is exact where all are alike.
+    With more than `FEW` workers, the number of reports is taken to have the binomial law of the same mean and
+    variance, which is exact where all are alike.
 
     Source: Ehm, "Binomial approximation to the Poisson binomial distribution", Statistics and Probability
     Letters, 1991.
@@ -246,6 +248,8 @@ def _at_least(enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chanc
         sizes: how many workers there are of each kind.
         chances: of each kind, those of one who has begun with the last step, and those of another one.
     """
+    if sum(size.workers for size in sizes) <= FEW:
+        return _at_least_of_few(enough, sizes, chances)
     nothing = np.zeros_like(chances[0][0][0])
     mean, variance, free = nothing, nothing, nothing + 1
     for size, laws in zip(sizes, chances, strict=True):
@@ -264,6 +268,38 @@ def _at_least(enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chanc
     failures = trials - enough + 1
     tail = special.betainc(enough, np.maximum(failures, TINY), np.clip(mean / np.maximum(trials, TINY), 0, 1))
     return np.asarray(np.where(failures > TINY, free * tail, 0.0))
+
+
+def _at_least_of_few(
+    enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chances, Chances]]
+) -> Floats:
+    """Return what `_at_least` does, by the law of each number of reports."""
+    reports = np.ones((len(chances[0][0][0]), 1))
+    for size, (of_begun, of_others) in zip(sizes, chances, strict=True):
+        count = round(size.workers)
+        mean = min(float(count), round(size.begun, DIGITS))
+        of_kind = np.zeros((len(reports), count + 1))
+        for begun, weight in ((int(mean), 1 - mean % 1), (int(mean) + 1, mean % 1)):
+            if weight > 0:
+                split = _added(_binomial(begun, of_begun), _binomial(count - begun, of_others))
+                of_kind += weight * split
+        reports = _added(reports, of_kind)
+    return np.asarray(reports[:, enough:].sum(1))
+
+
+def _binomial(count: int, chances: Chances) -> Floats:
+    """Return the chance of just 0, 1, ... `count` reports where the rest need not: (times, count + 1)."""
+    numbers = np.arange(count + 1)
+    reported, need_not = (law[:, None] for law in chances)
+    return np.asarray(special.comb(count, numbers) * reported**numbers * need_not ** (count - numbers))
+
+
+def _added(some: Floats, others: Floats) -> Floats:
+    """Return the law of a sum, by time, from those of two independent numbers."""
+    found = np.zeros((len(some), some.shape[1] + others.shape[1] - 1))
+    for number in range(others.shape[1]):
+        found[:, number : number + some.shape[1]] += some * others[:, [number]]
+    return found
 
 
 def _only(left: Floats, first: int, stop: int | None) -> Floats:
