@@ -33,7 +33,7 @@ BEGUN, OTHER, MUST, SLOW = (0.2, 0.8), (0.6, 0.4), (0.5, 0.3), (0.1, 0.9)
 @pytest.mark.parametrize("enough", [1, 2, 4])
 def test_reports_of_unlike_workers(enough: int) -> None:
     """Two who have begun and one other, and one of another kind who begins half of the time."""
-    sizes = [renewal._Size(3, 2), renewal._Size(1, 0.5)]
+    sizes = [renewal._Headcount(3, 2), renewal._Headcount(1, 0.5)]
     laws = [(chances(*BEGUN), chances(*OTHER)), (chances(*SLOW), chances(*MUST))]
     found = renewal._at_least(enough, sizes, laws)
     first = [BEGUN, BEGUN, OTHER]
@@ -43,7 +43,7 @@ def test_reports_of_unlike_workers(enough: int) -> None:
 
 @pytest.mark.parametrize("enough", [3, 7, 10])
 def test_many_workers_are_near_to_it(enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = [renewal._Size(12, 5), renewal._Size(4, 2)]
+    sizes = [renewal._Headcount(12, 5), renewal._Headcount(4, 2)]
     laws = [(chances(*BEGUN), chances(*OTHER)), (chances(*SLOW), chances(*OTHER))]
     found = renewal._at_least(enough, sizes, laws)
     monkeypatch.setattr(renewal, "FEW", 16)
@@ -51,9 +51,9 @@ def test_many_workers_are_near_to_it(enough: int, monkeypatch: pytest.MonkeyPatc
 
 
 def test_who_is_left_without_one() -> None:
-    assert renewal._Size(5, 2).without_one(begun=True) == (4, 1)
-    assert renewal._Size(5, 2).without_one(begun=False) == (4, 2)
-    assert renewal._Size(1, 0.3).without_one(begun=True) == (0, 0)
+    assert renewal._Headcount(5, 2).without_one(begun=True) == (4, 1)
+    assert renewal._Headcount(5, 2).without_one(begun=False) == (4, 2)
+    assert renewal._Headcount(1, 0.3).without_one(begun=True) == (0, 0)
 
 
 def test_the_longest_job_by_hand() -> None:

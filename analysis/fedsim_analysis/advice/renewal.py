@@ -127,7 +127,7 @@ class Renewal:
             for left in self._left
         ]
         sizes = [
-            _Size(count, count * float(left[0].sum()))
+            _Headcount(count, count * float(left[0].sum()))
             for count, left in zip(self._counts, self._left, strict=True)
         ]
         length_s = self._seconds(_at_least(self._wait_for, sizes, chances))
@@ -216,25 +216,25 @@ def _later(left: Floats, cells: int) -> Floats:
     return after
 
 
-class _Size(NamedTuple):
+class _Headcount(NamedTuple):
     """How many workers of a kind there are, and how many of them have begun with the last step."""
 
     workers: float
     begun: float
     """A mean: as many, or one more."""
 
-    def without_one(self, begun: bool) -> _Size:
+    def without_one(self, begun: bool) -> _Headcount:
         """Return the others of one who has just begun, or has not."""
         count = self.workers - 1
         begun_too = self.begun - 1 if begun else count - max(0.0, self.workers - self.begun - 1)
-        return _Size(count, min(max(0.0, begun_too), count))
+        return _Headcount(count, min(max(0.0, begun_too), count))
 
 
 Chances = tuple[Floats, Floats]
 """By time, the chance that a worker has reported, and that it has not and need not."""
 
 
-def _at_least(enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chances, Chances]]) -> Floats:
+def _at_least(enough: int, sizes: Sequence[_Headcount], chances: Sequence[tuple[Chances, Chances]]) -> Floats:
     """Return the chance, by time, that so many have reported and nobody else must be waited for.
 
     With more than `FEW` workers, the number of reports is taken to have the binomial law of the same mean and
@@ -271,7 +271,7 @@ def _at_least(enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chanc
 
 
 def _at_least_of_few(
-    enough: int, sizes: Sequence[_Size], chances: Sequence[tuple[Chances, Chances]]
+    enough: int, sizes: Sequence[_Headcount], chances: Sequence[tuple[Chances, Chances]]
 ) -> Floats:
     """Return what `_at_least` does, by the law of each number of reports."""
     reports = np.ones((len(chances[0][0][0]), 1))
