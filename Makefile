@@ -216,4 +216,4 @@ bench: .venv/installed
 	$(BIN)/pytest tests/benchmarks -q -s --benchmark-only --benchmark-columns=min,median,ops,rounds
 
 clean:
-	rm -rf .venv .venv-lowest results figures
+	rm -rf .venv .venv-lowest results advice figures

@@ -29,7 +29,7 @@ def advise(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes; one for each core if not given.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("results/advise"),
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("advice"),
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Scenario file with the advised settings, to write.")
     ] = None,

@@ -450,7 +450,7 @@ def test_ctrl_c_leaves_what_was_run(command, small, tmp_path, monkeypatch):
         answer = advised(command, small, "--no-learn")
     assert answer.code == 130
     assert "finished runs are kept" in answer.err
-    folder = tmp_path / "results" / "advise" / "timing-only" / "small"
+    folder = tmp_path / "advice" / "timing-only" / "small"
     assert len(list(folder.iterdir())) == 3
     answer = advised(command, small, "--no-learn")
     assert answer.code == 0

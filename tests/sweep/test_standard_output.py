@@ -37,6 +37,7 @@ WORDS = {
     "sweep": "sweep sweep.toml --timing-only --jobs 1",
     "sweep --dry-run": "sweep sweep.toml --dry-run",
     "check": "check small.toml",
+    "advise": "advise small.toml --no-learn --seconds 2 --jobs 1",
     "results": "results results",
     "results --format csv": "results results --format csv",
     "results --format latex": "results results --format latex",
