@@ -16,7 +16,7 @@ import fedsim
 from fedsim import part_code, results
 from fedsim.scenario import load_scenario
 
-ADDRESS = "b066a403603c"
+ADDRESS = "fcbcbc30835d"
 """Of the small scenario, in whose address there is no code."""
 
 DELAY = """
