@@ -161,7 +161,7 @@ class Course:
 
 
 def estimate(scenario: Scenario) -> TimeEstimate:
-    """TimeEstimate how long a scenario takes.
+    """Estimate how long a scenario takes.
 
     Raises:
         ValueError: there is no estimate for it, and why, in one sentence.
