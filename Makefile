@@ -9,7 +9,7 @@
 # make robustness  malicious workers against robust rules: runs and four figures (about 10 minutes)
 # make regularisation  what psi costs without an attack and saves under one
 # make speedup   where asynchrony saves time, and where every worker's time goes
-# make asynchrony  AsynDBT and its extensions against SDBT as one worker gets slower: runs and a figure (about 10 minutes)
+# make asynchrony  AsynDBT and its extensions against SDBT as one worker gets slower: runs and a figure (about 4 minutes)
 # make systems   rate limits, queues and networks: runs and three figures
 # make sweeps    stragglers, poisoning and three smaller sweeps: runs, five figures and their reports
 # make fedone    calls and time of Fed-BDPL against the participants of a round: runs and a figure (about 3 minutes)
