@@ -108,13 +108,24 @@ class Interlude(NamedTuple):
             return step % self.every == 0
         return step == 0 or updates // self.every_updates > before // self.every_updates
 
+    def drained(self, n_workers: int, wait_for: int) -> int:
+        """Return how many worker updates come to its barrier after a step of S: of all who are busy then.
+
+        Args:
+            n_workers: R.
+            wait_for: S.
+        """
+        if self.participation != "all":
+            return 0
+        return n_workers if self.restart == "before" else n_workers - wait_for
+
     def among(self, steps: int, each: int, drained: int) -> int:
         """Return how many interludes follow the first so many steps: those for which `due` is true.
 
         Args:
             steps: how many steps.
             each: the worker updates of a step.
-            drained: the worker updates that come to the barrier of an interlude.
+            drained: the worker updates that come to the barrier of an interlude, see `drained`.
         """
         counted = steps if self.stop_after is None else min(steps, self.stop_after)
         if self.every_updates is None:

@@ -71,8 +71,7 @@ def _jobs(
     """
     most_updates, most_steps = limits
     everybody = interlude is not None and interlude.participation == "all"
-    busy = n_workers if interlude is not None and interlude.restart == "before" else n_workers - wait_for
-    drained = busy if everybody else 0
+    drained = interlude.drained(n_workers, wait_for) if interlude is not None else 0
 
     def among(steps: int) -> int:
         """Return how many interludes the first so many steps have; none follows the last."""

@@ -142,7 +142,6 @@ def seconds_per_update(
         return [length_s / s for s, length_s in numbered]
     found = []
     for s, length_s in numbered:
-        active = s if interlude.restart == "after" else 0
-        drained = len(arrivals_s) - active if interlude.participation == "all" else 0
+        drained = interlude.drained(len(arrivals_s), s)
         found.append((interlude.every * length_s + interlude_s) / (interlude.every * s + drained))
     return found
