@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -47,6 +49,21 @@ def read_toml(text: str, place: str, what: str = "not valid TOML") -> dict[str, 
         raise InputError(f"{place}: {TOO_LONG if is_long else f'{what}: {error}'}") from error
     _check(table, place)
     return table
+
+
+def inline(value: Any) -> str:
+    """Return a value as it stands behind ``=`` on one line of TOML.
+
+    >>> inline({"kind": "gamma", "shape": 2.0, "on": [True, 1]}), inline({})
+    ('{ kind = "gamma", shape = 2.0, on = [true, 1] }', '{}')
+    """
+    if isinstance(value, Mapping):
+        settings = ", ".join(f"{key} = {inline(part)}" for key, part in value.items())
+        return f"{{ {settings} }}" if settings else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(inline, value))}]"
+    # JSON writes text and numbers as TOML does
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _loads(text: str, place: str) -> Any:

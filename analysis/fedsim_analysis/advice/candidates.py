@@ -14,6 +14,7 @@ from fedsim.algorithms.base import Algorithm
 from fedsim.algorithms.dbt.settings import CommonRules, Cuts
 from fedsim.errors import InputError
 from fedsim.scenario import Scenario
+from fedsim.scenario.toml_text import inline
 from fedsim.scenario.unread import stated
 from fedsim.schedule import Steps
 from fedsim_analysis.advice.estimate import TimeEstimate
@@ -71,7 +72,7 @@ class Candidate:
     @property
     def words(self) -> str:
         """The same as a person writes them."""
-        told = ", ".join(f"{key} = {toml(value)}" for key, value in self.settings.items() if key != "kind")
+        told = ", ".join(f"{key} = {inline(value)}" for key, value in self.settings.items() if key != "kind")
         return f"{self.scenario.algorithm.kind}: {told}" if told else self.scenario.algorithm.kind
 
 
@@ -342,12 +343,3 @@ def _settings(algorithm: Algorithm) -> dict[str, Any]:
     elif cuts is False:
         found["cuts"] = False
     return found
-
-
-def toml(value: Any) -> str:
-    """Return a setting as a file states it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {toml(part)}' for key, part in value.items())} }}" if value else "{}"
-    return f'"{value}"' if isinstance(value, str) else str(value)

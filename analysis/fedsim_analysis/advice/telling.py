@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedsim.scenario import Scenario
-from fedsim_analysis.advice.candidates import toml
+from fedsim.scenario.toml_text import inline
 from fedsim_analysis.advice.halving import WAVES
 from fedsim_analysis.advice.learning import Fared
 from fedsim_analysis.advice.search import FRESH, Advice, Gain, Judged
@@ -154,7 +154,7 @@ def settings_table(advice: Advice) -> Table:
     for row in rows:
         gain, own, settings = row.difference, row.candidate.number == 0, row.candidate.settings
         cells = [_remark(advice, row), settings["kind"]]
-        cells += [toml(settings[name]) if name in settings else "" for name in names]
+        cells += [inline(settings[name]) if name in settings else "" for name in names]
         cells += [
             f"{gain.time.mean:,.1f}",
             "" if own else f"{gain.saving.mean:.1f} ({_one_more(gain, ' to ')})",

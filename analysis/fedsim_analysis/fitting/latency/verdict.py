@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from fedsim.scenario.toml_text import inline
 from fedsim_analysis.fitting.latency.compare import LawFit
 from fedsim_analysis.fitting.latency.dependence import Dependence, dependence
 from fedsim_analysis.fitting.latency.held import MOST_OFF, Miss, measured, misses
@@ -60,9 +60,8 @@ def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str) -> Ve
 
 def empirical(file: Path, column: str, block: int) -> str:
     """Return the line that draws the measured delays themselves; scenarios anywhere find the file."""
-    blocks = f", block = {block}" if block > 1 else ""
-    place = json.dumps(file.resolve().as_posix(), ensure_ascii=False)
-    return f'latency = {{ kind = "empirical", file = {place}, column = "{column}"{blocks} }}'
+    settings = {"kind": "empirical", "file": file.resolve().as_posix(), "column": column}
+    return f"latency = {inline(settings | ({'block': block} if block > 1 else {}))}"
 
 
 def remarks(delays_s: Floats, line: str = "") -> list[str]:

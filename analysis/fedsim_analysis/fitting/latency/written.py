@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from typing import Any
 
+from fedsim.scenario.toml_text import inline
 from fedsim.timing.delays import DELAYS, Delay
 
 DIGITS = 6
@@ -30,7 +30,7 @@ def toml_value(delay: Delay) -> str:
     >>> toml_value(Lognormal(median_s=2.0, sigma=0.5))
     '{ kind = "lognormal", median_s = 2.0, sigma = 0.5 }'
     """
-    return _value(delay.model_dump())
+    return inline(delay.model_dump())
 
 
 def _rounded(name: str, value: Any) -> Any:
@@ -43,12 +43,3 @@ def _rounded(name: str, value: Any) -> Any:
     # a float that is the nearest to a smaller number is not larger
     rounding = ROUND_FLOOR if name == "shift_s" else ROUND_HALF_EVEN
     return float(Context(prec=DIGITS, rounding=rounding).create_decimal_from_float(value))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_value(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(part) for part in value) + "]"
-    # JSON writes text and numbers as TOML does
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
