@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsim.cli.options import Overrides, announce
+from fedsim.cli.options import Overrides, Processes, announce, n_processes
 from fedsim.errors import InputError
 from fedsim.terminal import give, say, show
 
@@ -26,9 +25,7 @@ def advise(
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long to search, by the clock on the wall.")] = 60.0,
     seed: Annotated[int | None, typer.Option(min=0, help="The first seed; replaces the file's.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one for each core if not given.")
-    ] = None,
+    jobs: Processes = None,
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("advice"),
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Scenario file with the advised settings, to write.")
@@ -65,7 +62,7 @@ def advise(
     if output is not None and output.exists() and output.resolve() == file.resolve():
         raise InputError(f"-o {output}: is the file that is asked about, expected another one")
 
-    with Runs(out, _jobs(jobs), seconds) as runs:
+    with Runs(out, n_processes(jobs), seconds) as runs:
         with console.countdown(seconds, scenario.label) as runs.tell:
             search = Search(scenario, runs, extensions, learn)
         if not as_json:
@@ -104,10 +101,6 @@ def _variant(origin: ScenarioFile, only: str | None) -> str:
         names = ", ".join(origin.variants)
         raise InputError(f"{origin.path}: states variants ({names}), expected --only with one of them")
     return next(iter(origin.variants), "")
-
-
-def _jobs(jobs: int | None) -> int:
-    return jobs or os.cpu_count() or 1
 
 
 def _tell(advice: Advice) -> None:

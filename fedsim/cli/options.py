@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,15 @@ Overrides = Annotated[
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="VARIANT", help="Run this variant of the file only.")
 ]
+
+Processes = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes; one for each core if not given.")
+]
+
+
+def n_processes(jobs: int | None) -> int:
+    """Return how many processes an option asks for."""
+    return jobs or os.cpu_count() or 1
 
 
 def announce(file: Path, sentence: str) -> None:

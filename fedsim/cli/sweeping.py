@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.cli.logging import Log, LogBook
-from fedsim.cli.options import Only, Overrides, warn
+from fedsim.cli.options import Only, Overrides, Processes, n_processes, warn
 from fedsim.terminal import say
 
 if TYPE_CHECKING:
@@ -23,9 +22,7 @@ def sweep(
     ],
     overrides: Overrides = None,
     only: Only = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one for each core if not given.")
-    ] = None,
+    jobs: Processes = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs, and what they will cost.")
@@ -45,7 +42,7 @@ def sweep(
 
     plan = read_plan(file, overrides or [], only or [])
     survey = plan.survey(here=scheduler is None)
-    jobs = jobs or os.cpu_count() or 1
+    jobs = n_processes(jobs)
     if dry_run:
         from fedsim.cli.forecasting import show_plan
 
