@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -104,12 +103,11 @@ def latencies(
 ) -> None:
     """Turn the measured latencies of a real model's answers into a delay model."""
     from fedsim.icl.answers.recording import recordings, save_latencies
+    from fedsim.scenario.toml_text import inline
     from fedsim.whole_files import check_file
 
     check_file(output)
     n_calls = save_latencies(recordings(results), output)
     announce(output, f"{output}: {n_calls} calls; in the scenario:")
-    announce(
-        output,
-        f'latency = {{ kind = "empirical", file = {json.dumps(str(output))}, column = "end_to_end_s" }}',
-    )
+    settings = {"kind": "empirical", "file": str(output), "column": "end_to_end_s"}
+    announce(output, f"latency = {inline(settings)}")
