@@ -44,8 +44,6 @@ def write(
         small["unset"] = ["variants"]
         for layer in origin.variants[variant]:
             small = _over(small, layer)
-    if origin.sweep is not None:
-        small["unset"] = [*small.get("unset", []), "sweep"]
     small = _over(small, table)
     head = f"# {remark}\n" if remark else ""
     write_whole(file, head + tomli_w.dumps(small))
