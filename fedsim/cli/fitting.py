@@ -66,7 +66,7 @@ def fit_latency(
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)
         announce(output, str(output))
     found = verdict(fits, delays_s, file, column)
-    for remark in remarks(delays_s, found.blocks):
+    for remark in remarks(delays_s, found.neighbours, found.blocks):
         say(remark)
     say(f"{found.reason}; in the scenario:")
     say(found.line)

@@ -85,7 +85,7 @@ def test_a_known_case_gets_a_law_near_the_data_or_the_data(case: str, tmp_path: 
     else:
         assert all(abs(miss.share) <= MOST_OFF for miss in misses(law, delays_s)), found
     if expected:
-        assert expected in "; ".join(remarks(delays_s))
+        assert expected in "; ".join(remarks(delays_s, dependence(delays_s)))
 
 
 def test_the_reason_names_what_is_off_and_by_how_much() -> None:
@@ -125,8 +125,11 @@ def test_few_calls_are_said_to_tell_little_of_p99() -> None:
     generator = np.random.default_rng(2)
     few, many = generator.lognormal(0, 0.1, 300), generator.lognormal(0, 0.1, 4000)
     least_s = np.sort(few)[int(stats.binom.ppf(0.025, 300, 0.99)) - 1]
-    assert f"300 calls tell of p99 only that it is above {least_s:.3g} s (95%)" in remarks(few)[-1]
-    assert not any("tell of p99" in remark for remark in remarks(many))
+    assert (
+        f"300 calls tell of p99 only that it is above {least_s:.3g} s (95%)"
+        in remarks(few, dependence(few))[-1]
+    )
+    assert not any("tell of p99" in remark for remark in remarks(many, dependence(many)))
 
 
 def test_a_ceiling_by_hand() -> None:
@@ -214,7 +217,7 @@ def test_blocks_are_advised_where_neighbours_are_alike() -> None:
     assert block > 3
     assert found.fit is not None
     assert found.blocks.endswith(f', column = "ttft_s", block = {block} }}')
-    assert found.blocks in "; ".join(remarks(delays_s, found.blocks))
+    assert found.blocks in "; ".join(remarks(delays_s, found.neighbours, found.blocks))
     sorted_s = np.sort(CASES["three modes"][0])
     told = verdict(fit_all(sorted_s), sorted_s, Path("t.csv"), "ttft_s")
     assert told.fit is None

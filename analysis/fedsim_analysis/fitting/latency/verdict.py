@@ -27,6 +27,8 @@ class Verdict(NamedTuple):
     reason: str
     line: str
     """Of TOML, for a scenario."""
+    neighbours: Dependence
+    """How alike calls one after the other are."""
     blocks: str = ""
     """The line that draws the measured delays in blocks, where `line` has a law and neighbours are alike."""
 
@@ -42,12 +44,13 @@ def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str) -> Ve
     """
     off = [[miss for miss in misses(fit.delay, delays_s) if abs(miss.share) > MOST_OFF] for fit in fits]
     place = next((place for place, missed in enumerate(off) if not missed), None)
-    best, block = fits[0].name, dependence(delays_s).block
+    best, neighbours = fits[0].name, dependence(delays_s)
+    block = neighbours.block
     if place is None:
         reason = (
             f"no law is within {MOST_OFF:.0%} of {HELD}: {_off(best, off[0])}. The measured delays themselves"
         )
-        return Verdict(None, reason, empirical(file, column, block))
+        return Verdict(None, reason, empirical(file, column, block), neighbours)
     found = fits[place]
     why = (
         f"{best} fits best and is within {MOST_OFF:.0%} of {HELD}"
@@ -55,7 +58,7 @@ def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str) -> Ve
         else f"{_off(best, off[0])}; {found.name} is within {MOST_OFF:.0%} of {HELD}"
     )
     blocks = empirical(file, column, block) if block > 1 else ""
-    return Verdict(found, why, f"latency = {toml_value(rounded(found.delay))}", blocks)
+    return Verdict(found, why, f"latency = {toml_value(rounded(found.delay))}", neighbours, blocks)
 
 
 def empirical(file: Path, column: str, block: int) -> str:
@@ -64,11 +67,12 @@ def empirical(file: Path, column: str, block: int) -> str:
     return f"latency = {inline(settings | ({'block': block} if block > 1 else {}))}"
 
 
-def remarks(delays_s: Floats, line: str = "") -> list[str]:
+def remarks(delays_s: Floats, neighbours: Dependence, line: str = "") -> list[str]:
     """Return a sentence on each thing that a law with one hump, drawn call by call, does not have.
 
     Args:
         delays_s: in the order of the trace.
+        neighbours: how alike they are, one after the other.
         line: draws them in blocks; nothing where it is printed elsewhere.
     """
     found = {
@@ -81,7 +85,7 @@ def remarks(delays_s: Floats, line: str = "") -> list[str]:
     absent = [name for name, sentence in found.items() if not sentence and name not in " ".join(said)]
     if absent:
         said.append(f"looked for and not found: {', '.join(absent)}")
-    said.append(_alike(dependence(delays_s), line))
+    said.append(_alike(neighbours, line))
     if doubt := _doubt(delays_s):
         said.append(doubt)
     return said
