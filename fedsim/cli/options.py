@@ -26,6 +26,15 @@ Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="VARIANT", help="Run this variant of the file only.")
 ]
 
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="EXPRESSION",
+        help='Keep these rows, as pandas\' query says it: "workers.1.slow_down > 2 and seed == 0".',
+    ),
+]
+
 Processes = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes; one for each core if not given.")
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedsim.cli.options import announce, cautions_in, csv_text, remark, warn
+from fedsim.cli.options import Where, announce, cautions_in, csv_text, remark, warn
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say, show
 
@@ -26,13 +25,7 @@ FORMATS = ("table", "csv", "parquet", "latex")
 
 def results(
     folder: Annotated[Path, typer.Argument(help="A folder of results.", show_default=False)],
-    query: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EXPRESSION",
-            help='Keep these rows, as pandas\' query says it: "`workers.1.slow_down` > 2 and seed == 0".',
-        ),
-    ] = None,
+    where: Where = None,
     columns: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Keep these columns: names with commas between.")
     ] = None,
@@ -50,7 +43,7 @@ def results(
 
     Printed as a table, only what varies and the headline numbers are shown unless columns are named.
     """
-    from fedsim.results import load_results
+    from fedsim.results import load_results, select
     from fedsim.whole_files import check_file
 
     if output_format not in FORMATS:
@@ -64,8 +57,8 @@ def results(
         check_file(output)
     rows = load_results(folder, table)
     everything = list(rows.columns)
-    if query is not None:
-        rows = _asked(rows, query)
+    if where is not None:
+        rows = select(rows, where)
     warned = list(cautions_in(rows))
     if columns is not None:
         rows = rows[_named(columns, everything)]
@@ -78,35 +71,6 @@ def results(
         announce(output, str(output))
     remark([folder])
     warn(warned)
-
-
-def _asked(rows: pd.DataFrame, query: str) -> pd.DataFrame:
-    """Return the rows for which an expression holds."""
-    import pandas as pd
-
-    try:
-        holds = rows.eval(query, engine="python")
-    except pd.errors.UndefinedVariableError as error:
-        named = re.findall(r"name '(.*)' is not defined", str(error))
-        name = named[0].removeprefix("BACKTICK_QUOTED_STRING_").replace("_DOT_", ".") if named else query
-        hint = nearest(name, rows.columns) or f" (columns: {', '.join(rows.columns)})"
-        raise InputError(f"--query {query!r}: no column {name!r}{hint}{_dotted(query)}") from error
-    except Exception as error:  # Python's own errors of many kinds, for it is an expression
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"--query {query!r}: {why}{_dotted(query)}") from error
-    if not isinstance(holds, pd.Series) or holds.dtype != bool:
-        raise InputError(f"--query {query!r}: expected something that is true or false of each row")
-    return rows[holds]
-
-
-def _dotted(query: str) -> str:
-    """Return a hint where a dotted name stands without backticks."""
-    bare = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", "", query)
-    return (
-        "; names with dots stand in backticks: `workers.0.count`"
-        if re.search(r"\w\.[A-Za-z\d]\w*\.?[A-Za-z]", bare)
-        else ""
-    )
 
 
 def _named(columns: str, known: list[str]) -> list[str]:

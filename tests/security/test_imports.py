@@ -73,12 +73,12 @@ def folder(small_text, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        (FEDSIM, "results results --query seed==0"),
+        (FEDSIM, "results results --where seed==0"),
         (FEDSIM, "verify results"),
         (FEDSIM, "report results"),
         (FEDSIM, "figure timeline results"),
         (FEDSIM, "run small.toml --replicates 2 --jobs 2 --out two"),
-        (MODULE, "results results --query seed==0"),
+        (MODULE, "results results --where seed==0"),
         (MODULE, "run small.toml --replicates 2 --jobs 2 --out three"),
     ],
 )

@@ -42,13 +42,15 @@ def test_a_table_tells_what_varies_and_the_headlines(command, swept):
     assert count == "4 rows"
 
 
-def test_a_query_keeps_rows_and_backticks_hold_dots(command, swept):
+def test_a_condition_keeps_rows_and_names_may_have_dots(command, swept):
     words = ("--columns", "seed,algorithm.wait_for,algorithm.cuts.every", "--format", "csv")
     answer = command(
-        "results", swept, "--query", "`algorithm.wait_for` > 1 and `algorithm.cuts.every` == 5", *words
+        "results", swept, "--where", "`algorithm.wait_for` > 1 and `algorithm.cuts.every` == 5", *words
     )
     assert answer == (0, "seed,algorithm.wait_for,algorithm.cuts.every\n0,2,5.0\n", "")
-    assert command("results", swept, "--query", "ended == 'stalled'", *words).out.count("\n") == 1
+    bare = "algorithm.wait_for > 1 and algorithm.cuts.every == 5 and ended != 'algorithm.wait_for'"
+    assert command("results", swept, "--where", bare, *words) == answer
+    assert command("results", swept, "--where", "ended == 'stalled'", *words).out.count("\n") == 1
 
 
 WRONG = {
@@ -57,7 +59,7 @@ WRONG = {
         "`algorithm.wait_fro` > 1",
         "no column 'algorithm.wait_fro'; did you mean 'algorithm.wait_for'?",
     ),
-    "no backticks": ("algorithm.wait_for > 1", "; names with dots stand in backticks: `workers.0.count`\n"),
+    "no backticks": ("algorithm.wait_fro > 1", "; names with dots stand in backticks: `workers.0.count`\n"),
     "no expression": ("loss <", "invalid syntax"),
     "no condition": ("loss + 1", "expected something that is true or false of each row"),
     "words and numbers": ("ended > 3", "str"),
@@ -67,9 +69,9 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_query_is_a_sentence(command, swept, name):
     query, sentence = WRONG[name]
-    answer = command("results", swept, "--query", query)
+    answer = command("results", swept, "--where", query)
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith(f"fedsim: --query {query!r}: ")
+    assert answer.err.startswith(f"fedsim: --where {query!r}: ")
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
 
@@ -139,7 +141,7 @@ def test_a_seed_of_128_bits_works_in_every_format(command, small, tmp_path):
         assert {int(seed) for seed in pd.read_parquet(f"{table}.parquet").seed} == set(SEEDS)
         for form in ("csv", "latex", "table"):
             assert all(str(seed) in (tmp_path / f"{table}.{form}").read_text() for seed in SEEDS)
-    assert command("results", "results", "--query", f"seed == {SEEDS[0]}").out.endswith("1 rows\n")
+    assert command("results", "results", "--where", f"seed == {SEEDS[0]}").out.endswith("1 rows\n")
 
 
 def rows_of_latex(text: str) -> list[list[str]]:

@@ -103,7 +103,7 @@ PLACES = {
     "a file": lambda file: ["check", f"{ESCAPE}.toml"],
     "a file whose name is not UTF-8": lambda file: ["check", f"\udcff{ESCAPE}"],
     "a results folder": lambda file: ["report", ESCAPE],
-    "a query": lambda file: ["results", "o", "--query", ESCAPE],
+    "a query": lambda file: ["results", "o", "--where", ESCAPE],
     "a column": lambda file: ["results", "o", "--columns", ESCAPE],
     "a format": lambda file: ["results", "o", "--format", ESCAPE],
     "a table": lambda file: ["table", ESCAPE, "o"],
