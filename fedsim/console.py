@@ -13,14 +13,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from fedsim.progress import shown_by
 from fedsim.recorder import Progress as OnStep
 from fedsim.scenario import Scenario
 from fedsim.sweep import Outcome
 from fedsim.sweep.tally import Tally
-from fedsim.terminal import aside, say, show, words
+from fedsim.terminal import aside, plain_table, say, show, words
 
 
 @contextmanager
@@ -101,7 +100,7 @@ def show_tally(tally: Tally) -> None:
 
 def show_outcomes(outcomes: list[Outcome]) -> None:
     """Print one line per run."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("scenario", "variant", "seed", "ended"):
         table.add_column(column)
     for column in ("time", "steps", "updates", "LLM calls", "accuracy", "loss"):

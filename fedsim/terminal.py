@@ -12,7 +12,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import TracebackType
@@ -24,8 +24,10 @@ from fedsim.errors import OutputError
 from fedsim.secrets import redacted, trace_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
     from rich.progress import ProgressColumn
+    from rich.table import Table
 
 WIDTH = 160
 """Least width, in characters, of what goes to a file: a table is as wide there as it needs."""
@@ -36,6 +38,10 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
+_GAP = 2
+"""Between two columns of a table."""
+_NUMBER = re.compile(r"[-+>=<~]*\s*[\d.,]*\d[\d.,]*(e[-+]?\d+)?\b.*|-?$")
+"""How a cell begins that stands to the right."""
 _BREAKS = re.compile("[\t\n]")
 
 
@@ -161,6 +167,62 @@ def show(drawn: object) -> None:
         endless = _plain_console()(width=sys.maxsize, markup=False, emoji=False)
         width = max(WIDTH, endless.measure(drawn).maximum) if isinstance(drawn, Table) else WIDTH
     _plain_console()(width=width, markup=False, emoji=False).print(drawn)
+
+
+def plain_table(*headings: str, title: str | None = None) -> Table:
+    """Return a table without lines, to which rows may be added."""
+    from rich.table import Table
+
+    return Table(*headings, title=title, box=None, header_style="bold", padding=(0, _GAP, 0, 0))
+
+
+def show_frame(rows: pd.DataFrame, n_first: int = 1, cell: Callable[[object], str] = str) -> None:
+    """Print a table of a data frame: turned if it is of one row, in parts if it is wider than the terminal.
+
+    Args:
+        rows: its columns are printed in their order; those whose cells all look like numbers to the right.
+        n_first: how many columns tell the rows apart, so that each part begins with them.
+        cell: writes a value.
+    """
+    texts = {str(name): [cell(value) for value in rows[name]] for name in rows}
+    width = _plain_console()().width if sys.stdout.isatty() else sys.maxsize
+    wide = {name: max(map(len, [name, *column])) + _GAP for name, column in texts.items()}
+    if len(rows) == 1 and sum(wide.values()) > width:
+        turned = plain_table()
+        for name, (text,) in texts.items():
+            turned.add_row(name, text)
+        turned.show_header = False
+        show(turned)
+        return
+    for number, part in enumerate(_parts(wide, n_first, width)):
+        if number:
+            say("")
+        table = plain_table()
+        for name in part:
+            right = all(_NUMBER.match(text) for text in texts[name]) and any(map(len, texts[name]))
+            table.add_column(
+                name,
+                justify="right" if right else "left",
+                overflow="fold",
+                min_width=max(map(len, name.split())),
+            )
+        for cells in zip(*(texts[name] for name in part), strict=True):
+            table.add_row(*cells)
+        show(table)
+
+
+def _parts(wide: dict[str, int], n_first: int, width: int) -> Iterator[list[str]]:
+    """Yield the columns in parts that fit, each with the first columns; a column alone may be too wide."""
+    names = list(wide)
+    first, rest = names[:n_first], names[n_first:]
+    room = width - sum(wide[name] for name in first)
+    part: list[str] = []
+    for name in rest:
+        if part and sum(wide[other] for other in part) + wide[name] > room:
+            yield [*first, *part]
+            part = []
+        part.append(name)
+    yield [*first, *part]
 
 
 def aside() -> Console:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fedsim.errors import InputError
 from fedsim_analysis.style import METHODS, TASKS, in_order, origin_of
+from fedsim_analysis.words import setting
 
 SURROUNDINGS = ("attacks.", "budget.", "llm.", "network.", "server.", "target.", "workers.", "versions.")
 """What a method meets, and the program that ran it. Where these differ between two methods, the method is not
@@ -190,6 +191,18 @@ def short_names(names: list[str]) -> dict[str, str]:
     """
     last = [name.rpartition(".")[2] for name in names]
     return {(word if last.count(word) == 1 else name): name for word, name in zip(last, names, strict=True)}
+
+
+def distinct(column: pd.Series[Any]) -> list[Any]:
+    """Return the distinct values of a column: numbers by size, the rest by alphabet, what is not set last."""
+    values = {setting(value): value for value in column}
+    return sorted(values.values(), key=_rank)
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    if isinstance(value, bool | str | list):
+        return 1, 0.0, setting(value)
+    return (2, 0.0, "") if pd.isna(value) else (0, float(value), "")
 
 
 def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -12,7 +12,18 @@ from typing import Annotated, Any
 
 import typer
 
-from fedsim.cli import advising, fitting, listing, querying, reading, reporting, running, sweeping, tracing
+from fedsim.cli import (
+    advising,
+    comparing,
+    fitting,
+    listing,
+    querying,
+    reading,
+    reporting,
+    running,
+    sweeping,
+    tracing,
+)
 from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError, ResultsWarning
 from fedsim.importing import search
 from fedsim.safety import safely
@@ -45,7 +56,17 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-READERS = ("results", "table", "report", "verify", "trace", "latencies", "fit-latency", "check-trace")
+READERS = (
+    "results",
+    "compare",
+    "table",
+    "report",
+    "verify",
+    "trace",
+    "latencies",
+    "fit-latency",
+    "check-trace",
+)
 """Commands that read what may be a stranger's: they import nothing from the folder where one works."""
 
 
@@ -79,6 +100,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prompt": running.prompt,
     "serve": running.serve,
     "results": querying.results,
+    "compare": comparing.compare,
     "figure": reading.figure,
     "table": reading.table,
     "report": reporting.report,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedsim.sweep.forecast import Effort
-from fedsim.terminal import say, show
+from fedsim.terminal import plain_table, say, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,9 +79,7 @@ def show_plan(plan: Plan, total: int, out: Path, jobs: int, timing_only: bool, a
 
 
 def _table(plan: Plan) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in (*(["variant"] if plan.varies_variant else []), *plan.keys, "seed"):
         table.add_column(column, overflow="fold")
     table.add_column("LLM calls", justify="right")

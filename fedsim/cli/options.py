@@ -45,6 +45,11 @@ def n_processes(jobs: int | None) -> int:
     return jobs or os.cpu_count() or 1
 
 
+def listed(names: str | None) -> list[str]:
+    """Return names with commas between; backticks around them are taken off."""
+    return [name.strip().strip("`") for name in (names or "").split(",") if name.strip()]
+
+
 def announce(file: Path, sentence: str) -> None:
     """Tell of a file that was written, away from what is piped on if it went into a pipe."""
     from fedsim.whole_files import is_special

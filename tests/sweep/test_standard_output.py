@@ -51,7 +51,7 @@ WORDS = {
     "help": "--help",
     "version": "--version",
 }
-ELSEWHERE = {"prompt", "serve", "table", "report", "latencies"}
+ELSEWHERE = {"compare", "prompt", "serve", "table", "report", "latencies"}
 """They print by the same means and need more to be called."""
 
 

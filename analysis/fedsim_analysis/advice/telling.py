@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.scenario import Scenario
 from fedsim.scenario.toml_text import inline
+from fedsim.terminal import plain_table
 from fedsim_analysis.advice.halving import WAVES
 from fedsim_analysis.advice.learning import Fared
 from fedsim_analysis.advice.search import FRESH, Advice, Gain, Judged
@@ -143,7 +144,7 @@ def settings_table(advice: Advice) -> Table:
     """Return the best settings with their intervals."""
     rows, learns = advice.in_order, bool(advice.chosen)
     names = list(dict.fromkeys(name for row in rows for name in row.candidate.settings if name != "kind"))
-    table = _table("", "method")
+    table = plain_table("", "method")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for name in ("time of a run (s)", "saving (%)", "seeds"):
@@ -196,7 +197,7 @@ def limits(advice: Advice) -> Iterator[str]:
 
 def helps_table(advice: Advice) -> Table:
     """Return what would help for sure, the most helpful first."""
-    table = _table("as it stands, but with")
+    table = plain_table("as it stands, but with")
     table.add_column("time of a run (%)", justify="right")
     for change, gain in advice.helps:
         if _matters(gain):
@@ -380,12 +381,3 @@ def _one_more(gain: Gain, between: str) -> str:
 
 def _listed(values: set[Any]) -> str:
     return ", ".join(str(value) for value in sorted(values))
-
-
-def _table(*first: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in first:
-        table.add_column(name)
-    return table

@@ -81,7 +81,7 @@ def page(results: Path, output: Path, run_id: str | None = None) -> str:
 def _contents(found: Material, drawn: list[Picture], output: Path) -> dict[str, Any]:
     """Return what the page says, in plain values; the template writes and escapes them."""
     from fedsim_analysis.report import differences, explorer, headline, origin, spans
-    from fedsim_analysis.report.words import ranges, short_list
+    from fedsim_analysis.words import ranges, short_list
 
     runs = found.runs
     ended = runs["ended"].value_counts().sort_index()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from fedsim_analysis.report.words import setting, short_list
+from fedsim_analysis.varied import distinct
+from fedsim_analysis.words import setting, short_list
 
 MARK = " (setting)"
 """What the name of a setting ends with that is also the name of a measurement."""
@@ -46,15 +46,3 @@ def varies_within(runs: pd.DataFrame, name: str, given: Sequence[str] = ()) -> b
     """Whether a setting varies among the runs of one scenario and method, and of equal `given` settings."""
     keys = [runs["scenario"], runs["method"], *(runs[key].map(setting) for key in given)]
     return bool((runs[name].map(setting).groupby(keys).nunique() > 1).any())
-
-
-def distinct(column: pd.Series[Any]) -> list[Any]:
-    """Return the distinct values of a column: numbers by size, the rest by alphabet, what is not set last."""
-    values = {setting(value): value for value in column}
-    return sorted(values.values(), key=_rank)
-
-
-def _rank(value: Any) -> tuple[int, float, str]:
-    if isinstance(value, bool | str | list):
-        return 1, 0.0, setting(value)
-    return (2, 0.0, "") if pd.isna(value) else (0, float(value), "")

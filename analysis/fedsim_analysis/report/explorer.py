@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 
 from fedsim_analysis import style
-from fedsim_analysis.report.differences import differences, distinct
+from fedsim_analysis.report.differences import differences
 from fedsim_analysis.report.headline import MEASURES
 from fedsim_analysis.report.looks import look, method_looks
 from fedsim_analysis.report.places import telling
-from fedsim_analysis.report.words import label, plain, setting
 from fedsim_analysis.statistics import CONFIDENCE
+from fedsim_analysis.varied import distinct
+from fedsim_analysis.words import label, plain, setting
 
 NAMES = ("scenario", "method", "algorithm", "n_workers", "ended")
 """What may tell groups of runs apart, besides the settings that vary."""

@@ -10,10 +10,10 @@ import pandas as pd
 from fedsim_analysis import style
 from fedsim_analysis.report.looks import method_looks
 from fedsim_analysis.report.places import telling
-from fedsim_analysis.report.words import UNKNOWN, label, number, plain, setting
 from fedsim_analysis.statistics import estimate
 from fedsim_analysis.survival import resolution_s, time_to_target
 from fedsim_analysis.varied import short_names
+from fedsim_analysis.words import UNKNOWN, label, number, plain, setting
 
 TARGET = "time_to_target_s"
 MEASURES = (

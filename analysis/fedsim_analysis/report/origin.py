@@ -10,7 +10,7 @@ from typing import Any
 
 from fedsim.secrets import redacted
 from fedsim_analysis import style
-from fedsim_analysis.report.words import counted, number, short_list
+from fedsim_analysis.words import counted, number, short_list
 
 MAX_COMMANDS = 20
 

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from fedsim_analysis import style
-from fedsim_analysis.report.differences import distinct, settings, varies_within
-from fedsim_analysis.report.words import plain, setting
-from fedsim_analysis.varied import short_names, unlike
+from fedsim_analysis.report.differences import settings, varies_within
+from fedsim_analysis.varied import distinct, short_names, unlike
+from fedsim_analysis.words import plain, setting
 
 
 def telling(runs: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ from fedsim.results import read_table
 from fedsim_analysis import style
 from fedsim_analysis.report.looks import activity, method_looks
 from fedsim_analysis.report.material import Material
-from fedsim_analysis.report.words import counted
+from fedsim_analysis.words import counted
 
 MAX_SPANS = 4000
 """The most spans per run: as many bars as a browser zooms smoothly."""

@@ -22,7 +22,7 @@ from fedsim.icl.tasks.text import TextTask
 from fedsim.learning.one_thread import one_thread
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario import load_scenario
-from fedsim.terminal import say, show
+from fedsim.terminal import plain_table, say, show
 from fedsim.whole_files import write_whole
 from fedsim_analysis import demonstration_changes, figures, simulated_changes
 from fedsim_analysis.demonstration_changes import Amounts, Measuring
@@ -79,7 +79,7 @@ def study(options: argparse.Namespace) -> None:
 def measured_table(measured: pd.DataFrame) -> Table:
     """Return the means over draws of what was measured, for the terminal."""
     columns = {"accuracy": 100, "base": 100, "margin": 1, "answered_last": 100}
-    shown = Table("change", "a class", "order", title="Measured: means over draws (95 % interval)", box=None)
+    shown = plain_table("change", "a class", "order", title="Measured: means over draws (95 % interval)")
     for name in ("accuracy, %", "without trigger, %", "margin", "last class answered, %"):
         shown.add_column(name, justify="right", no_wrap=True)
     for key, rows in measured.groupby(side_by_side.KEYS, sort=False):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from rich.table import Table
 
 from fedsim import console
 from fedsim.errors import FedsimError, InputError
@@ -27,7 +26,7 @@ from fedsim.learning.one_thread import one_thread
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.scenario import Scenario, load_scenario
 from fedsim.streams import Stream, Streams
-from fedsim.terminal import say, show
+from fedsim.terminal import plain_table, say, show
 from fedsim.whole_files import write_whole
 from fedsim_analysis import figures
 from fedsim_analysis.fragments import forms
@@ -206,7 +205,7 @@ def _effects(
 def _show(tables: dict[str, pd.DataFrame]) -> None:
     """Print the exponents and the shares."""
     exponents, shares = tables["exponents"], tables["shares"]
-    shown = Table("condition", "component", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    shown = plain_table("condition", "component")
     for column in (*SHOWN, "share of the sum"):
         shown.add_column(column.replace("_", " "), justify="right")
     sums = shares[(shares["form"] == "sublinear") & (shares["predicted_from"] == "fragments")]

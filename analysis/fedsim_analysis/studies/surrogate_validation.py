@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
 from fedsim import console, sweep
 from fedsim.errors import FedsimError, InputError
@@ -26,7 +25,7 @@ from fedsim.icl.models.fitted.parameters import write
 from fedsim.problems.icl.problem import IclProblem
 from fedsim.results import load_results
 from fedsim.scenario import Scenario, load_scenario
-from fedsim.terminal import say, show
+from fedsim.terminal import plain_table, say, show
 from fedsim.whole_files import write_whole
 from fedsim_analysis import agreement, figures
 from fedsim_analysis.fitting.surrogate import Fit, HeldOut, fit
@@ -173,7 +172,7 @@ def curves(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 def _show(tables: dict[str, pd.DataFrame], fits: Sequence[Fit]) -> None:
     """Print the comparison."""
     ranks, calibration = tables["ranks"], tables["calibration"]
-    shown = Table("queries", "predictor", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    shown = plain_table("queries", "predictor")
     for column in ("loss", "loss within workers", "margin", "Brier", "ECE", "same answer"):
         shown.add_column(column, justify="right")
     spearmen = {

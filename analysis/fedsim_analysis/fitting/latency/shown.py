@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
+from fedsim.terminal import plain_table
 from fedsim_analysis.fitting.latency.held import Landmarks, measured, told, worst
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from fedsim.timing.traces import FailureCounts
     from fedsim_analysis.fitting.latency.compare import LawFit
     from fedsim_analysis.fitting.latency.single import Floats
@@ -29,7 +30,7 @@ def comparison(fits: list[LawFit], delays_s: Floats) -> Table:
 
     Seconds; `most off` is the landmark that a law misses most, and by how much.
     """
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("law")
     for name in ("AIC", *(f"{name} s" for name in Landmarks._fields), "most off"):
         table.add_column(name, justify="right")

@@ -1,9 +1,10 @@
-"""How a report writes names, numbers and settings."""
+"""How names, numbers and settings are written for people, and which way a measurement is better."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -50,6 +51,38 @@ def label(column: str) -> str:
     return (words[:1].upper() + words[1:]).replace("Llm", "LLM") + unit
 
 
+LESS_IS_BETTER = re.compile(
+    r"loss.*|.*_s|(llm_|real_)?calls|(real_|own_.*)?tokens.*|bytes_.*|(real_)?cost|seconds_.*|.*staleness.*|.*_gap"
+    r"|h_over_epsilon|fallbacks|drained|worker_updates|server_steps"
+)
+MORE_IS_BETTER = re.compile(r"accuracy(?!.*_std).*|constraint_met|.*_saving|macro_f1.*")
+
+
+def sense(column: str) -> int:
+    """Return 1 if more of a measurement is better, -1 if less is, and 0 where nobody can say.
+
+    >>> sense("accuracy_sampled"), sense("time_to_target_s"), sense("llm_calls"), sense("n_workers")
+    (1, -1, -1, 0)
+    """
+    if MORE_IS_BETTER.fullmatch(column):
+        return 1
+    return -1 if LESS_IS_BETTER.fullmatch(column) else 0
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which a person says it; nothing below a minute, where seconds say it.
+
+    >>> duration(43.0), duration(754.0), duration(5025.0), duration(200000.0), duration(math.nan)
+    ('', '12.6 min', '1.4 h', '2.3 d', '')
+    """
+    if not math.isfinite(seconds) or seconds < 60:
+        return ""
+    for unit_s, unit in ((86_400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= unit_s * (2 if unit == "d" else 1):
+            return f"{seconds / unit_s:.1f} {unit}"
+    return ""
+
+
 def number(value: float) -> str:
     """Return a number with four digits that count, or all digits of a larger whole one.
 
@@ -59,6 +92,20 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def uncertain(value: float, half_width: float) -> str:
+    """Return a number and half the width of its interval, with as many digits as the latter is worth.
+
+    >>> uncertain(482.13, 12.4), uncertain(-15.6, 2.0), uncertain(0.86923, 0.0571), uncertain(5.0, math.nan)
+    ('482 ± 12', '-15.6 ± 2.0', '0.869 ± 0.057', '5')
+    """
+    if not math.isfinite(value) or not math.isfinite(half_width) or half_width <= 0:
+        return number(value)
+    digits = 1 - math.floor(math.log10(half_width))
+    if digits > 6:
+        return f"{number(value)} ± {half_width:.2g}"
+    return f"{round(value, digits):,.{max(0, digits)}f} ± {round(half_width, digits):,.{max(0, digits)}f}"
 
 
 def setting(value: Any) -> str:

@@ -1,0 +1,65 @@
+"""What is best, and whether the data can tell it from the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from fedsim_analysis.compare.contrasts import LEVEL, Contrast, adjusted, contrast
+from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
+from fedsim_analysis.words import counted, number, sense
+
+
+class Contender(NamedTuple):
+    """A method with its settings, and its runs by seed."""
+
+    label: str
+    runs: pd.DataFrame
+
+
+def verdict(candidates: Sequence[Contender], metric: str) -> str:
+    """Return in a sentence what is best by a metric, and whether the data can tell it from the others.
+
+    The best is compared with each of the others, paired by seed; p values are corrected by Holm.
+    """
+    if not sense(metric):
+        return f"whether more or less of {metric} is better is not known, so that nothing is called best"
+    ranked = sorted(candidates, key=lambda one: _rank(one, metric))
+    best, others = ranked[0], ranked[1:]
+    mean = number(_mean(best, metric))
+    if not others:
+        return f"{best.label} is the only one ({metric} {mean})"
+    contrasts = [_between(best, other, metric) for other in others]
+    p_values = adjusted([one.p for one in contrasts], "holm")
+    alike = [n for n, p in enumerate(p_values) if not p < LEVEL]
+    first = f"best by {metric}: {best.label} ({mean})"
+    if not alike:
+        return f"{first}; the data tell it from the next, {_told(others[0], contrasts[0])}"
+    more = f", nor from {len(alike) - 1} more" if len(alike) > 1 else ""
+    near = alike[0]
+    return f"{first}; the data cannot tell it from {_told(others[near], contrasts[near])}{more}"
+
+
+def _told(other: Contender, found: Contrast) -> str:
+    if math.isnan(found.difference.low):
+        return f"{other.label} ({counted(found.pairs, 'pair')} of seeds)"
+    low, high = number(found.difference.low), number(found.difference.high)
+    return f"{other.label} (difference {number(found.difference.mean)}, 95 % {low} to {high})"
+
+
+def _mean(one: Contender, metric: str) -> float:
+    return float(values_of(one.runs, metric, horizon_of(one.runs) if metric == TARGET else math.inf).mean())
+
+
+def _rank(one: Contender, metric: str) -> tuple[float, float]:
+    missed = float(one.runs[metric].isna().mean())
+    mean = _mean(one, metric)
+    return missed, math.inf if math.isnan(mean) else -sense(metric) * mean
+
+
+def _between(best: Contender, other: Contender, metric: str) -> Contrast:
+    horizon_s = horizon_of(best.runs, other.runs) if metric == TARGET else math.inf
+    return contrast(values_of(best.runs, metric, horizon_s), values_of(other.runs, metric, horizon_s))
