@@ -10,6 +10,7 @@ from fedsim.errors import InputError
 from fedsim.scenario import Scenario
 from fedsim.timing.delays import DELAYS, Delay
 from fedsim.timing.network.links import Link
+from fedsim_analysis.advice.limits import LIMITS
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,6 @@ def _changes(scenario: Scenario) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "messages with half the latency", near
     if scenario.server.step_s > 0:
         yield "a server that steps in half the time", {"server.step_s": scenario.server.step_s / 2}
-
-
-LIMITS = {
-    "requests_per_minute": "requests per minute",
-    "tokens_per_minute": "tokens per minute",
-    "concurrency": "places at the service",
-}
 
 
 def _usual(scenario: Scenario) -> float:

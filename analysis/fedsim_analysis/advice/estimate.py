@@ -19,13 +19,14 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks import TimingAttack
 from fedsim.timing.availability.lifetime import Lifetime
 from fedsim.timing.availability.on_off import OnOff
-from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.shared import Shared
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.network.topology import Topology
 from fedsim.timing.watch import seconds_per_update
+from fedsim_analysis.advice.course import Course, Totals
 from fedsim_analysis.advice.job_times import DRAWS, MOST_KINDS, JobTimes, PhaseTimes
+from fedsim_analysis.advice.limits import NO_COST, Used, of_links, of_service, used
 from fedsim_analysis.advice.renewal import MOST_AGES, Alike, Renewal, Step, longest_s
 
 PHASES = ("downlink", "computing", "calls", "uplink", "down")
@@ -33,7 +34,6 @@ SHARES = (*PHASES, "stragglers", "barrier", "rate limit", "places", "server")
 """What the time of a run is limited by. First the phases of a job, as if everybody worked all the time
 (uplink and downlink with what sharing links adds; down: until a worker is back); then waiting for slower
 workers; interludes; the limits of the service; the server's own arithmetic."""
-NO_COST = JobCost(0, 0, 0, 0, 0)
 MOST = 10**12
 """Steps of a run."""
 ROUNDS_DRAWN = 200
@@ -44,8 +44,6 @@ MOST_LOOKED_AT = 1000
 """Steps of which that is the mean."""
 REPLICAS = 256
 """Draws of the messages that meet at a shared link."""
-MOST_TAKEN = 0.02
-"""What others leave of the places of a service, at least."""
 
 
 class TimeEstimate(NamedTuple):
@@ -69,95 +67,14 @@ class TimeEstimate(NamedTuple):
     """The part of the time that is due to each of `SHARES`; together 1."""
     assumptions: tuple[str, ...]
     """Sentences: what was taken to be so."""
-
-
-class Totals(NamedTuple):
-    """What has passed after some steps."""
-
-    steps_s: float
-    updates: float
-    drained: float
-    """The part of the updates that came in at barriers."""
-    interludes: int
-    interludes_s: float
-
-    @property
-    def all_s(self) -> float:
-        return self.steps_s + self.interludes_s
-
-
-class Bottleneck(NamedTuple):
-    """A limit on how fast something can go on, whatever the workers do."""
-
-    name: str
-    update_s: float
-    """What a worker update takes at least (s)."""
-    interlude_s: float
-    """What an interlude takes at least (s)."""
-    ahead_s: float = 0.0
-    """What the limit lets through at the start is worth so much time (s)."""
-
-    def least_s(self, totals: Totals) -> float:
-        """Return what so much takes at least (s).
-
-        What is let through in the time of steps is of no use in interludes, unless it can be saved up.
-        """
-        updates_s, interludes_s = totals.updates * self.update_s, totals.interludes * self.interlude_s
-        if self.interlude_s > self.ahead_s:
-            updates_s = max(updates_s, totals.steps_s)
-            interludes_s = max(interludes_s, totals.interludes_s)
-        return max(0.0, updates_s + interludes_s - self.ahead_s)
-
-
-class Course:
-    """Steps and interludes one after the other.
-
-    Args:
-        first: the steps that follow a start, or a barrier, one by one; the last stands for all after it.
-        every: steps between two interludes; infinite: there are none.
-        stop_after: interludes follow earlier steps alone.
-        held: the interlude after step 0, and each of those after that: how long it takes (s), and how many
-            reports come in at its barrier.
-    """
-
-    def __init__(
-        self, first: Sequence[Step], every: float, stop_after: int | None, held: tuple[Step, Step]
-    ) -> None:
-        self._times_s = np.cumsum([0.0, *(step.length_s for step in first)])
-        self._updates = np.cumsum([0.0, *(step.updates for step in first)])
-        self._last = first[-1]
-        self._every = every
-        self._most = math.inf if stop_after is None else math.ceil(stop_after / every)
-        self._held = held
-
-    def after(self, steps: int) -> Totals:
-        """Return what has passed by the end of this step, the interlude that follows it apart."""
-        held = 0
-        if steps >= 2 and self._every < math.inf:
-            held = int(min(1 + (steps - 2) // self._every, self._most))
-        if held == 0:
-            return Totals(*self._run(steps), 0.0, 0, 0.0)
-        parts = [self._run(1), self._run(steps - 1 - (held - 1) * self._every)]
-        between = self._run(self._every) if held > 1 else (0.0, 0.0)
-        first, later = self._held
-        drained = first.updates + (held - 1) * later.updates
-        return Totals(
-            parts[0][0] + parts[1][0] + (held - 1) * between[0],
-            parts[0][1] + parts[1][1] + (held - 1) * between[1] + drained,
-            drained,
-            held,
-            first.length_s + (held - 1) * later.length_s,
-        )
-
-    def _run(self, steps: float) -> tuple[float, float]:
-        """Return the time (s) and the updates of so many steps after a start or a barrier."""
-        known = len(self._times_s) - 1
-        rest = max(0.0, steps - known)
-        places = np.arange(known + 1)
-        return (
-            float(np.interp(steps, places, self._times_s)) + rest * self._last.length_s,
-            float(np.interp(steps, places, self._updates)) + rest * self._last.updates,
-        )
+    limits: tuple[Used, ...]
+    """How much is used of each limit that all workers share, and of their lanes."""
+    job_s: Mapping[str, float]
+    """What each of `PHASES` takes in a regular job of the average worker (s)."""
+    idle_s: float
+    """How long a worker waits after a job until its next one begins, what limits cost included (s)."""
+    interlude_jobs: float
+    """Jobs of all interludes in the budget."""
 
 
 def estimate(scenario: Scenario) -> TimeEstimate:
@@ -198,12 +115,14 @@ class _Working:
         self.n_workers = self.times.n_workers
         self.outer = self.times.of(self.schedule.regular)
         self.step_s = self.line.server.step_s
-        self.ceilings = [Bottleneck("", 0.0, 0.0), *self._of_links(), *self._of_service()]
+        jobs = self._jobs_of_interlude
+        self.limits = [*of_links(self.line, self.times, jobs), *of_service(self.line, self.times, jobs)]
         self.idle_s = self.queued_s = 0.0
         self.course, self.links_s = self._course()
         for _ in range(LOOKS if self.times.come_and_go else 0):
             # Who waits for its next job may be down when it comes.
-            self.idle_s = self._idle_each_s()
+            totals = self.course.after(MOST_LOOKED_AT)
+            self.idle_s = self._idle_each_s(totals, totals.all_s)
             self.outer = self.times.of(self.schedule.regular, self.idle_s)
             self.course, self.links_s = self._course()
 
@@ -222,12 +141,16 @@ class _Working:
             interludes=totals.interludes,
             shares=self._shares(totals, time_s, steps),
             assumptions=tuple(assumptions(self.scenario)),
+            limits=self._used(totals, time_s),
+            job_s=self._phases_s(),
+            idle_s=self._idle_each_s(totals, time_s),
+            interlude_jobs=totals.interludes * self._jobs_of_interlude,
         )
 
     def _after(self, steps: int) -> tuple[Totals, float]:
         """Return what has passed after so many steps, and the time that this takes with all limits (s)."""
         totals = self.course.after(steps)
-        least_s = max(limit.least_s(totals) for limit in self.ceilings)
+        least_s = max(limit.least_s(totals) for limit in self.limits)
         return totals, max(totals.all_s, least_s)
 
     def _steps_of_the_budget(self) -> int:
@@ -318,17 +241,33 @@ class _Working:
             queued = passing_s * workers / (elsewhere_s + float(passing_s.sum()))
         return float((passing_s - alone_s).sum())
 
-    def _idle_each_s(self) -> float:
-        """Return how long a worker waits between two jobs (s)."""
+    def _idle_each_s(self, totals: Totals, time_s: float) -> float:
+        """Return how long a worker waits between two jobs, where so much takes so long (s)."""
         plan = self.schedule.interlude
-        totals = self.course.after(MOST_LOOKED_AT)
         jobs = totals.updates
         busy_s = jobs * self._mean_s(self.outer)
         if plan is not None:
             inner = totals.interludes * plan.rounds * self.n_workers
             jobs += inner
             busy_s += inner * self._mean_s(self.times.of(plan.work, self.idle_s))
-        return max(0.0, self.n_workers * totals.all_s - busy_s) / jobs
+        return max(0.0, self.n_workers * time_s - busy_s) / jobs if jobs else 0.0
+
+    def _phases_s(self) -> Mapping[str, float]:
+        """Return what each phase takes in a regular job of a worker that is as likely as any (s)."""
+        means = np.array([[column.mean() for column in phases[1:]] for phases in self.outer])
+        counts = np.array([phases.workers for phases in self.outer])
+        return dict(zip(PHASES, (counts @ means / self.n_workers).tolist(), strict=True))
+
+    def _used(self, totals: Totals, time_s: float) -> tuple[Used, ...]:
+        """Return how much is used of each limit that all share, and at last of the lanes."""
+        plan, jobs = self.schedule.interlude, totals.updates
+        open_s = jobs * self.times.open_s(self.schedule.regular)
+        if plan is not None:
+            open_s += totals.interludes * self._jobs_of_interlude * self.times.open_s(plan.work)
+        found = used(self.limits, totals, time_s)
+        if not open_s or not time_s:
+            return found
+        return (*found, Used("lanes of workers", open_s / self.n_workers / time_s, False))
 
     def _mean_s(self, kinds: Sequence[PhaseTimes]) -> float:
         """Return the mean time of a job (s), of a worker that is as likely as any."""
@@ -395,47 +334,6 @@ class _Working:
         shared_s = float(np.maximum(queued_s, np.concatenate(done_s, axis=1).max(1)).mean())
         return shared_s, max(0.0, shared_s - alone_s)
 
-    def _of_links(self) -> list[Bottleneck]:
-        """Return what links that all workers share let through."""
-        plan, found = self.schedule.interlude, []
-        for number, name in enumerate(("downlink", "uplink")):
-            update_s, round_s = (
-                self.times.ways.shared_s(cost.bytes_down, cost.bytes_up)[number]
-                for cost in (self._cost(self.schedule.regular), self._cost(plan and plan.work))
-            )
-            found.append(Bottleneck(name, update_s, self._jobs_of_interlude * round_s))
-        return found
-
-    def _of_service(self) -> list[Bottleneck]:
-        """Return what the limits of a shared service let through."""
-        service = self.line.service
-        if not isinstance(service, Shared):
-            return []
-        plan, draws = self.schedule.interlude, CallDraws(service)
-        tries = 1 / (1 - draws.failure_probability)
-        largest = max(group.count for group in self.line.groups) / self.n_workers
-        part = tries * (largest if service.shared_by == "group" else 1.0)
-        costs = self._cost(self.schedule.regular), self._cost(plan and plan.work)
-
-        def ceiling(name: str, job_s: Sequence[float], ahead_s: float) -> Bottleneck:
-            return Bottleneck(name, part * job_s[0], self._jobs_of_interlude * part * job_s[1], ahead_s)
-
-        found = []
-        if service.requests_per_minute is not None:
-            each_s = 60 / service.requests_per_minute
-            ahead_s = max(service.burst_s, each_s)
-            found.append(ceiling("rate limit", [cost.calls * each_s for cost in costs], ahead_s))
-        if service.tokens_per_minute is not None:
-            each_s = 60 / service.tokens_per_minute
-            tokens_s = [(cost.tokens_in + cost.tokens_out) * each_s for cost in costs]
-            found.append(ceiling("rate limit", tokens_s, service.burst_s))
-        if service.concurrency is not None:
-            places = max(service.concurrency - _others(service, draws), MOST_TAKEN * service.concurrency)
-            kinds = [self.schedule.regular, plan.work if plan is not None else self.schedule.regular]
-            busy_s = [cost.calls * self.times.call_s(kind) for cost, kind in zip(costs, kinds, strict=True)]
-            found.append(ceiling("places", [seconds / places / tries for seconds in busy_s], 0.0))
-        return found
-
     def _cost(self, kind: str | None) -> JobCost:
         return self.schedule.work[kind].cost if kind is not None else NO_COST
 
@@ -456,15 +354,15 @@ class _Working:
         rounds = plan.rounds * totals.interludes if plan is not None else 0
         found["server"] = self.step_s * (steps + rounds)
         found["barrier"] = totals.interludes_s - self.step_s * rounds
-        slowest = max(self.ceilings, key=lambda limit: limit.least_s(totals))
+        slowest = max(self.limits, key=lambda limit: limit.least_s(totals))
         if time_s > totals.all_s:
-            found[slowest.name] += time_s - totals.all_s
+            found[slowest.share] += time_s - totals.all_s
         rates = np.array([phases.workers / max(phases.alike.mean_s, 1e-300) for phases in self.outer])
         busy = rule.participants / self.n_workers if isinstance(rule, Rounds) else 1.0
         updates = totals.updates - totals.drained
         left_s = totals.steps_s - self.step_s * steps
         links_s = min(left_s, self.links_s * steps + self.queued_s * updates / self.n_workers)
-        down_s, up_s = (limit.update_s for limit in self.ceilings[1:3])
+        down_s, up_s = (limit.update_s for limit in self.limits[:2])
         for name, part_s in (("downlink", down_s), ("uplink", up_s)):
             found[name] += links_s * part_s / (down_s + up_s) if links_s else 0.0
         left_s -= links_s
@@ -508,21 +406,6 @@ def assumptions(scenario: Scenario) -> Iterator[str]:
         yield "nobody is evicted"
     if any(isinstance(attack, TimingAttack) for attack in scenario.attacks):
         yield "nobody attacks on timing"
-
-
-def _others(service: Shared, draws: CallDraws) -> float:
-    """Return how many places of a service the requests of others take on average."""
-    others = service.background
-    if others is None:
-        return 0.0
-    generator = DRAWS.generator(Stream.BACKGROUND)
-    if others.arrivals is not None:
-        rows = others.arrivals.rows
-        busy_s = draws.seconds(generator, rows.tokens_in.astype(float), rows.tokens_out.astype(float))
-        return float(busy_s.sum() / rows.time_s[-1])
-    assert others.requests_per_minute is not None
-    tokens = [np.full(REPLICAS, float(number)) for number in (others.tokens_in, others.tokens_out)]
-    return float(draws.seconds(generator, *tokens).mean()) * others.requests_per_minute / 60
 
 
 def _first(true_from: Callable[[int], bool]) -> int:

@@ -170,6 +170,15 @@ class JobTimes:
         ]
         return float(np.mean(busy_s)) / cost.calls
 
+    def open_s(self, work: str) -> float:
+        """Return how long a lane is open in such a job, on average over lanes and workers (s)."""
+        cost = self._line.schedule.work[work].cost
+        if not cost.calls:
+            return 0.0
+        one_lane_s = float(self._calling(cost, 1).mean())
+        each = [group.slow_down / group.lanes for kind in self._kinds for group in kind.groups]
+        return one_lane_s * float(np.mean(each))
+
     def _phases(self, number: int, kind: Kind, cost: JobCost, idle_s: float) -> PhaseTimes:
         generator = DRAWS.generator(Stream.ORDER, number)
         members = _spread(list(zip(kind.workers, kind.groups, strict=True)))

@@ -11,6 +11,7 @@ from fedsim.scenario.toml_text import inline
 from fedsim.terminal import plain_table
 from fedsim_analysis.advice.halving import WAVES
 from fedsim_analysis.advice.learning import Fared
+from fedsim_analysis.advice.limits import LIMITS
 from fedsim_analysis.advice.search import FRESH, Advice, Gain, Judged
 from fedsim_analysis.statistics import Estimate
 
@@ -315,14 +316,9 @@ def _service(scenario: Scenario) -> str:
     llm = scenario.llm
     if llm is None:
         return "no LLM calls"
-    limits = {
-        "concurrency": "{:,} places",
-        "requests_per_minute": "{:,g} requests per minute",
-        "tokens_per_minute": "{:,g} tokens per minute",
-    }
     told = [
-        words.format(limit)
-        for name, words in limits.items()
+        f"{limit:,g} {words}"
+        for name, words in LIMITS.items()
         if (limit := getattr(llm, name, None)) is not None
     ]
     return f"service: {llm.kind}" + (f", {', '.join(told)}" if told else "")
