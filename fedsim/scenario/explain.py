@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from fedsim.errors import close, nearest
 from fedsim.scenario.model import Scenario
-from fedsim.scenario.overrides import UNSET, Gone
+from fedsim.scenario.overrides import UNSET, Gone, place_in
 from fedsim.scenario.spots import Spot
 from fedsim.secrets import names_secret
 
@@ -187,6 +187,19 @@ def known_keys(location: Location, table: dict[str, Any], root: type[BaseModel] 
     """Return the keys that a place of a scenario, or of another table, may have."""
     model = _spot(location, table, root).model(_at(location, table))
     return list(model.model_fields) if model else []
+
+
+def is_known(key: str, table: dict[str, Any]) -> bool:
+    """Whether a scenario of this table has a setting at a dotted key."""
+    spot = Spot(root=Scenario)
+    value: Any = table
+    for step in key.split("."):
+        if isinstance(value, list):
+            number = place_in(value, step, key)
+            spot, value = spot.inside(number, value), value[number]
+        else:
+            spot, value = spot.inside(step, value), _inside(value, step)
+    return spot.known
 
 
 def _spot(location: Location, table: dict[str, Any], root: type[BaseModel]) -> Spot:

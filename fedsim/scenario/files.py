@@ -42,6 +42,8 @@ class ScenarioFile(NamedTuple):
     """What goes over them, one table over the other: a variant may stand in several files."""
     sweep: Table | None
     """The table ``[sweep]``; none: the file states no sweep."""
+    own_sweeps: dict[str, Table] = {}  # noqa: RUF012 -- never written to
+    """What ``[variants.NAME.sweep]`` states for that variant alone."""
 
     @property
     def name(self) -> str:
@@ -108,16 +110,17 @@ class ScenarioFile(NamedTuple):
         """Return the scenario of a variant.
 
         Raises:
-            InputError: it says something impossible.
+            InputError: it says something impossible; of which variant is told where overrides, which are
+                for all, may not suit one.
         """
-        table, laid = self.settings(variant), []
+        table, laid, overrides = self.settings(variant), [], tuple(overrides)
         for override in overrides:
             key, value = read_override(override)
             if isinstance(value, dict) and not {UNSET, "kind"} & value.keys() and _is_table(table, key):
                 laid.append(key)
             table = overridden(table, override)
         try:
-            return self.parsed(table)
+            return self.parsed(table, f"{self.path}, variant {variant}" if variant and overrides else "")
         except InputError as error:
             # Perhaps the table was meant to take the place of the one that it was laid over.
             hint = next((key for key in laid if f": {key}: " in str(error)), "")
@@ -179,6 +182,8 @@ def dump(scenario: Scenario) -> str:
 def resolved(scenario: Scenario) -> Table:
     """Return the fully resolved scenario as a table: all that is read, and nothing else."""
     table: Table = _without_none(scenario.model_dump(mode="json"), scenario)
+    if not scenario.malicious:  # whatever their kind: all such runs are one run
+        table.pop("attacks", None)
     return without_unread(table, unread(scenario))
 
 
@@ -264,6 +269,11 @@ def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     table = with_folder(table, _folder(path), _folder(seen[0] if seen else path))
     _check_tables(table, path)
     base, variants, sweep = table.pop("extends", None), table.pop("variants", {}), table.pop("sweep", None)
+    own_sweeps = {name: part["sweep"] for name, part in variants.items() if name != UNSET and "sweep" in part}
+    variants = {
+        name: {key: value for key, value in part.items() if key != "sweep"} if name in own_sweeps else part
+        for name, part in variants.items()
+    }
     inherited = ScenarioFile(path, {}, {}, None)
     if base is not None:
         seen = (*seen, path.resolve())
@@ -278,7 +288,15 @@ def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
         sweep = inherited.sweep
     elif sweep is not None and UNSET in sweep:
         sweep = {key: value for key, value in sweep.items() if key != UNSET} or None
-    found = ScenarioFile(path, merged(inherited.table, table, f"{path}: "), layers, sweep)
+    own_sweeps = {
+        name: {key: value for key, value in one.items() if key != UNSET}
+        for name, one in (inherited.own_sweeps | own_sweeps).items()
+        if name in layers
+    }
+    own_sweeps = {name: one for name, one in own_sweeps.items() if one}
+    if own_sweeps and sweep is None:
+        sweep = {}
+    found = ScenarioFile(path, merged(inherited.table, table, f"{path}: "), layers, sweep, own_sweeps)
     if layers and isinstance(stated := found.table.get("variant"), str):
         raise InputError(
             f"{path}: variant: found {stated!r}, but --only chooses one of the variants; leave it out, or "
@@ -367,7 +385,12 @@ def _check_tables(table: Table, path: Path) -> None:
         if name == "" or (expected := wrong_with_name(name)):
             expected = expected if name else "a name"
             raise InputError(f"{path}: variants: found {shown(name)}, expected {expected}")
-        if key := next((key for key in OF_FILES if key in part), None):
+        if not isinstance(part.get("sweep", {}), dict):
+            raise InputError(
+                f"{path}: variants.{name}.sweep: found {shown(part['sweep'])}, expected a table, as in "
+                f"[variants.{name}.sweep.grid]"
+            )
+        if key := next((key for key in OF_FILES if key in part and key != "sweep"), None):
             raise InputError(
                 f"{path}: variants.{name}.{key}: no setting of a run, expected it at the top of a file"
             )

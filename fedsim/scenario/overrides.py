@@ -219,16 +219,38 @@ def _with(old: Any, steps: list[str], value: Any, place: str, inside: str, spot:
     step, rest = steps[0], steps[1:]
     within = f"{inside}{step}."
     if isinstance(old, list):
-        if not _is_number(step) or int(step) >= len(old):
-            raise InputError(f"{place}: expected a place from 0 to {len(old) - 1} in the list, got {step!r}")
+        chosen = place_in(old, step, place)
         return [
-            _with(part, rest, value, place, within, spot.inside(number, old)) if number == int(step) else part
+            _with(part, rest, value, place, within, spot.inside(number, old)) if number == chosen else part
             for number, part in enumerate(old)
         ]
     if not rest:
         return _laid_over(old, {step: value}, f"{place}: {inside}", spot)
     table = old if isinstance(old, dict) else {}
     return table | {step: _with(table.get(step), rest, value, place, within, spot.inside(step, table))}
+
+
+def place_in(parts: list[Any], step: str, place: str) -> int:
+    """Return the place in a list that a step of a key means: its number, or the name of what stands there.
+
+    Raises:
+        InputError: there is no such place, or several have the name.
+    """
+    if _is_number(step):
+        if int(step) < len(parts):
+            return int(step)
+        raise InputError(f"{place}: expected a place from 0 to {len(parts) - 1} in the list, got {step!r}")
+    names = [part.get("name") if isinstance(part, dict) else None for part in parts]
+    if names.count(step) == 1:
+        return names.index(step)
+    if names.count(step) > 1:
+        raise InputError(f"{place}: {step!r} is the name of {names.count(step)} places; expected a number")
+    known = [name for name in names if isinstance(name, str)]
+    hint = nearest(step, known) or (f" (names: {', '.join(known)})" if known else "")
+    or_name = ", or a name," if known else ""
+    raise InputError(
+        f"{place}: expected a place from 0 to {len(parts) - 1}{or_name} in the list, got {step!r}{hint}"
+    )
 
 
 def _is_number(step: str) -> bool:

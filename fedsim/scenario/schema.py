@@ -22,7 +22,7 @@ from fedsim.loggers import LOGGERS
 from fedsim.problems import PROBLEMS
 from fedsim.scenario.model import ATTACKS, Scenario
 from fedsim.scenario.overrides import UNSET
-from fedsim.scenario.sweep_table import Sweep
+from fedsim.scenario.sweep_table import OwnSweep, Sweep
 from fedsim.timing.attacks import TIMING_ATTACKS
 from fedsim.timing.availability import AVAILABILITIES
 from fedsim.timing.delays import DELAYS
@@ -71,19 +71,20 @@ def json_schema() -> dict[str, Any]:
     No key is required: a file that extends another, and a variant, may leave out anything, at any depth.
     """
     parts: list[type[Part]] = [part for family in FAMILIES.values() for _, part in family]
-    models: list[type[BaseModel]] = [Scenario, Sweep, *parts]
+    models: list[type[BaseModel]] = [Scenario, Sweep, OwnSweep, *parts]
     references, schema = models_json_schema([(model, "validation") for model in models])
     # By reference, not by name: of two classes with one name pydantic makes longer names.
     refer = {model: reference for (model, _), reference in references.items()}
     definitions = {name: _lenient(part, refer) for name, part in schema["$defs"].items()}
     scenario = definitions[refer[Scenario]["$ref"].rpartition("/")[2]]
+    own_sweep = {**refer[OwnSweep], "description": "What is varied of this variant alone."}
     only_in_files = {
         "$schema": {"type": "string"},
         "extends": {"type": "string", "description": "A scenario file that this one is laid over."},
         "variants": {
             "type": "object",
             "description": "Tables laid over the file, one run each.",
-            "additionalProperties": refer[Scenario],
+            "additionalProperties": scenario | {"properties": scenario["properties"] | {"sweep": own_sweep}},
         },
         "sweep": {**refer[Sweep], "description": "The runs of `fedsim sweep`."},
     }

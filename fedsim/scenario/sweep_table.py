@@ -59,9 +59,14 @@ def _flat(is_leaf: Callable[[Any], bool], table: Any) -> Any:
     return found
 
 
+def flat_axes(table: Any) -> Any:
+    """Return axes under their dotted keys, however they were nested."""
+    return _flat(lambda value: False, table)
+
+
 def _axes(table: Any) -> Any:
     """Read the values of each key."""
-    flat = _flat(lambda value: False, table)
+    flat = flat_axes(table)
     if not isinstance(flat, dict):
         return flat
     for key, values in flat.items():
@@ -102,8 +107,8 @@ class RandomPoints(Strict):
     """Dotted keys, each with what its values are drawn from."""
 
 
-class Sweep(Strict):
-    """The runs of a sweep: all combinations of what is given, for each variant, with several seeds."""
+class OwnSweep(Strict):
+    """What a sweep varies: all combinations of what is given."""
 
     grid: Axes = Field({})
     """Dotted keys with lists of values: all combinations."""
@@ -112,20 +117,13 @@ class Sweep(Strict):
     list: tuple[Point, ...] = ()
     """Points as they stand: dotted keys with values."""
     random: RandomPoints | None = None
-    replicates: int = Field(1, ge=1)
-    """Runs of each point, with seeds counting up from the scenario's."""
-    paired: bool = True
-    """Every point has the same seeds, so that differences between points are paired (common random numbers);
-    false: no two points share a seed."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Sweep:
+    def _fits(self) -> OwnSweep:
         lengths = {key: len(values) for key, values in self.zip.items()}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{length} for {key}" for key, length in lengths.items())
             raise ValueError(f"zip: expected lists of equal length, found {found}")
-        if (n_runs := self.n_runs) > MOST_RUNS:
-            raise ValueError(f"found {n_runs:,} runs for each variant, expected at most {MOST_RUNS:,}")
         homes = {name: keys for name, keys in self.keys_by_home().items() if keys}
         for name, keys in homes.items():
             for other, others in homes.items():
@@ -134,13 +132,18 @@ class Sweep(Strict):
         return self
 
     @property
-    def n_runs(self) -> int:
-        """How many runs of each variant are asked for; equal ones are made once."""
+    def n_points(self) -> int:
+        """How many combinations there are."""
         axes = [len(values) for values in self.grid.values()]
         axes += [len(next(iter(self.zip.values())))] if self.zip else []
         axes += [len(self.list)] if self.list else []
         axes += [self.random.samples] if self.random is not None else []
-        return math.prod(axes) * self.replicates
+        return math.prod(axes)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The dotted keys that vary."""
+        return tuple(key for keys in self.keys_by_home().values() for key in keys)
 
     def keys_by_home(self) -> dict[str, tuple[str, ...]]:
         """Return the dotted keys that vary, under the name of the table that varies them."""
@@ -152,7 +155,54 @@ class Sweep(Strict):
         }
 
 
+class Sweep(OwnSweep):
+    """The runs of a sweep: all combinations of what is given, for each variant, with several seeds."""
+
+    replicates: int = Field(1, ge=1)
+    """Runs of each point, with seeds counting up from the scenario's."""
+    paired: bool = True
+    """Every point has the same seeds, so that differences between points are paired (common random numbers);
+    false: no two points share a seed."""
+
+    only_where_known: tuple[str, ...] = ()
+    """Keys that a variant is run without if its method, or another part, has no such setting; points that are
+    equal then are run once. Without this such a key is an error."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Sweep:
+        if self.n_runs > MOST_RUNS:
+            raise ValueError(f"found {self.n_runs:,} runs for each variant, expected at most {MOST_RUNS:,}")
+        return self
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs of each variant are asked for; equal ones are made once."""
+        return self.n_points * self.replicates
+
+
+class VariantSweep(Strict):
+    """The part of a variant that is about its sweep."""
+
+    sweep: OwnSweep = OwnSweep()
+    """What is varied of this variant alone, together with what the file varies of all."""
+
+
 class SweepFile(Strict):
     """The part of a scenario file that is about its sweep."""
 
     sweep: Sweep = Sweep()
+    variants: dict[str, VariantSweep] = Field({})
+
+    @model_validator(mode="after")
+    def _fits(self) -> SweepFile:
+        for name, variant in self.variants.items():
+            if twice := sorted(set(self.sweep.keys) & set(variant.sweep.keys)):
+                raise ValueError(
+                    f"found {twice[0]} in sweep and in variants.{name}.sweep, expected it in one of them"
+                )
+            if "variant" in variant.sweep.keys:
+                raise ValueError(f"variants.{name}.sweep: found variant, which is {name!r} here")
+            n_runs = self.sweep.n_runs * variant.sweep.n_points
+            if n_runs > MOST_RUNS:
+                raise ValueError(f"variants.{name}: found {n_runs:,} runs, expected at most {MOST_RUNS:,}")
+        return self

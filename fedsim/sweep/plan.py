@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from fedsim.errors import InputError
+from fedsim.errors import InputError, nearest
 from fedsim.part_code import PartCode, code_of
 from fedsim.scenario import Scenario
-from fedsim.scenario.explain import explain, shown
+from fedsim.scenario.explain import explain, is_known, shown
 from fedsim.scenario.files import ScenarioFile, read_file
-from fedsim.scenario.overrides import overridden, read_override, with_setting
+from fedsim.scenario.overrides import UNSET, overridden, read_override, with_setting
 from fedsim.scenario.sizes import check_memory
-from fedsim.scenario.sweep_table import Sweep, SweepFile
+from fedsim.scenario.sweep_table import OwnSweep, Sweep, SweepFile, flat_axes
 from fedsim.sweep.sampling import random_points
 from fedsim.sweep.seeds import own_seed, with_seed
 
@@ -66,12 +66,18 @@ class Plan:
     """``dotted.key=value`` settings that go over those of the points."""
     only: tuple[str, ...] = ()
     """Variants to keep; none: all of them."""
+    own_sweeps: Mapping[str, OwnSweep] = field(default_factory=dict)
+    """What variants vary for themselves, by name."""
 
     @property
     def keys(self) -> list[str]:
         """The dotted keys that vary, the variant apart."""
-        homes = self.sweep.keys_by_home().values()
-        return [key for keys in homes for key in keys if key != VARIANT]
+        sweeps = (self.sweep, *(self.own_sweeps[name] for name in self._variants if name in self.own_sweeps))
+        return [key for key in dict.fromkeys(key for one in sweeps for key in one.keys) if key != VARIANT]
+
+    @property
+    def _variants(self) -> list[str]:
+        return self.file.chosen(self.only)
 
     @property
     def name(self) -> str:
@@ -84,26 +90,21 @@ class Plan:
         return bool(self.file.variants)
 
     def points(self) -> Iterator[Point]:
-        """Yield the points: variants first, what is drawn at random last."""
-        sweep, numbers = self.sweep, count()
-        axes: list[list[dict[str, Any]]] = [
-            [{key: value} for value in values] for key, values in sweep.grid.items()
-        ]
-        if sweep.zip:
-            rows = zip(*sweep.zip.values(), strict=True)
-            axes.append([dict(zip(sweep.zip, row, strict=True)) for row in rows])
-        if sweep.list:
-            axes.append(list(sweep.list))
-        if sweep.random:
-            axes.append(random_points(sweep.random))
-        if VARIANT not in {key for keys in sweep.keys_by_home().values() for key in keys}:
-            axes.insert(0, [{VARIANT: variant} for variant in self.file.chosen(self.only)])
+        """Yield the points: variants first, what one of them varies alone last."""
+        numbers = count()
+        axes = _axes(self.sweep)
+        if VARIANT not in self.sweep.keys:
+            axes.insert(0, [{VARIANT: variant} for variant in self._variants])
         for parts in product(*axes):
             settings = {key: value for part in parts for key, value in part.items()}
             variant = settings.pop(VARIANT, "")
-            number = next(numbers)
-            if not self.only or variant in self.only:
-                yield Point(number, variant, settings)
+            own = self.own_sweeps.get(variant) if isinstance(variant, str) else None
+            for more in product(*_axes(own)) if own else [()]:
+                number = next(numbers)
+                if not self.only or variant in self.only:
+                    yield Point(
+                        number, variant, {**settings, **{k: v for part in more for k, v in part.items()}}
+                    )
 
     def scenario(self, point: Point) -> Scenario:
         """Return the scenario of a point.
@@ -117,14 +118,30 @@ class Plan:
         if point.variant or self.file.variants:
             self.file.check_variant(point.variant)
         table = self.file.settings(point.variant)
-        for key, value in point.settings.items():
+        where_known = self.sweep.only_where_known
+        # These come last: which of them there are may depend on a kind that the point chooses.
+        for key, value in sorted(point.settings.items(), key=lambda item: item[0] in where_known):
+            if key in where_known and not is_known(key, table):
+                continue
             try:  # what is said of a change of kind is the same for all points, and said once
                 table = with_setting(table, key, value, f"{self.file.path}: {key}")
             except InputError as error:
                 raise InputError(f"{place}{str(error).removeprefix(str(self.file.path))}") from error
         for override in self.overrides:
-            table = overridden(table, override)
-        return self.file.parsed(table, place)
+            key, _ = read_override(override)
+            if key not in where_known or is_known(key, table):
+                table = overridden(table, override)
+        try:
+            return self.file.parsed(table, place)
+        except InputError as error:
+            unknown = [key for key in point.settings if not is_known(key, table)]
+            if not any(f": {key}: " in str(error) for key in unknown):
+                raise
+            listed = ", ".join(f'"{key}"' for key in unknown)
+            raise InputError(
+                f"{error}\n{self.file.path}: sweep.only_where_known = [{listed}] leaves that out where there is "
+                "none; [variants.NAME.sweep.grid] varies it for one variant alone"
+            ) from error
 
     def runs(self) -> Iterator[Planned]:
         """Yield every run once, the replicates of a point one after the other.
@@ -195,26 +212,85 @@ def read_plan(path: Path | ScenarioFile, overrides: Iterable[str] = (), only: It
     overrides, only = list(overrides), tuple(only)
     for variant in only:
         file.check_variant(variant)
-    table = {"sweep": file.sweep} if file.sweep is not None else {}
+    table: dict[str, Any] = {"sweep": file.sweep} if file.sweep is not None else {}
+    own = {name: {"sweep": one} for name, one in file.own_sweeps.items()}
+    rest: list[str] = []
     for override in overrides:
         key, value = read_override(override)
-        if _is_of_sweep(key):
-            table = with_setting(table, key, value, f"--set {override!r}", SweepFile)
+        owner = next((name for name in file.variants if key.startswith(f"variants.{name}.{SWEEP}")), None)
+        place = f"--set {override!r}"
+        if owner is not None:
+            inside = key.removeprefix(f"variants.{owner}.")
+            own[owner] = _with_axis(own.get(owner, {}), inside, value, place)
+        elif key.partition(".")[0] == SWEEP:
+            table = _with_axis(table, key, value, place)
+        else:
+            rest.append(override)
     if not table:
         raise InputError(f"{file.path}: no table [sweep]; `fedsim run` runs a scenario without one")
+    table |= {"variants": own} if own else {}
     try:
-        sweep = SweepFile.model_validate(table).sweep
+        found = SweepFile.model_validate(table)
     except ValidationError as error:
         raise InputError(explain(error, str(file.path), table, SweepFile)) from error
-    rest = tuple(override for override in overrides if not _is_of_sweep(read_override(override)[0]))
-    return Plan(file, sweep, rest, only)
+    plan = Plan(
+        file, found.sweep, tuple(rest), only, {name: one.sweep for name, one in found.variants.items()}
+    )
+    set_keys = [read_override(override)[0] for override in rest]
+    if idle := [key for key in found.sweep.only_where_known if key not in (*plan.keys, *set_keys)]:
+        raise InputError(
+            f"{file.path}: sweep.only_where_known: found {idle[0]!r}, expected a key that the sweep varies"
+            f"{nearest(idle[0], plan.keys)}"
+        )
+    return plan
 
 
-def _is_of_sweep(key: str) -> bool:
-    return key.partition(".")[0] == SWEEP
+def _with_axis(table: dict[str, Any], key: str, value: Any, place: str) -> dict[str, Any]:
+    """Return the table of a sweep with one setting; what stands behind `grid` or `zip` is the key of an axis.
+
+    An empty table clears, as nothing could be laid over by it.
+    """
+    _, _, inside = key.partition(".")
+    home, _, axis = inside.partition(".")
+    if home not in ("grid", "zip"):
+        return with_setting(table, key, {UNSET: True} if value == {} else value, place, SweepFile)
+    old = flat_axes(table.get(SWEEP, {}).get(home, {}))
+    axis = axis.replace('"', "")
+    if not axis:
+        given = {} if not isinstance(value, dict) or value.get(UNSET) is True or not value else old
+        new = (
+            flat_axes({name: one for name, one in value.items() if name != UNSET})
+            if isinstance(value, dict)
+            else value
+        )
+        axes = given | new if isinstance(new, dict) else new
+    elif value == {UNSET: True}:
+        if axis not in old:
+            raise InputError(f"{place}: {axis!r} is no axis of {SWEEP}.{home}{nearest(axis, old)}")
+        axes = {name: one for name, one in old.items() if name != axis}
+    else:
+        axes = old | {axis: value}
+    return {**table, SWEEP: {**table.get(SWEEP, {}), home: axes}}
+
+
+def _axes(sweep: OwnSweep) -> list[list[dict[str, Any]]]:
+    """Return what is combined: of each axis its values, as settings that go together."""
+    axes: list[list[dict[str, Any]]] = [
+        [{key: value} for value in values] for key, values in sweep.grid.items()
+    ]
+    if sweep.zip:
+        rows = zip(*sweep.zip.values(), strict=True)
+        axes.append([dict(zip(sweep.zip, row, strict=True)) for row in rows])
+    if sweep.list:
+        axes.append(list(sweep.list))
+    if sweep.random:
+        axes.append(random_points(sweep.random))
+    return axes
 
 
 def _mark(scenario: Scenario) -> bytes:
     """Return a short mark by which scenarios are known that give one run."""
-    told = scenario.model_dump_json(exclude={"description"})
+    # With nobody malicious the kinds of attacks are all the same.
+    left_out = {"description"} if scenario.malicious else {"description", "attacks"}
+    told = scenario.model_dump_json(exclude=left_out)
     return hashlib.blake2b(told.encode(), digest_size=16).digest()

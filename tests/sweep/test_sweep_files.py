@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fedsim
 from fedsim import sweep
 from fedsim.errors import InputError
-from fedsim.scenario import load_scenario, load_variants
+from fedsim.results import run_id
+from fedsim.scenario import dump, load_scenario, load_variants
 from fedsim.scenario.schema import json_schema
 from fedsim.scenario.sweep_table import Draw, RandomPoints, Sweep
 from fedsim.sweep.plan import Plan, read_plan
@@ -223,7 +225,7 @@ BAD = {
         "{file}: sweep.replicate: unknown key; did you mean 'replicates'?",
     ),
     "unknown table": ("[sweep.gird]\na = [1]", "{file}: sweep.gird: unknown key; did you mean 'grid'?"),
-    "no table": ("[variants.x]\nsweep = 3\n[sweep]", "{file}: variants.x.sweep: no setting of a run"),
+    "no table": ("[variants.x]\nsweep = 3\n[sweep]", "{file}: variants.x.sweep: found 3, expected a table"),
     "replicates": ("[sweep]\nreplicates = 0", "{file}: sweep.replicates: found 0, expected at least 1"),
     "no list": (
         '[sweep.grid]\n"algorithm.cuts.every" = 3',
@@ -385,3 +387,108 @@ def test_a_plan_is_made_as_it_is_asked_for(small):
     )
     runs = plan.runs()
     assert [next(runs).scenario.seed for _ in range(101)] == [*range(100), 0]
+
+
+TWO = """
+[sweep]
+replicates = 2
+[sweep.grid]
+"llm.latency.value_s" = [0.1, 0.2]
+[variants.sdbt]
+algorithm = { kind = "sdbt", unset = ["wait_for", "tau"] }
+[variants.mine]
+[variants.mine.sweep.grid]
+"algorithm.wait_for" = [1, 2]
+"algorithm.tau" = [4, 6]
+"""
+LATENCY = "llm.latency.value_s"
+
+
+def counted(plan: Plan) -> dict[str, int]:
+    """Return the number of runs of each variant."""
+    variants = [planned.point.variant for planned in plan.runs()]
+    return {name: variants.count(name) for name in dict.fromkeys(variants)}
+
+
+def test_a_variant_varies_what_is_its_own_with_what_is_common(small):
+    plan = plan_of(small, TWO)
+    assert plan.keys == [LATENCY, "algorithm.wait_for", "algorithm.tau"]
+    assert counted(plan) == {"sdbt": 2 * 2, "mine": 2 * 2 * 2 * 2}
+    mine = [tuple(point.settings.values()) for point in plan.points() if point.variant == "mine"]
+    assert mine[:5] == [(0.1, 1, 4), (0.1, 1, 6), (0.1, 2, 4), (0.1, 2, 6), (0.2, 1, 4)]
+    heir = small.with_name("heir.toml")
+    heir.write_text('extends = "small.toml"\n[variants.mine.sweep.grid]\n"algorithm.tau" = [7]\n')
+    assert counted(read_plan(heir)) == {"sdbt": 4, "mine": 4}  # its own grid takes the place of the other
+    heir.write_text('extends = "small.toml"\n[variants.mine.sweep]\nunset = true\n')
+    assert counted(read_plan(heir)) == {"sdbt": 4, "mine": 4}
+
+
+@pytest.mark.parametrize(
+    ("override", "runs"),
+    [
+        ("sweep.grid={}", {"sdbt": 2, "mine": 8}),
+        (f"sweep.grid.{LATENCY}={{unset=true}}", {"sdbt": 2, "mine": 8}),
+        (f"sweep.grid.{LATENCY}=[0.3]", {"sdbt": 2, "mine": 8}),
+        (f'sweep.grid."{LATENCY}"=[0.1,0.2,0.3]', {"sdbt": 6, "mine": 24}),
+        ("variants.mine.sweep.grid={}", {"sdbt": 4, "mine": 4}),
+        ("variants.mine.sweep.grid.algorithm.tau={unset=true}", {"sdbt": 4, "mine": 8}),
+    ],
+)
+def test_axes_are_changed_from_the_command_line(small, override, runs):
+    assert counted(plan_of(small, TWO, override)) == runs
+
+
+EVERYWHERE = """
+[sweep]
+replicates = 2
+{known}
+[sweep.grid]
+"algorithm.wait_for" = [1, 2]
+"algorithm.tau" = [4, 6]
+[variants.sdbt]
+algorithm = {{ kind = "sdbt", unset = ["wait_for", "tau"] }}
+[variants.mine]
+"""
+
+
+def test_a_key_that_a_method_does_not_have_is_skipped_where_the_file_says_so(small):
+    before = small.read_text()
+    with pytest.raises(
+        InputError, match=r"(?s)variant = 'sdbt'.*sdbt has no wait_for.*only_where_known = \[\"alg"
+    ):
+        list(plan_of(small, EVERYWHERE.format(known="")).runs())
+    small.write_text(before)
+    known = 'only_where_known = ["algorithm.wait_for", "algorithm.tau"]'
+    assert counted(plan_of(small, EVERYWHERE.format(known=known))) == {"sdbt": 2, "mine": 8}
+    # Of an override as well: SDBT has no tau, and is run without it.
+    no_axis = "sweep.grid.algorithm.tau={unset=true}"
+    assert counted(read_plan(small, ["algorithm.tau=3", no_axis])) == {"sdbt": 2, "mine": 4}
+    with pytest.raises(InputError, match=r"only_where_known: found 'algorithm.tau', expected a key that"):
+        read_plan(small, [no_axis])
+
+
+def test_nobody_malicious_is_one_run_whatever_the_attack(small):
+    attacks = "[[{ kind = 'sign_flip', fraction = 0.0 }], [{ kind = 'rushing', fraction = 0 }], []]"
+    (planned,) = plan_of(small, f"[sweep.grid]\nattacks = {attacks}\n").runs()
+    nobody, noone = planned.scenario, load_scenario(small)
+    assert nobody.attacks
+    assert dump(nobody) == dump(noone)
+    assert run_id(nobody) == run_id(noone)
+    assert fedsim.run(nobody).steps.equals(fedsim.run(noone).steps)
+
+
+def test_groups_of_workers_have_names(small):
+    small.write_text(small.read_text().replace("[[workers]]", '[[workers]]\nname = "slow"'))
+    assert plan_of(small, '[sweep.grid]\n"workers.slow.slow_down" = [2, 3]\n').count() == 2
+    for name, said in (("slwo", "did you mean 'slow'"), ("7", "expected a place from 0 to 0")):
+        with pytest.raises(InputError, match=said):
+            load_variants(small, [f"workers.{name}.slow_down=2"])
+    (scenario,) = load_variants(small, ["workers.slow.slow_down=2"])
+    assert scenario.workers[0].slow_down == 2
+    assert scenario.replace("workers.slow.slow_down", 3).workers[0].slow_down == 3
+
+
+def test_an_override_that_suits_one_variant_alone_names_the_other(small):
+    small.write_text(small.read_text() + EVERYWHERE.format(known=""))
+    with pytest.raises(InputError, match=r"small\.toml, variant sdbt: algorithm\.tau: sdbt has no tau"):
+        load_variants(small, ["algorithm.tau=3"])
