@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any, Literal
@@ -192,6 +193,7 @@ TASKS = {
 }
 
 
+_ALL: ContextVar[frozenset[str]] = ContextVar("all methods of some results", default=frozenset())
 _SHADES = (0.35, -0.45, 0.55, -0.25, 0.2)
 """Shares of white, or of black where negative, by which variants differ from their method's colour."""
 
@@ -215,7 +217,8 @@ def methods(names: Iterable[str]) -> dict[str, Method]:
         names: all of them, also those that a figure does not show, so that each figure gives one method one
             look.
     """
-    ordered = methods_in_order(names)
+    shown = set(names)
+    ordered = methods_in_order([*shown, *_ALL.get()])
     found: dict[str, Method] = {}
     for name in sorted(ordered, key=lambda name: name not in METHODS):
         looks = list(islice(_looks(name), _MOST_LOOKS))
@@ -227,7 +230,21 @@ def methods(names: Iterable[str]) -> dict[str, Method]:
         found[name] = (fresh or looks)[0]
     labels = Counter(one.label for one in found.values())
     alike = {name: _quoted(name) for name, one in found.items() if labels[one.label] > 1}
-    return {name: replace(found[name], label=alike.get(name, found[name].label)) for name in ordered}
+    return {
+        name: replace(found[name], label=alike.get(name, found[name].label))
+        for name in ordered
+        if name in shown
+    }
+
+
+@contextmanager
+def all_methods(names: Iterable[str]) -> Iterator[None]:
+    """Let methods look in this block as where all of these are shown, some of which are hidden."""
+    before = _ALL.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _ALL.reset(before)
 
 
 def methods_in_order(names: Iterable[str]) -> list[str]:

@@ -58,9 +58,10 @@ def compare(
     ] = None,
 ) -> None:
     """Compare methods and settings with a baseline: paired differences, ratios, and what is best."""
-    from fedsim.results import load_results, select
+    from fedsim.results import load_results
     from fedsim.whole_files import check_file, write_whole
     from fedsim_analysis import compare as comparing
+    from fedsim_analysis.selecting import select
 
     if output_format not in FORMATS:
         hint = nearest(output_format, FORMATS)

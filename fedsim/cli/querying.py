@@ -43,8 +43,9 @@ def results(
 
     Printed as a table, only what varies and the headline numbers are shown unless columns are named.
     """
-    from fedsim.results import load_results, select
+    from fedsim.results import load_results
     from fedsim.whole_files import check_file
+    from fedsim_analysis.selecting import select
 
     if output_format not in FORMATS:
         hint = nearest(output_format, FORMATS)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from fedsim.cli.options import announce, cautions_in, csv_text, remark, warn
+from fedsim.cli.options import Where, announce, cautions_in, csv_text, remark, warn
 from fedsim.errors import InputError, ResultsError
 from fedsim.terminal import say, show
+
+
+def _of_grid(help_text: str) -> Any:
+    """Return an option of figures that draw any sweep."""
+    return typer.Option(metavar="NAME", help=f"Of the figure `grid`: {help_text}.", show_default=False)
 
 
 def figure(
@@ -21,6 +27,14 @@ def figure(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="PDF to write; PNG and CSV beside.")
     ] = None,
+    where: Where = None,
+    x: Annotated[str, _of_grid("the setting on the axis, such as workers.1.slow_down")] = "",
+    y: Annotated[str, _of_grid("the measurement; accuracy if not given")] = "",
+    group: Annotated[str, _of_grid("the setting that makes lines; the method or variant if not given")] = "",
+    facet: Annotated[str, _of_grid("the setting that makes panels beside each other")] = "",
+    facet_row: Annotated[str, _of_grid("the setting that makes rows of panels")] = "",
+    heat: Annotated[str, _of_grid("a second setting with numbers: a heat map over both")] = "",
+    baseline: Annotated[str, _of_grid("draw differences to this method or KEY=VALUE, paired by seed")] = "",
 ) -> None:
     """Draw a figure from results: PDF, PNG, and the table behind it as CSV."""
     from fedsim.results import load_results
@@ -28,11 +42,14 @@ def figure(
 
     if name in figures.FIGURES and (study := figures.FIGURES[name].study):
         raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
-    written = figures.draw(name, lambda table: load_results(results, table), output or Path())
-    for file in written:
+    options = {"x": x, "y": y, "group": group, "facet": facet, "facet_row": facet_row}
+    options |= {"heat": heat, "baseline": baseline}
+    given = {option: value for option, value in options.items() if value}
+    load = cache(lambda table: load_results(results, table))
+    for file in figures.draw(name, load, output or Path(), where or "", **given):
         say(file)
     remark([results])
-    warn(cautions_in(load_results(results)))
+    warn(cautions_in(load("runs")))
 
 
 def table(

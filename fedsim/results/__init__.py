@@ -21,7 +21,6 @@ from fedsim.results.folders import (
 )
 from fedsim.results.loading import load_results
 from fedsim.results.partial import clear_left_overs, partial_of
-from fedsim.results.selecting import select
 from fedsim.results.tables import ALWAYS, KEPT_WITH_SPANS, NOT_ALWAYS, TABLES
 from fedsim.results.writing import (
     Files,
@@ -67,7 +66,6 @@ __all__ = [
     "read_table",
     "record_of",
     "run_id",
-    "select",
     "settings_of",
     "why_not_finished",
     "write",

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedsim.part_code import PartCode, code_of, has_own_kinds, with_own_kinds
 from fedsim.scenario import Scenario, dump, resolved
-from fedsim.scenario.files import without_places
+from fedsim.scenario.files import without_idle_attacks, without_places
 from fedsim.scenario.names import TIMING_ONLY as TIMING_ONLY
 from fedsim.scenario.overrides import UNSET
 
@@ -35,6 +35,7 @@ def address(
         timing_only: whether the clock alone runs.
         parts: the code of parts that are not ours; as it is here and now if not given.
     """
+    scenario = without_idle_attacks(scenario)
     parts = code_of(scenario) if parts is None else parts
     if "sha256" in dumped or scenario.description or parts or not has_own_kinds(scenario):
         import tomli_w

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,9 @@ from fedsim.secrets import names_secret, redacted_values
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
+
+_OF_ATTACKS = re.compile(r"attacks\.\d")
+_SHARE = re.compile(r"attacks\.\d+\.fraction")
 
 Json = dict[str, Any]
 
@@ -101,6 +105,9 @@ def _runs(runs: Sequence[_Run]) -> pd.DataFrame:
 
     rows = []
     settings = [run.origin["settings"] | _made_by(run.origin) for run in runs]
+    shares = {key: 0.0 for one in settings for key in one if _SHARE.fullmatch(key)}
+    # Without any attack the share of workers that carry it out is known.
+    settings = [one if any(map(_OF_ATTACKS.match, one)) else one | shares for one in settings]
     for _, run_id, summary, _ in runs:
         row = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
         if "cautions" in summary:

@@ -181,10 +181,16 @@ def dump(scenario: Scenario) -> str:
 
 def resolved(scenario: Scenario) -> Table:
     """Return the fully resolved scenario as a table: all that is read, and nothing else."""
+    scenario = without_idle_attacks(scenario)
     table: Table = _without_none(scenario.model_dump(mode="json"), scenario)
-    if not scenario.malicious:  # whatever their kind: all such runs are one run
-        table.pop("attacks", None)
     return without_unread(table, unread(scenario))
+
+
+def without_idle_attacks(scenario: Scenario) -> Scenario:
+    """Return a scenario without its attacks if nobody carries them out: it is the same run."""
+    if scenario.attacks and not scenario.malicious:
+        return scenario.trusted_copy({"attacks": ()})
+    return scenario
 
 
 def _without_none(dumped: Any, value: Any, only_stated: bool = False) -> Any:

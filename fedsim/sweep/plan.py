@@ -15,7 +15,7 @@ from fedsim.errors import InputError, nearest
 from fedsim.part_code import PartCode, code_of
 from fedsim.scenario import Scenario
 from fedsim.scenario.explain import explain, is_known, shown
-from fedsim.scenario.files import ScenarioFile, read_file
+from fedsim.scenario.files import ScenarioFile, read_file, without_idle_attacks
 from fedsim.scenario.overrides import UNSET, overridden, read_override, with_setting
 from fedsim.scenario.sizes import check_memory
 from fedsim.scenario.sweep_table import OwnSweep, Sweep, SweepFile, flat_axes
@@ -135,12 +135,14 @@ class Plan:
             return self.file.parsed(table, place)
         except InputError as error:
             unknown = [key for key in point.settings if not is_known(key, table)]
-            if not any(f": {key}: " in str(error) for key in unknown):
+            if not any(f": {key}: " in str(error) for key in unknown) or " it is a setting of " not in str(
+                error
+            ):
                 raise
             listed = ", ".join(f'"{key}"' for key in unknown)
             raise InputError(
-                f"{error}\n{self.file.path}: sweep.only_where_known = [{listed}] leaves that out where there is "
-                "none; [variants.NAME.sweep.grid] varies it for one variant alone"
+                f"{error}\n{self.file.path}: sweep.only_where_known = [{listed}] leaves it out where it is "
+                "missing; [variants.NAME.sweep.grid] varies it for one variant alone"
             ) from error
 
     def runs(self) -> Iterator[Planned]:
@@ -290,7 +292,5 @@ def _axes(sweep: OwnSweep) -> list[list[dict[str, Any]]]:
 
 def _mark(scenario: Scenario) -> bytes:
     """Return a short mark by which scenarios are known that give one run."""
-    # With nobody malicious the kinds of attacks are all the same.
-    left_out = {"description"} if scenario.malicious else {"description", "attacks"}
-    told = scenario.model_dump_json(exclude=left_out)
+    told = without_idle_attacks(scenario).model_dump_json(exclude={"description"})
     return hashlib.blake2b(told.encode(), digest_size=16).digest()

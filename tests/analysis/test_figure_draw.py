@@ -38,7 +38,7 @@ def test_the_same_tables_give_the_same_bytes(tmp_path):
 
 def test_an_unknown_figure_suggests_the_nearest():
     with pytest.raises(
-        InputError, match=r"unknown figure 'figur1'; did you mean 'figure1'\? \(known: figure1"
+        InputError, match=r"unknown figure 'figur1'; did you mean 'figure1'\? \(known: grid, figure1"
     ):
         draw("figur1", load, None)
 

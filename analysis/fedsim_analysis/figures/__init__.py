@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -28,8 +28,13 @@ from fedsim.catalog import what_raised
 from fedsim.errors import STRAY, FedsimError, InputError, PartError, first_line, nearest
 from fedsim.importing import imported
 from fedsim.whole_files import check_file, is_folder, is_special, whole
+from fedsim_analysis import style
 from fedsim_analysis.drawing import ready
+from fedsim_analysis.frames import named
+from fedsim_analysis.selecting import select
 from fedsim_analysis.style import PNG_DPI, look
+from fedsim_analysis.varied import shortened
+from fedsim_analysis.words import counted, ranges, short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +54,10 @@ class Entry:
 _ROBUSTNESS = "fedsim_analysis.studies.robustness"
 
 FIGURES = {
+    "grid": Entry(
+        "fedsim_analysis.figures.grid",
+        "any sweep: a measurement against a setting, in groups and panels, as lines, bars or a heat map",
+    ),
     "figure1": Entry(
         "fedsim_analysis.figures.figure1", "training time per task and method, by where it went"
     ),
@@ -214,13 +223,16 @@ def _checked(found: Any, place: str) -> Any:
     return found
 
 
-def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options: Any) -> list[Path]:
+def draw(
+    name: str, load: Callable[[str], pd.DataFrame], output: Path, where: str = "", **options: Any
+) -> list[Path]:
     """Draw a figure and write it as PDF and PNG, with the table behind it as CSV beside them.
 
     Args:
         name: what `find` takes.
         load: gives the table of a name ("runs", "steps", "workers" or "spans").
         output: the path of the picture, with or without one of the three suffixes, or a folder that exists.
+        where: an expression that holds for the runs to be drawn; all of them if not given.
         options: further arguments of the figure, such as `window` of the timeline.
 
     Returns:
@@ -232,16 +244,103 @@ def draw(name: str, load: Callable[[str], pd.DataFrame], output: Path, **options
     """
     drawing = find(name)
     paths = _paths(output, re.split("[.:]", name.rstrip(":"))[-1])
-    tables = {needed: load(needed) for needed in drawing.NEEDS}
-    with _blames(name):
+    _check_options(name, drawing, options)
+    tables, looks = _chosen(drawing.NEEDS, load, where)
+    with _blames(name), style.all_methods(looks):
         picture = drawing.figure(**tables, **options)
         numbers = drawing.table(**tables, **options)
+        _sign(picture, tables, where)
         contents = _contents(picture, numbers)
     with ExitStack() as files:  # they get their names together, when all of them are complete
         streams = [files.enter_context(whole(path)) for path in paths]
         for stream, content in zip(streams, contents, strict=True):
             stream.write(content)
     return paths
+
+
+def picture_of(name: str, results: Callable[[str], pd.DataFrame], where: str = "", **options: Any) -> Figure:
+    """Return a figure as matplotlib has it, for a notebook.
+
+    Args:
+        name: what `find` takes.
+        results: gives the table of a name, as `draw` takes it.
+        where: an expression that holds for the runs to be drawn.
+        options: further arguments of the figure.
+
+    Raises:
+        InputError: as `draw` does.
+    """
+    drawing = find(name)
+    _check_options(name, drawing, options)
+    tables, looks = _chosen(drawing.NEEDS, results, where)
+    with _blames(name), style.all_methods(looks):
+        picture: Figure = drawing.figure(**tables, **options)
+        _sign(picture, tables, where)
+    return picture
+
+
+def _check_options(name: str, drawing: Any, options: dict[str, Any]) -> None:
+    """Raise an InputError for an option that a figure does not take."""
+    taken = inspect.signature(drawing.figure).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        return
+    known = [one for one in taken if one not in drawing.NEEDS]
+    for option in options:
+        if option not in known:
+            told = ", ".join(f"--{one.replace('_', '-')}" for one in known) or "no options"
+            raise InputError(
+                f"figure {name!r} takes no --{option.replace('_', '-')} "
+                f"(it takes: {told}); figure 'grid' draws any sweep"
+            )
+
+
+def _chosen(
+    needs: Iterable[str], load: Callable[[str], pd.DataFrame], where: str
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the tables of the runs to be drawn, and all methods: one that is hidden keeps its look."""
+    tables = {needed: load(needed) for needed in needs}
+    if not where:
+        return tables, []
+    everything = load("runs")
+    runs = select(everything, where)
+    if runs.empty:
+        raise InputError(f"--where {where!r}: no run is left")
+    kept = {
+        name: table[table["run_id"].isin(runs["run_id"])].reset_index(drop=True)
+        if "run_id" in table
+        else table
+        for name, table in tables.items()
+    }
+    return kept, list(named(everything)["method"].unique())
+
+
+def _sign(picture: Figure, tables: dict[str, pd.DataFrame], where: str) -> None:
+    """Write below a figure which runs it shows."""
+    runs = next((one for one in tables.values() if {"run_id", "seed", "scenario"} <= set(one)), None)
+    if runs is None or runs.empty or picture.get_layout_engine() is None:
+        return
+    scenarios = list(dict.fromkeys(map(str, runs["scenario"])))
+    seeds = sorted({int(seed) for seed in runs["seed"]})
+    parts = [
+        f"{counted(runs['run_id'].nunique(), 'run')} of {short_list(scenarios, 4)}",
+        f"seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}",
+    ]
+    parts += [where] if where else []
+    # On edge, as pictures in newspapers say whose they are: below stand the names of axes.
+    share = 0.11 / picture.get_figwidth()
+    picture.get_layout_engine().set(rect=(0, 0, 1 - share, 1))  # type: ignore[call-arg, union-attr]
+    text = shortened(["; ".join(parts)], round(28 * picture.get_figheight()))[0]
+    with look():
+        picture.text(
+            1 - share / 4,
+            0.02,
+            style.literal(text),
+            rotation=90,
+            ha="right",
+            va="bottom",
+            fontsize=4.5,
+            color="#777777",
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -72,7 +72,7 @@ def study(options: argparse.Namespace) -> None:
         rows = [{"run_id": folder.name} | place.labels for folder, place in zip(own, here, strict=True)]
         # Runs of other settings may lie beside these.
         tables[table] = load_results(own).merge(pd.DataFrame(rows), on="run_id", validate="1:1")
-    more = {name: tables[name] for name in ("unlike", "slopes")}
+    more: dict[str, Any] = {name: tables[name] for name in ("unlike", "slopes")}
     for file in figures.draw("figure1", tables.__getitem__, options.output, **more):
         say(file)
 
