@@ -34,10 +34,11 @@ def load_results(path: str | Path | Sequence[str | Path], table: str = "runs") -
 
     Args:
         path: a run folder, or any folder above some; or several of them.
-        table: ``runs`` (one row per run: headline numbers, and a column for every setting that varies between
-            the runs, for who answered, and for the versions of fedsim and of others' parts where they vary),
-            ``steps``, ``workers``, ``spans``, ``tickets``, ``queue`` or ``links`` (their tables, with
-            scenario, variant, seed, run_id).
+        table: ``runs`` (one row per run, in the order of scenario, variant, the settings that vary, and seed:
+            headline numbers, and a column for every setting that varies between the runs, for who answered,
+            and for the versions of fedsim and of others' parts where they vary), ``steps``, ``workers``,
+            ``spans``, ``tickets``, ``queue`` or ``links`` (their tables, with scenario, variant, seed,
+            run_id).
 
     Raises:
         ResultsError: nothing there, or a folder is damaged or of another format.
@@ -54,7 +55,7 @@ def load_results(path: str | Path | Sequence[str | Path], table: str = "runs") -
         check_contents(folder, origin, ["summary.json"])
         summary = {"timing_only": not learned, **read_summary(folder)}
         runs.append(_Run(folder, origin["run_id"], summary, origin))
-    runs.sort(key=lambda run: [run.summary[key] for key in KEYS])
+    runs = _in_order(runs)
     if table == "runs":
         return _runs(runs)
     runs = [run for run in runs if table not in NOT_ALWAYS or f"{table}.parquet" in run.origin["files"]]
@@ -99,15 +100,39 @@ class _Run(NamedTuple):
     origin: Json
 
 
+def _in_order(runs: list[_Run]) -> list[_Run]:
+    """Return runs in the order of scenario, variant, the settings that vary, and seed."""
+    settings = _settings(runs)
+    varied = _varied(settings)
+
+    def place(number: int) -> list[Any]:
+        scenario, variant, seed = (runs[number].summary[key] for key in KEYS)
+        return [scenario, variant, *(_rank(settings[number].get(key)) for key in varied), seed]
+
+    return [runs[number] for number in sorted(range(len(runs)), key=place)]
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Return by what a setting is sorted: one that a run does not have first, then numbers by their size."""
+    if value is None:
+        return 0, 0.0, ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return 1, value, ""
+    return 2, 0.0, str(value)
+
+
+def _settings(runs: Sequence[_Run]) -> list[Json]:
+    settings = [run.origin["settings"] | _made_by(run.origin) for run in runs]
+    shares = {key: 0.0 for one in settings for key in one if _SHARE.fullmatch(key)}
+    # Without any attack the share of workers that carry it out is known.
+    return [one if any(map(_OF_ATTACKS.match, one)) else one | shares for one in settings]
+
+
 def _runs(runs: Sequence[_Run]) -> pd.DataFrame:
     """Return one row per run."""
     import pandas as pd
 
-    rows = []
-    settings = [run.origin["settings"] | _made_by(run.origin) for run in runs]
-    shares = {key: 0.0 for one in settings for key in one if _SHARE.fullmatch(key)}
-    # Without any attack the share of workers that carry it out is known.
-    settings = [one if any(map(_OF_ATTACKS.match, one)) else one | shares for one in settings]
+    rows, settings = [], _settings(runs)
     for _, run_id, summary, _ in runs:
         row = {key: value for key, value in summary.items() if not isinstance(value, dict | list)}
         if "cautions" in summary:
@@ -143,8 +168,20 @@ def _shown(key: str, value: Any) -> Any:
 def _varied(settings: list[Json]) -> list[str]:
     """Return the settings that do not have the same value in all runs, and those that are always shown."""
     skip = {*KEYS, "name", "description"}
-    keys = [key for key in dict.fromkeys(key for one in settings for key in one) if key not in skip]
+    keys = [key for key in _merged(settings) if key not in skip]
     return [key for key in keys if key in ALWAYS or _differs([one.get(key) for one in settings])]
+
+
+def _merged(settings: list[Json]) -> list[str]:
+    """Return the keys of all runs: one that some runs alone have stands after what is before it there."""
+    found: list[str] = []
+    for keys in sorted({tuple(one) for one in settings}, key=lambda keys: (len(keys), keys)):
+        place = 0
+        for key in keys:
+            if key not in found:
+                found.insert(place, key)
+            place = found.index(key) + 1
+    return found
 
 
 def _differs(values: list[Any]) -> bool:
