@@ -38,6 +38,59 @@ def varied(runs: pd.DataFrame, line: str = "method") -> list[str]:
     return [name for name in settings_of(runs) if _varies(runs, name, line) or unlike(runs, name)]
 
 
+def told_by_none(runs: pd.DataFrame, homes: Sequence[str]) -> list[str]:
+    """Return the settings that vary within each home, without those that another of them tells.
+
+    A setting is told by another one if it has one value for each value of that one: `attacks.0.scale`, which
+    one kind of attack alone has, by `attacks.0.kind`. Of two that tell each other the one stays that is less
+    deep, or comes first. A number tells only numbers that rise or fall with it: of points that were drawn at
+    random, each has a number of its own, which therefore seems to tell all else.
+
+    Args:
+        runs: one row per run; columns with a dot in their name are settings.
+        homes: the columns that tell runs apart already, such as the scenario and the method.
+    """
+    texts = {name: runs[name].map(setting) for name in settings_of(runs)}
+    of_home = [runs[home] for home in homes]
+    names = [name for name, text in texts.items() if (text.groupby(of_home).nunique() > 1).any()]
+    partly = {name for name in names if _partly(runs[name], texts[name])}
+    # Of those that some runs alone have the shortest names come first, by alphabet.
+    names.sort(key=lambda name: (name.count("."), name if name in partly else ""))
+    told = {
+        name
+        for place, name in enumerate(names)
+        for rank, other in enumerate(names)
+        if other != name
+        and _tells(runs, texts, other, name)
+        and (rank < place or not _tells(runs, texts, name, other))
+    }
+    return [name for name in texts if name in names and name not in told]
+
+
+def _partly(column: pd.Series[Any], texts: pd.Series[str]) -> bool:
+    """Whether some runs alone have a setting, all with one value: it is there or not."""
+    return bool(column.isna().any()) and texts.nunique() == 2
+
+
+def _tells(runs: pd.DataFrame, texts: Mapping[str, pd.Series[str]], one: str, other: str) -> bool:
+    """Whether the value of one setting tells that of another."""
+    if (texts[other].groupby(texts[one]).nunique() > 1).any():
+        return False
+    if _partly(runs[other], texts[other]):
+        return True
+    numbers = [
+        pd.api.types.is_numeric_dtype(runs[name]) and runs[name].dtype != bool for name in (one, other)
+    ]
+    if all(numbers):
+        along = runs[[one, other]].dropna().sort_values([one, other])[other]
+        return bool(along.is_monotonic_increasing or along.is_monotonic_decreasing)
+    if numbers[0]:
+        return False
+    # Two names that go with each other were put side by side by somebody, unless one is about the other.
+    back = not (texts[one].groupby(texts[other]).nunique() > 1).any()
+    return not back or other.startswith(one.rpartition(".")[0] + ".")
+
+
 def with_settings(runs: pd.DataFrame, line: str = "method") -> pd.DataFrame:
     """Return the runs with a column `setting`, so that scenario, method, seed and it name one run each.
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from fedsim.cli import main
 from fedsim.errors import InputError
-from fedsim_analysis.compare import cells, compare, metric_named
+from fedsim_analysis.compare import cells, compare, means, metric_named
 from fedsim_analysis.compare.contrasts import adjusted, contrast
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "features" / "sweep.toml"
@@ -85,6 +85,42 @@ def test_by_hand_what_is_best_and_whether_the_data_tell_it():
         "best by simulated_time_s: AsynDBT, wait_for = 2 (97.33); the data cannot tell it "
     )
     assert said.endswith(", nor from 2 more")
+
+
+def test_the_best_of_its_surroundings_is_marked():
+    found = compare(study(), baseline="sdbt")
+    assert found.table["simulated_time_s_best"].tolist() == [False, False, True, False]
+    assert [text.endswith("best)") for text in cells(found, "simulated_time_s")["mean"]] == [
+        *(False, False, True, False)
+    ]
+    nobody_knows = compare(study(server_load=1.0), baseline="sdbt", metrics=["server_load"])
+    assert not nobody_knows.table["server_load_best"].any()
+    assert nobody_knows.verdicts[0].startswith("whether more or less of server_load is better is not known")
+
+
+def test_seeds_of_one_side_alone_are_said_and_left_out_of_differences():
+    runs = study()
+    runs = runs[(runs["algorithm"] != "sdbt") | (runs["seed"] < 2)]
+    found = compare(runs, baseline="sdbt")
+    # 80 - 100 and 92 - 110, without the third.
+    assert found.table["simulated_time_s_difference"].tolist()[2] == pytest.approx(-19)
+    assert found.table["pairs"].tolist() == [0, 2, 2, 2]
+    assert any(
+        note.startswith("3 rows with runs of seeds that the baseline does not") for note in found.notes
+    )
+
+
+def test_ratios_of_two_seeds_may_be_as_uncertain_as_can_be():
+    found = contrast(pd.Series([1.0, 1e-200]), pd.Series([1.0, 1.0]))
+    assert (found.ratio.low, found.ratio.high) == (0.0, math.inf)
+
+
+def test_means_are_those_of_the_rows_beside_no_baseline():
+    alone, beside = means(study(), metrics=["time_s"]), compare(study(), baseline="sdbt")
+    columns = ["algorithm.wait_for", "method", "runs", "simulated_time_s", "simulated_time_s_low"]
+    pd.testing.assert_frame_equal(alone.table[columns], beside.table[columns])
+    assert list(cells(alone)) == ["wait_for", "method", "runs", "simulated_time_s"]
+    assert (alone.baseline, alone.verdicts) == (None, ())
 
 
 def test_surroundings_are_nobodys_choice_and_have_a_verdict_each():

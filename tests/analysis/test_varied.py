@@ -7,7 +7,7 @@ import pytest
 
 from fedsim.errors import InputError
 from fedsim_analysis.frames import named
-from fedsim_analysis.varied import check_averaged, check_compared, shortened, with_settings
+from fedsim_analysis.varied import check_averaged, check_compared, shortened, told_by_none, with_settings
 
 
 def settings(*rows):
@@ -130,3 +130,32 @@ def test_a_label_that_is_cut_keeps_what_tells_it_apart():
     assert all(f"part-{number}/" in text for number, text in enumerate(cut))
     assert shortened(["short", long[0]], 60)[0] == "short"
     assert len(set(shortened(["a" * 100, "a" * 101], 60))) == 2
+
+
+SETTINGS = {
+    # Two drawn at random, each with a value of its own at every point: neither tells the other, nor the kind.
+    "drawn": {"a.x": [1.0, 2.0, 3.0, 4.0], "b.y": [3.0, 1.0, 4.0, 2.0], "c.kind": ["p", "q", "p", "q"]},
+    # One rises with the other: the first stands for both.
+    "rising": {"a.x": [1.0, 2.0, 3.0, 3.0], "b.y": [10.0, 20.0, 30.0, 30.0]},
+    # One that some runs alone have, with one value, is told by any; and what is about a part, by its kind.
+    "there or not": {
+        "attacks.0.kind": ["none", "none", "alie", "flip"],
+        "attacks.0.scale": [math.nan, math.nan, 2.0, math.nan],
+        "attacks.0.rule": ["-", "-", "x", "y"],
+    },
+    "one home": {"a.x": [1.0, 1.0, 2.0, 2.0]},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("drawn", ["a.x", "b.y", "c.kind"]),
+        ("rising", ["a.x"]),
+        ("there or not", ["attacks.0.kind"]),
+        ("one home", []),
+    ],
+)
+def test_settings_that_another_one_tells_are_left_out(name, told):
+    runs = pd.DataFrame(SETTINGS[name]).assign(method=list("aabb") if name == "one home" else "a")
+    assert told_by_none(runs, ["method"]) == told

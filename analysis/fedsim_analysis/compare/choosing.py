@@ -9,10 +9,12 @@ import pandas as pd
 
 from fedsim.errors import InputError, nearest
 from fedsim_analysis.style import METHODS
-from fedsim_analysis.varied import settings_of
+from fedsim_analysis.varied import distinct, settings_of, told_by_none
 from fedsim_analysis.words import setting
 
 DEFAULT_METRICS = ("simulated_time_s", "accuracy", "time_to_target_s")
+ROWS = ("scenario", "variant", "method")
+"""What makes rows anyway."""
 BASELINES = ("sdbt", "cendbt")
 """Methods that others are compared with if nobody says which, the first that is there."""
 
@@ -67,27 +69,12 @@ def axes_of(runs: pd.DataFrame, named: Sequence[str]) -> list[str]:
     """
     settings = settings_of(runs)
     if not named:
-        texts = {name: runs[name].map(setting) for name in settings}
-        homes = [runs["scenario"], runs["method"]]
-        varying = [name for name in settings if (texts[name].groupby(homes).nunique() > 1).any()]
-        return [name for name in varying if not _follows(texts, name, varying)]
+        return told_by_none(runs, ["scenario", "method"])
     for name in named:
-        if name not in (*settings, "n_workers"):
+        if name not in (*settings, *ROWS, "n_workers"):
             hint = nearest(name, settings) or f" (settings that vary: {', '.join(settings) or 'none'})"
             raise InputError(f"--by: no setting {name!r} varies among these runs{hint}")
-    return list(dict.fromkeys(named))
-
-
-def _follows(texts: dict[str, pd.Series[str]], name: str, others: Sequence[str]) -> bool:
-    """Whether a setting has one value for each value of another one that stands before it, or says more."""
-    for other in others:
-        if other == name:
-            continue
-        told = bool((texts[name].groupby(texts[other]).nunique() <= 1).all())
-        back = bool((texts[other].groupby(texts[name]).nunique() <= 1).all())
-        if told and (not back or others.index(other) < others.index(name)):
-            return True
-    return False
+    return [name for name in dict.fromkeys(named) if name not in ROWS]
 
 
 def is_decision(name: str) -> bool:
@@ -113,7 +100,9 @@ def baseline_named(runs: pd.DataFrame, name: str | None) -> Reference:
     if name is None:
         name = next((one for one in BASELINES if one in methods), None)
         if name is None:
-            raise InputError(f"expected a baseline: one of {', '.join(methods)}, or KEY=VALUE of a setting")
+            axes = sorted(told_by_none(runs, ["scenario", "method"]), key=lambda axis: not is_decision(axis))
+            of_setting = f", or {axes[0]}={setting(distinct(runs[axes[0]])[0])}" if axes else ""
+            raise InputError(f"--baseline: expected one of {', '.join(methods)}{of_setting}")
     if name in methods:
         return Reference(name, "method", runs["method"] == name)
     column, is_setting, value = name.partition("=")
@@ -139,8 +128,3 @@ def _as_written(value: str) -> str:
         return setting(float(value))
     except ValueError:
         return value
-
-
-def surroundings_among(names: Sequence[str]) -> list[str]:
-    """Return the settings that nobody chooses: what methods meet, and what they learn from."""
-    return [name for name in names if not is_decision(name)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -19,13 +19,14 @@ from fedsim_analysis.compare.choosing import (
     metric_named,
 )
 from fedsim_analysis.compare.contrasts import CORRECTIONS, LEVEL, Contrast, adjusted, contrast
+from fedsim_analysis.compare.groups import Group, groups_of
 from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
-from fedsim_analysis.compare.verdict import Contender, verdict
+from fedsim_analysis.compare.verdict import Contender, in_rank, verdict
 from fedsim_analysis.frames import named
 from fedsim_analysis.statistics import Estimate, estimate
-from fedsim_analysis.style import TASKS, in_order, method_name, methods_in_order
-from fedsim_analysis.varied import distinct, settings_of, short_names
-from fedsim_analysis.words import NOT_SET, counted, setting, short_list
+from fedsim_analysis.style import method_name
+from fedsim_analysis.varied import short_names
+from fedsim_analysis.words import counted, sense, setting
 
 ENDED_BADLY = ("deserted", "diverged", "no labels", "no update", "overdue", "stalled", "standstill")
 
@@ -40,33 +41,22 @@ class Comparison:
       names, `method`, and `baseline`: whether the row is the baseline's own;
     - `runs`, and `pairs`: how many of them share a seed with one of the baseline's;
     - for each metric `METRIC`, `_low`, `_high`: the mean with its 95 % interval; `METRIC_difference` and
-      `METRIC_ratio`, each with `_low` and `_high`, against the baseline; `METRIC_p`, corrected. For
-      `time_to_target_s` also `_missed`, how many runs never reached the target, and `_horizon`: up to which
-      time times count where some did not (NaN where all did).
+      `METRIC_ratio`, each with `_low` and `_high`, against the baseline; `METRIC_p`, corrected;
+      `METRIC_best`: whether it is the best of its surroundings. For `time_to_target_s` also `_missed`, how
+      many runs never reached the target, and `_horizon`: up to which time times count where some did not (NaN
+      where all did).
+
+    What `means` finds has neither a baseline nor the columns that need one.
     """
 
     table: pd.DataFrame
-    baseline: str
+    baseline: str | None
     axes: tuple[str, ...]
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
     """How it was computed, and what makes it mean less than it seems to."""
     verdicts: tuple[str, ...]
     """What is best by the first metric, a sentence for each of the surroundings that vary."""
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The runs of one row, by seed."""
-
-    place: tuple[Hashable, ...]
-    """Scenario and method."""
-    values: dict[str, Any]
-    """Of the settings that make rows."""
-    runs: pd.DataFrame
-    of_baseline: bool
-    partner: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """The baseline's runs, by seed."""
 
 
 def compare(
@@ -102,7 +92,7 @@ def compare(
     columns = tuple(dict.fromkeys(metric_named(runs, name) for name in metrics)) or default_metrics(runs)
     chosen = baseline_named(runs, baseline)
     axes = axes_of(runs, by)
-    groups = list(_groups(runs, axes, chosen))
+    groups = list(groups_of(runs, axes, chosen))
     if len(groups) < 2:
         raise InputError(
             f"found {counted(len(groups), 'setting')} of {chosen.name}; expected others to compare"
@@ -115,96 +105,47 @@ def compare(
     for metric in columns:
         cells = [_cells(group, metric, one) for group, one in zip(groups, contrasts[metric], strict=True)]
         p_values = [math.nan if one is None else one.p for one in contrasts[metric]]
-        found = pd.DataFrame(cells).assign(**{f"{metric}_p": adjusted(p_values, correction)})
+        found = pd.DataFrame(cells)
+        found[f"{metric}_p"] = adjusted(p_values, correction)
+        found[f"{metric}_best"] = _bests(groups, metric)
         table = pd.concat([table, found], axis=1)
     notes = tuple(_notes(groups, table, columns, chosen, correction))
     return Comparison(table, chosen.name, tuple(axes), columns, notes, tuple(_verdicts(groups, columns[0])))
 
 
-def _groups(runs: pd.DataFrame, axes: list[str], baseline: Reference) -> Iterator[_Group]:
-    """Yield the rows in the order of scenario, settings and method, of which the baseline is the first."""
-    texts = {name: runs[name].map(setting) for name in axes}
-    levels = {name: [setting(value) for value in distinct(runs[name])] for name in axes}
-    scenarios = in_order(runs["scenario"], TASKS)
-    methods = sorted(methods_in_order(runs["method"]), key=lambda name: name != baseline.name)
-    keys = [runs["scenario"], *(texts[name] for name in axes), runs["method"]]
-    found = dict(iter(runs.groupby(keys, sort=False)))
+def means(runs: pd.DataFrame, *, by: Sequence[str] = (), metrics: Sequence[str] = ()) -> Comparison:
+    """Return the means over seeds of each method and setting, with their intervals, beside no baseline.
 
-    def place(key: tuple[Any, ...]) -> list[int]:
-        # What a method does not have stands before all values of those that do.
-        settings = [
-            -1 if text == NOT_SET else levels[name].index(text)
-            for name, text in zip(axes, key[1:-1], strict=True)
-        ]
-        return [scenarios.index(key[0]), *settings, methods.index(key[-1])]
-
-    of_rule = {key: bool(baseline.holds[group.index].all()) for key, group in found.items()}
-    for key in sorted(found, key=place):
-        group = found[key]
-        _check(group, axes, key)
-        values = {name: group[name].iloc[0] for name in axes}
-        one = _Group((key[0], key[-1]), values, group.set_index("seed").sort_index(), of_rule[key])
-        if not one.of_baseline:
-            one = _Group(one.place, values, one.runs, False, _partner(one, runs, texts, axes, baseline))
-        yield one
-
-
-def _check(group: pd.DataFrame, axes: Sequence[str], key: tuple[Hashable, ...]) -> None:
-    """Check that the runs of a row differ in their seed alone.
+    Args:
+        runs: as `fedsim.load_results` gives them, one row per run.
+        by: settings that make rows; all that vary within a method if not given.
+        metrics: columns with numbers; the usual ones if not given.
 
     Raises:
-        InputError: they do not.
+        InputError: a name is unknown, or runs of one row differ in more than their seed.
     """
-    texts = {name: group[name].map(setting) for name in settings_of(group) if name not in axes}
-    differing = [name for name, column in texts.items() if column.nunique() > 1]
-    where = ", ".join(
-        map(str, (key[0], key[-1], *(f"{n} = {t}" for n, t in zip(axes, key[1:-1], strict=True))))
-    )
-    if differing:
-        raise InputError(
-            f"{where}: these {len(group)} runs differ in {short_list(differing, 6)} as well; "
-            "name that in --by, or keep some of the runs by --where"
-        )
-    if group["seed"].duplicated().any():
-        seed = group.loc[group["seed"].duplicated(), "seed"].iloc[0]
-        raise InputError(f"{where}: there are several runs of seed {seed}; give the folder of a single study")
+    runs = named(runs)
+    columns = tuple(dict.fromkeys(metric_named(runs, name) for name in metrics)) or default_metrics(runs)
+    axes = axes_of(runs, by)
+    groups = list(groups_of(runs, axes))
+    rows = [_first_cells(group, runs) for group in groups]
+    for row, group in zip(rows, groups, strict=True):
+        del row["baseline"], row["pairs"]
+        for metric in columns:
+            row |= _mean_cells(group, metric)
+    table = pd.DataFrame(rows)
+    notes = ("means over seeds with 95 % t intervals, each for itself", *_cautions(groups, table, columns))
+    return Comparison(table, None, tuple(axes), columns, notes, ())
 
 
-def _partner(
-    group: _Group,
-    runs: pd.DataFrame,
-    texts: dict[str, pd.Series[str]],
-    axes: Sequence[str],
-    baseline: Reference,
-) -> pd.DataFrame:
-    """Return the runs of the baseline that a row is compared with, by seed; none where there are none."""
-    scenario, method = group.place
-    holds = baseline.holds & (runs["scenario"] == scenario)
-    if baseline.column != "method":
-        holds &= runs["method"] == method
-    for name in axes:
-        if name == baseline.column:
-            continue
-        same = holds & (texts[name] == setting(group.values[name]))
-        holds = same if same.any() else holds & runs[name].isna()
-    found = runs[holds]
-    if found["seed"].duplicated().any():
-        differing = [name for name in settings_of(found) if found[name].map(setting).nunique() > 1]
-        raise InputError(
-            f"the baseline {baseline.name} has several runs of one seed, which differ in "
-            f"{short_list(differing, 6) or 'nothing'}; name that in --by, or keep some by --where"
-        )
-    return found.set_index("seed").sort_index()
-
-
-def _against(group: _Group, metric: str) -> Contrast:
+def _against(group: Group, metric: str) -> Contrast:
     if group.partner.empty:
         return contrast(pd.Series(dtype=float), pd.Series(dtype=float))
     horizon_s = horizon_of(group.runs, group.partner) if metric == TARGET else math.inf
     return contrast(values_of(group.runs, metric, horizon_s), values_of(group.partner, metric, horizon_s))
 
 
-def _first_cells(group: _Group, runs: pd.DataFrame) -> dict[str, Any]:
+def _first_cells(group: Group, runs: pd.DataFrame) -> dict[str, Any]:
     scenario = {"scenario": group.place[0]} if runs["scenario"].nunique() > 1 else {}
     pairs = len(set(group.runs.index) & set(group.partner.index))
     return (
@@ -219,20 +160,25 @@ def _first_cells(group: _Group, runs: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def _cells(group: _Group, metric: str, found: Contrast | None) -> dict[str, Any]:
+def _mean_cells(group: Group, metric: str) -> dict[str, Any]:
     horizon_s = horizon_of(group.runs) if metric == TARGET else math.inf
     mean = estimate(values_of(group.runs, metric, horizon_s).dropna())
     cells: dict[str, Any] = mean.columns(metric)
     if metric == TARGET:
         missed = int(group.runs[metric].isna().sum())
         cells |= {f"{metric}_missed": missed, f"{metric}_horizon": horizon_s if missed else math.nan}
+    return cells
+
+
+def _cells(group: Group, metric: str, found: Contrast | None) -> dict[str, Any]:
+    cells = _mean_cells(group, metric)
     nothing = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
     cells |= (found.difference if found else nothing).columns(f"{metric}_difference")
     return cells | (found.ratio if found else nothing).columns(f"{metric}_ratio")
 
 
 def _notes(
-    groups: Sequence[_Group],
+    groups: Sequence[Group],
     table: pd.DataFrame,
     metrics: Sequence[str],
     baseline: Reference,
@@ -258,12 +204,24 @@ def _notes(
         yield f"{counted(unpaired, 'row')} without a seed in common with the baseline: Welch's t test"
     if alone := sum(not group.of_baseline and group.partner.empty for group in groups):
         yield f"{counted(alone, 'row')} without a run of the baseline in the same surroundings: not compared"
+    some = others["pairs"].between(1, others["runs"] - 1)
+    if some.any():
+        yield (
+            f"{counted(int(some.sum()), 'row')} with runs of seeds that the baseline does not have: "
+            "differences and ratios are over the seeds of both (pairs)"
+        )
+    yield from _cautions(groups, table, metrics)
+
+
+def _cautions(groups: Sequence[Group], table: pd.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
+    """Yield what makes means less than they seem to be."""
     if (table["runs"] == 1).any():
         yield "a single seed says nothing about chance: expected several, as in --set sweep.replicates=5"
     if TARGET in metrics and (missed := int(table[f"{TARGET}_missed"].sum())):
+        both = "a row and its baseline" if "baseline" in table else "a row"
         yield (
             f"{TARGET}: {missed} of {int(table['runs'].sum())} runs never reached the target (missed); where "
-            "there are such, times of a row and its baseline count up to the end of the first of them (>=)"
+            f"there are such, times of {both} count up to the end of the first of them (>=)"
         )
     for metric in metrics:
         without = sum(int(group.runs[metric].isna().sum()) for group in groups) if metric != TARGET else 0
@@ -275,22 +233,44 @@ def _notes(
         yield "runs that did not end well: " + ", ".join(f"{count} {how}" for how, count in badly.items())
 
 
-def _verdicts(groups: Sequence[_Group], metric: str) -> Iterator[str]:
-    """Yield what is best in each of the surroundings, which nobody chooses."""
-    axes = list(groups[0].values)
-    shorts = {name: short for short, name in short_names(axes).items()}
-    surroundings = [name for name in axes if not is_decision(name)]
-    places: dict[tuple[str, ...], list[Contender]] = {}
+def _surroundings(groups: Sequence[Group]) -> dict[tuple[str, ...], list[int]]:
+    """Return the rows at each of the surroundings, which nobody chooses, told in words."""
+    shorts = {name: short for short, name in short_names(list(groups[0].values)).items()}
     several = len({group.place[0] for group in groups}) > 1
-    for group in groups:
+    places: dict[tuple[str, ...], list[int]] = {}
+    for number, group in enumerate(groups):
         parts = [str(group.place[0])] if several else []
-        parts += [f"{shorts[name]} = {setting(group.values[name])}" for name in surroundings]
-        decided = [
-            f"{shorts[name]} = {setting(group.values[name])}"
-            for name in axes
-            if is_decision(name) and not pd.isna(group.values[name])
+        parts += [
+            f"{shorts[name]} = {setting(value)}"
+            for name, value in group.values.items()
+            if not is_decision(name)
         ]
-        label = ", ".join([method_name(str(group.place[1])), *decided])
-        places.setdefault(tuple(parts), []).append(Contender(label, group.runs))
-    for place, candidates in places.items():
-        yield (f"{', '.join(place)}: " if place else "") + verdict(candidates, metric)
+        places.setdefault(tuple(parts), []).append(number)
+    return places
+
+
+def _contender(group: Group) -> Contender:
+    shorts = {name: short for short, name in short_names(list(group.values)).items()}
+    decided = [
+        f"{shorts[name]} = {setting(value)}"
+        for name, value in group.values.items()
+        if is_decision(name) and not pd.isna(value)
+    ]
+    return Contender(", ".join([method_name(str(group.place[1])), *decided]), group.runs)
+
+
+def _bests(groups: Sequence[Group], metric: str) -> list[bool]:
+    """Return of each row whether it is the best of its surroundings; none is where nobody knows what is."""
+    best = set()
+    for rows in _surroundings(groups).values():
+        ranked = in_rank([_contender(groups[row]) for row in rows], metric)
+        if sense(metric) and len(rows) > 1:
+            best.add(rows[ranked[0]])
+    return [row in best for row in range(len(groups))]
+
+
+def _verdicts(groups: Sequence[Group], metric: str) -> Iterator[str]:
+    """Yield what is best in each of the surroundings."""
+    for place, rows in _surroundings(groups).items():
+        said = verdict([_contender(groups[row]) for row in rows], metric)
+        yield (f"{', '.join(place)}: " if place else "") + said

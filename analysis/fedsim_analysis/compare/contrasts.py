@@ -80,7 +80,8 @@ def _paired_p(found: Estimate) -> float:
 
 def _exponential(found: Estimate) -> Estimate:
     """Return an estimate of logarithms as one of what they are logarithms of; its deviation is a factor."""
-    mean, low, high, deviation = map(math.exp, (found.mean, found.low, found.high, found.deviation))
+    with np.errstate(over="ignore", under="ignore"):  # the interval of two seeds may be wider than any number
+        mean, low, high, deviation = map(float, np.exp([found.mean, found.low, found.high, found.deviation]))
     return Estimate(mean, low, high, deviation, found.count)
 
 

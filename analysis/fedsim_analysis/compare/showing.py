@@ -21,7 +21,7 @@ def cells(found: Comparison, metric: str | None = None) -> pd.DataFrame:
     """Return a comparison with every cell as text, of one metric or of all.
 
     Headings are short; of one metric those of its numbers are `mean`, `difference` and `ratio`, of all they
-    begin with its name.
+    begin with its name. Means beside no baseline stand under the name of the metric alone.
     """
     rows = [
         _row(found, row, [metric] if metric else list(found.metrics), metric is None) for row in _rows(found)
@@ -39,6 +39,9 @@ def _row(found: Comparison, row: dict[str, Any], metrics: list[str], named: bool
     told |= {shorts[name]: _setting(row[name]) for name in found.axes}
     told |= {"method": method_name(row["method"]), "runs": str(row["runs"])}
     for metric in metrics:
+        if found.baseline is None:
+            told[metric] = _mean(row, metric)
+            continue
         before = f"{metric} " if named else ""
         told[f"{before}mean"] = _mean(row, metric)
         told[f"{before}difference"] = _difference(row, metric)
@@ -56,7 +59,8 @@ def _mean(row: dict[str, Any], metric: str) -> str:
         return f"never in {missed}"
     text = (">= " if missed else "") + _uncertain(row, metric)
     spoken = duration(row[metric]) if metric.endswith("_s") else ""
-    notes = [note for note in (spoken, f"{missed} missed" if missed else "") if note]
+    best = "best" if row.get(f"{metric}_best", False) else ""
+    notes = [note for note in (spoken, f"{missed} missed" if missed else "", best) if note]
     return text + (f" ({', '.join(notes)})" if notes else "")
 
 

@@ -27,7 +27,7 @@ def verdict(candidates: Sequence[Contender], metric: str) -> str:
     """
     if not sense(metric):
         return f"whether more or less of {metric} is better is not known, so that nothing is called best"
-    ranked = sorted(candidates, key=lambda one: _rank(one, metric))
+    ranked = [candidates[place] for place in in_rank(candidates, metric)]
     best, others = ranked[0], ranked[1:]
     mean = number(_mean(best, metric))
     if not others:
@@ -41,6 +41,11 @@ def verdict(candidates: Sequence[Contender], metric: str) -> str:
     more = f", nor from {len(alike) - 1} more" if len(alike) > 1 else ""
     near = alike[0]
     return f"{first}; the data cannot tell it from {_told(others[near], contrasts[near])}{more}"
+
+
+def in_rank(candidates: Sequence[Contender], metric: str) -> list[int]:
+    """Return the places of the candidates, that of the best first: fewest missed targets, then the mean."""
+    return sorted(range(len(candidates)), key=lambda place: _rank(candidates[place], metric))
 
 
 def _told(other: Contender, found: Contrast) -> str:

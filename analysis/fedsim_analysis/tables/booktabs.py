@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from fedsim.terminal import are_numbers
+
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -66,10 +68,12 @@ def tabular(
 
 def of_frame(rows: pd.DataFrame) -> str:
     """Return any table of numbers as it is: each column as a column, numbers with four digits."""
-    texts = [not pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes]
-    return tabular(
-        list(map(str, rows)), [[_plain(cell) for cell in row] for row in rows.to_numpy(object)], texts
-    )
+    body = [[_plain(cell) for cell in row] for row in rows.to_numpy(object)]
+    texts = [
+        not pd.api.types.is_numeric_dtype(kind) and not are_numbers([row[place] for row in body])
+        for place, kind in enumerate(rows.dtypes)
+    ]
+    return tabular(list(map(str, rows)), body, texts)
 
 
 def escaped(text: str) -> str:
