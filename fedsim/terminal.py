@@ -12,7 +12,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import TracebackType
@@ -40,6 +40,8 @@ _UNSEEN = re.compile(
 )
 _GAP = 2
 """Between two columns of a table."""
+_SHORTEST = 6
+"""Lines of a heading are not made shorter than that: they would be letters in a column."""
 _NUMBER = re.compile(r"[-+>=<~]*\s*[\d.,]*\d[\d.,]*(e[-+]?\d+)?\b.*|-?$")
 """How a cell begins that stands to the right."""
 _BREAKS = re.compile("[\t\n]")
@@ -177,38 +179,71 @@ def plain_table(*headings: str, title: str | None = None) -> Table:
 
 
 def show_frame(rows: pd.DataFrame, n_first: int = 1, cell: Callable[[object], str] = str) -> None:
-    """Print a table of a data frame: turned if it is of one row, in parts if it is wider than the terminal.
+    """Print a table of a data frame, so that it fits the terminal.
+
+    A table of one row is turned where it is too wide. Otherwise the headings are broken, between words alone,
+    and if that is not enough the columns come in parts, each of which begins with the first columns.
 
     Args:
         rows: its columns are printed in their order; those whose cells all look like numbers to the right.
-        n_first: how many columns tell the rows apart, so that each part begins with them.
+        n_first: how many columns tell the rows apart.
         cell: writes a value.
     """
     texts = {str(name): [cell(value) for value in rows[name]] for name in rows}
     width = _plain_console()().width if sys.stdout.isatty() else sys.maxsize
-    wide = {name: max(map(len, [name, *column])) + _GAP for name, column in texts.items()}
-    if len(rows) == 1 and sum(wide.values()) > width:
+    longest = {name: max(map(len, column), default=0) for name, column in texts.items()}
+    fits = sum(max(len(name), longest[name]) + _GAP for name in texts) <= width
+    if len(rows) == 1 and not fits:
         turned = plain_table()
         for name, (text,) in texts.items():
             turned.add_row(name, text)
         turned.show_header = False
         show(turned)
         return
+    headings = {name: [name] if fits else _broken(name, longest[name]) for name in texts}
+    wide = {name: max(longest[name], *map(len, headings[name])) + _GAP for name in texts}
     for number, part in enumerate(_parts(wide, n_first, width)):
         if number:
             say("")
         table = plain_table()
         for name in part:
-            right = all(_NUMBER.match(text) for text in texts[name]) and any(map(len, texts[name]))
+            right = are_numbers(texts[name])
             table.add_column(
-                name,
+                "\n".join(headings[name]),
                 justify="right" if right else "left",
+                vertical="bottom",
                 overflow="fold",
-                min_width=max(map(len, name.split())),
+                min_width=max(map(len, headings[name])),
             )
         for cells in zip(*(texts[name] for name in part), strict=True):
             table.add_row(*cells)
         show(table)
+
+
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Whether the cells of a column look like numbers, or are empty, so that they stand to the right.
+
+    >>> are_numbers([">= 93 ± 4 (1.6 min)", "", "-"]), are_numbers(["12", "never in 3"]), are_numbers([""])
+    (True, False, False)
+    """
+    return all(_NUMBER.match(cell) for cell in cells) and any(cells)
+
+
+def _broken(heading: str, longest: int) -> list[str]:
+    """Return a heading in lines no longer than the cells below it, as far as its words let it.
+
+    >>> _broken("time_to_target_s", 8)
+    ['time_to_', 'target_s']
+    >>> _broken("workers.1.slow_down", 3)
+    ['workers.', '1.', 'slow_', 'down']
+    """
+    lines = [""]
+    # The letter of a unit stays with its word.
+    for word in re.findall(r"[^_. ]*[_. ]+(?:[a-z]$)?|[^_. ]+", heading):
+        if lines[-1] and len(lines[-1] + word) > max(longest, _SHORTEST):
+            lines.append("")
+        lines[-1] += word
+    return lines
 
 
 def _parts(wide: dict[str, int], n_first: int, width: int) -> Iterator[list[str]]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedsim.cli.options import Where, announce, cautions_in, csv_text, remark, warn
+from fedsim.cli.options import Where, announce, cautions_in, csv_text, listed, remark, warn
 from fedsim.errors import InputError, nearest
-from fedsim.terminal import give, say, show
+from fedsim.terminal import give, say, show_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,9 @@ HEADLINES = (
 )
 
 
-FORMATS = ("table", "csv", "parquet", "latex")
+FORMATS = ("table", "csv", "parquet", "latex", "markdown")
+READ = ("table", "latex", "markdown")
+"""Formats for people: of runs, they show what tells them apart, and the headline numbers."""
 
 
 def results(
@@ -29,11 +31,21 @@ def results(
     columns: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Keep these columns: names with commas between.")
     ] = None,
+    group: Annotated[
+        bool, typer.Option("--group", help="Means over seeds with their intervals, one row per setting.")
+    ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SETTINGS",
+            help="With --group: settings that make rows, with commas between; all that vary if not given.",
+        ),
+    ] = None,
     table: Annotated[
         str, typer.Option(help="runs, steps, workers, spans, tickets, queue or links.")
     ] = "runs",
     output_format: Annotated[
-        str, typer.Option("--format", help="How to write it: table, csv, parquet or latex.")
+        str, typer.Option("--format", help="How to write it: table, csv, parquet, latex or markdown.")
     ] = "table",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write; otherwise it is printed.")
@@ -41,19 +53,14 @@ def results(
 ) -> None:
     """Show results: one row per run, a column for each setting that varies and for each measurement.
 
-    Printed as a table, only what varies and the headline numbers are shown unless columns are named.
+    As a table, for LaTeX and for Markdown, only what varies and the headline numbers are shown unless columns
+    are named.
     """
-    from fedsim.results import load_results
+    from fedsim.results import KEYS, load_results
     from fedsim.whole_files import check_file
     from fedsim_analysis.selecting import select
 
-    if output_format not in FORMATS:
-        hint = nearest(output_format, FORMATS)
-        raise InputError(f"--format: no format {output_format!r}{hint} (formats: {', '.join(FORMATS)})")
-    if output_format == "parquet" and output is None:
-        raise InputError(
-            "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"
-        )
+    _check_options(output_format, output, table, group, by)
     if output is not None:
         check_file(output)
     rows = load_results(folder, table)
@@ -61,17 +68,43 @@ def results(
     if where is not None:
         rows = select(rows, where)
     warned = list(cautions_in(rows))
-    if columns is not None:
-        rows = rows[_named(columns, everything)]
-    elif output_format == "table" and table == "runs":
-        rows = rows[_telling(rows)]
+    names = None if columns is None else _named(columns, everything)
+    notes = [f"{len(rows):,} rows"]
+    if group:
+        if rows.empty:
+            raise InputError(f"--group: no run is left of those in {folder}")
+        rows, n_first, notes = _grouped(rows, listed(by), names, output_format in READ)
+    elif names is not None:
+        rows, n_first = rows[names], 1
+    elif table == "runs" and output_format in READ:
+        rows, n_first, notes = _telling(rows, in_words=output_format == "table")
+    else:
+        n_first = sum(name in KEYS for name in rows) or 1
     if output is None:
-        _print(rows, output_format)
+        _print(rows, output_format, n_first)
     else:
         _write(rows, output_format, output)
         announce(output, str(output))
+    aside = output is not None or output_format != "table"
+    for note in notes:
+        if not aside or group:
+            say(note, err=aside)
     remark([folder])
     warn(warned)
+
+
+def _check_options(output_format: str, output: Path | None, table: str, group: bool, by: str | None) -> None:
+    if output_format not in FORMATS:
+        hint = nearest(output_format, FORMATS)
+        raise InputError(f"--format: no format {output_format!r}{hint} (formats: {', '.join(FORMATS)})")
+    if output_format == "parquet" and output is None:
+        raise InputError(
+            "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"
+        )
+    if by is not None and not group:
+        raise InputError("--by says what makes rows of means: expected --group beside it")
+    if group and table != "runs":
+        raise InputError(f"--group: found --table {table}, expected runs: means are over runs")
 
 
 def _named(columns: str, known: list[str]) -> list[str]:
@@ -85,45 +118,68 @@ def _named(columns: str, known: list[str]) -> list[str]:
     return names
 
 
-def _telling(rows: pd.DataFrame) -> list[str]:
-    """Return the columns that a person looks at first: what tells runs apart, and the headline numbers."""
-    from fedsim.results import ALWAYS, KEYS
+def _telling(rows: pd.DataFrame, in_words: bool) -> tuple[pd.DataFrame, int, list[str]]:
+    """Return of runs what a person looks at first: what tells them apart, and the headline numbers.
 
-    columns = list(rows.columns)
-    # Settings stand after the measurements, the last of which is a time by activity.
-    last = max(place for place, name in enumerate(columns) if name.startswith(("seconds_", *HEADLINES)))
-    settings = [
-        name for name in columns[last + 1 :] if name not in ALWAYS or rows[name].astype(str).nunique() > 1
-    ]
-    headlines = [name for name in HEADLINES if name in rows and rows[name].notna().any()]
-    kind = ["timing_only"] if rows["timing_only"].any() else []
-    return list(dict.fromkeys([*KEYS, *kind, *_untold(rows[settings]), *headlines]))
+    What is the same in all runs is told below.
 
+    Args:
+        rows: one row per run.
+        in_words: add to seconds what a person would say.
 
-def _untold(settings: pd.DataFrame) -> list[str]:
-    """Return the columns without those that another one tells.
-
-    That is what some runs alone have, all with one value: of runs with and without cuts, `algorithm.cuts`
-    says enough.
+    Returns:
+        The table, how many of its columns tell the runs apart, and sentences below it.
     """
-    names, texts = [str(name) for name in settings], settings.astype(str).where(settings.notna(), "")
-    partly = [name for name in names if settings[name].isna().any() and texts[name].nunique() == 2]
-    told = [name for name in names if name not in partly]
-    for name in sorted(partly, key=lambda name: (name.count("."), name)):
-        there = settings[name].notna()
-        if all(there.groupby(texts[other]).nunique().max() > 1 for other in told):
-            told.append(name)
-    return [name for name in names if name in told]
+    from fedsim_analysis.varied import told_by_none
+
+    keys = [name for name in ("scenario", "variant") if rows[name].nunique() > 1]
+    settings = told_by_none(rows, ["scenario", "variant"]) if len(rows) else []
+    headlines = [name for name in HEADLINES if name in rows and rows[name].notna().any()]
+    if len(rows) > 1 and rows["ended"].nunique() == 1:
+        headlines.remove("ended")
+    same = {
+        name: rows[name].iloc[0] for name in ("scenario", "variant", "ended") if rows[name].nunique() == 1
+    }
+    told = [f"{name} {value}" for name, value in same.items() if value and name not in headlines]
+    if rows["timing_only"].any():
+        told.append("of the clock alone (--timing-only)")
+    shown = rows[[*keys, *settings, "seed", *headlines]]
+    if in_words:
+        times = [name for name in headlines if name.endswith("_s")]
+        shown = shown.assign(**{name: rows[name].map(_spoken) for name in times})
+    n_runs = f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}"
+    return shown, len(keys) + len(settings) + 1, [", ".join([n_runs, *told])]
 
 
-def _print(rows: pd.DataFrame, output_format: str) -> None:
-    if output_format == "csv":
-        give(csv_text(rows))
-    elif output_format == "latex":
-        give(_latex(rows))
+def _spoken(seconds: float) -> str:
+    """Return a time in seconds, and in the unit in which a person would say it."""
+    from fedsim_analysis.words import duration
+
+    said = duration(seconds)
+    return _cell(seconds) + (f" ({said})" if said else "")
+
+
+def _grouped(
+    rows: pd.DataFrame, by: list[str], names: list[str] | None, in_words: bool
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """Return means over seeds: for people with half the interval beside them, else each in a column."""
+    from fedsim_analysis.compare import cells, means
+
+    metrics = names or [
+        name
+        for name in HEADLINES
+        if name not in ("ended", "time_to_target_resolution_s") and name in rows and rows[name].notna().any()
+    ]
+    found = means(rows, by=by, metrics=metrics)
+    shown = cells(found) if in_words else found.table
+    return shown, list(shown).index("method") + 1, list(found.notes)
+
+
+def _print(rows: pd.DataFrame, output_format: str, n_first: int) -> None:
+    if output_format == "table":
+        show_frame(rows, n_first, _cell)
     else:
-        show(_rich(rows))
-        say(f"{len(rows):,} rows")
+        give(_text(rows, output_format))
 
 
 def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
@@ -131,16 +187,20 @@ def _write(rows: pd.DataFrame, output_format: str, file: Path) -> None:
 
     if output_format == "parquet":
         write_whole(file, _same_types(rows).to_parquet(index=False))
-    elif output_format == "csv":
-        write_whole(file, csv_text(rows))
     else:
-        write_whole(file, _latex(rows) if output_format == "latex" else rows.to_string(index=False) + "\n")
+        write_whole(file, _text(rows, output_format))
 
 
-def _latex(rows: pd.DataFrame) -> str:
-    from fedsim_analysis.tables.booktabs import of_frame
+def _text(rows: pd.DataFrame, output_format: str) -> str:
+    """Return a table as a file holds it."""
+    from fedsim_analysis.tables import booktabs, markdown
 
-    return of_frame(rows)
+    if output_format == "csv":
+        return csv_text(rows)
+    if output_format == "latex":
+        return booktabs.of_frame(rows)
+    texts = rows.map(_cell)
+    return markdown.of_frame(texts) if output_format == "markdown" else texts.to_string(index=False) + "\n"
 
 
 def _same_types(rows: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +209,7 @@ def _same_types(rows: pd.DataFrame) -> pd.DataFrame:
     A setting may be a switch here and a list there, and a seed longer than 64 bits.
     """
     texts = {
-        name: rows[name].map(_text, na_action="ignore").astype("str")
+        name: rows[name].map(_as_text, na_action="ignore").astype("str")
         for name in rows.columns
         if _needs_text(rows[name])
     }
@@ -171,21 +231,8 @@ def _needs_text(column: pd.Series[Any]) -> bool:
     return False
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
-
-
-def _rich(rows: pd.DataFrame) -> object:
-    import pandas as pd
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in rows.columns:
-        number = pd.api.types.is_numeric_dtype(rows[name])
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for cells in rows.itertuples(index=False):
-        table.add_row(*(_cell(cell) for cell in cells))
-    return table
 
 
 def _cell(value: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 import fedsim
 from fedsim import sweep
@@ -33,13 +34,88 @@ def swept(tmp_path_factory) -> Path:
 def test_a_table_tells_what_varies_and_the_headlines(command, swept):
     answer = command("results", swept)
     assert (answer.code, answer.err) == (0, "")
-    heading, *rows, count = answer.out.splitlines()
-    columns = heading.split()
-    assert columns[:4] == ["scenario", "variant", "seed", "algorithm.wait_for"]
+    heading, *rows, below = answer.out.splitlines()
     # With the cuts go the settings that are about them, each with one value: that there are none says enough.
-    assert columns[4:] == ["algorithm.cuts", "ended", "simulated_time_s", "llm_calls", "loss"]
+    settings = ["algorithm.cuts", "algorithm.wait_for"]
+    assert heading.split() == [*settings, "seed", "simulated_time_s", "llm_calls", "loss"]
+    # In the order of the settings, and runs without a setting (`algorithm.cuts.every`) first.
+    assert [row.split()[:2] for row in rows] == [["False", "1"], ["False", "2"], ["-", "1"], ["-", "2"]]
+    assert below == "4 rows, scenario small, ended budget"
+
+
+def test_latex_and_markdown_show_what_the_table_shows(command, swept):
+    latex, markdown = (command("results", swept, "--format", form).out for form in ("latex", "markdown"))
+    columns = ["algorithm.cuts", "algorithm.wait_for", "seed", "simulated_time_s", "llm_calls", "loss"]
+    heading, *rows = rows_of_latex(latex)
+    assert heading == [name.replace("_", r"\_") for name in columns]
+    assert r"{tabular}{lrrrrr}" in latex
+    assert [row[:2] for row in rows] == [["False", "1"], ["False", "2"], ["-", "1"], ["-", "2"]]
+    heading, _, *rows = markdown.splitlines()
+    assert heading == f"| {' | '.join(columns)} |".replace("_", r"\_")
     assert len(rows) == 4
-    assert count == "4 rows"
+    # CSV is for programs, and whole.
+    assert len(pd.read_csv(io.StringIO(command("results", swept, "--format", "csv").out)).columns) > 60
+
+
+def test_times_are_told_in_minutes_as_well(command, swept):
+    run = fedsim.load_results(swept).iloc[0]
+    assert run.simulated_time_s < 60
+    out = command("run", swept.parent / "small.toml", "--timing-only", "--set", "budget.server_steps=100").out
+    assert out
+    line = command("results", "results").out.splitlines()[1]
+    run = fedsim.load_results("results").iloc[0]
+    assert f"{run.simulated_time_s:.6g} ({run.simulated_time_s / 60:.1f} min)" in line
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory) -> Path:
+    """Three seeds of two settings, of the clock alone."""
+    from conftest import SMALL
+
+    out = tmp_path_factory.mktemp("seeds")
+    file = out / "small.toml"
+    file.write_text(SMALL)
+    for wait_for in (2, 1):
+        for seed in range(3):
+            # Constant times have no spread.
+            changes = [f"algorithm.wait_for={wait_for}", f"seed={seed}"]
+            latency = "llm.latency={kind='exponential', mean_s=1}"
+            scenario = load_scenario(file, overrides=[*changes, latency])
+            sweep.run_one(scenario, out / "results", timing_only=True)
+    return out / "results"
+
+
+def test_groups_are_means_over_seeds_with_the_t_interval_of_scipy(command, seeds):
+    rows = pd.read_csv(io.StringIO(command("results", seeds, "--group", "--format", "csv").out))
+    assert rows["algorithm.wait_for"].tolist() == [1, 2]
+    assert rows["runs"].tolist() == [3, 3]
+    runs = fedsim.load_results(seeds)
+    for _, row in rows.iterrows():
+        times = runs.loc[runs["algorithm.wait_for"] == row["algorithm.wait_for"], "simulated_time_s"]
+        low, high = stats.t.interval(0.95, 2, times.mean(), stats.sem(times))
+        found = row[["simulated_time_s", "simulated_time_s_low", "simulated_time_s_high"]].tolist()
+        assert found == pytest.approx([times.mean(), low, high])
+    heading, first, *_ = command("results", seeds, "--group", "--columns", "llm_calls").out.splitlines()
+    assert heading.split() == ["wait_for", "method", "runs", "llm_calls"]
+    assert first.split()[:3] == ["1", "AsynDBT", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--by", "algorithm.wait_for"), "expected --group beside it"),
+        (("--group", "--table", "steps"), "--group: found --table steps, expected runs"),
+        (("--group", "--by", "algorithm.wait_fro"), "did you mean 'algorithm.wait_for'?"),
+        (("--group", "--by", "variant"), "these 6 runs differ in algorithm.wait_for as well"),
+        (("--group", "--where", "seed > 5"), "--group: no run is left"),
+        (("--group", "--columns", "ended"), "metric 'ended': no such column"),
+    ],
+)
+def test_what_cannot_be_averaged_is_a_sentence(command, seeds, words, sentence):
+    answer = command("results", seeds, *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
 
 
 def test_a_condition_keeps_rows_and_names_may_have_dots(command, swept):
@@ -141,7 +217,9 @@ def test_a_seed_of_128_bits_works_in_every_format(command, small, tmp_path):
         assert {int(seed) for seed in pd.read_parquet(f"{table}.parquet").seed} == set(SEEDS)
         for form in ("csv", "latex", "table"):
             assert all(str(seed) in (tmp_path / f"{table}.{form}").read_text() for seed in SEEDS)
-    assert command("results", "results", "--where", f"seed == {SEEDS[0]}").out.endswith("1 rows\n")
+    assert command("results", "results", "--where", f"seed == {SEEDS[0]}").out.endswith(
+        "\n1 row, scenario small\n"
+    )
 
 
 def rows_of_latex(text: str) -> list[list[str]]:
