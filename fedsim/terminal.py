@@ -12,7 +12,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import TracebackType
@@ -24,7 +24,6 @@ from fedsim.errors import OutputError
 from fedsim.secrets import redacted, trace_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
     from rich.progress import ProgressColumn
     from rich.table import Table
@@ -38,12 +37,8 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
-_GAP = 2
+GAP = 2
 """Between two columns of a table."""
-_SHORTEST = 6
-"""Lines of a heading are not made shorter than that: they would be letters in a column."""
-_NUMBER = re.compile(r"[-+>=<~]*\s*[\d.,]*\d[\d.,]*(e[-+]?\d+)?\b.*|-?$")
-"""How a cell begins that stands to the right."""
 _BREAKS = re.compile("[\t\n]")
 
 
@@ -175,89 +170,12 @@ def plain_table(*headings: str, title: str | None = None) -> Table:
     """Return a table without lines, to which rows may be added."""
     from rich.table import Table
 
-    return Table(*headings, title=title, box=None, header_style="bold", padding=(0, _GAP, 0, 0))
+    return Table(*headings, title=title, box=None, header_style="bold", padding=(0, GAP, 0, 0))
 
 
-def show_frame(rows: pd.DataFrame, n_first: int = 1, cell: Callable[[object], str] = str) -> None:
-    """Print a table of a data frame, so that it fits the terminal.
-
-    A table of one row is turned where it is too wide. Otherwise the headings are broken, between words alone,
-    and if that is not enough the columns come in parts, each of which begins with the first columns.
-
-    Args:
-        rows: its columns are printed in their order; those whose cells all look like numbers to the right.
-        n_first: how many columns tell the rows apart.
-        cell: writes a value.
-    """
-    texts = {str(name): [cell(value) for value in rows[name]] for name in rows}
-    width = _plain_console()().width if sys.stdout.isatty() else sys.maxsize
-    longest = {name: max(map(len, column), default=0) for name, column in texts.items()}
-    fits = sum(max(len(name), longest[name]) + _GAP for name in texts) <= width
-    if len(rows) == 1 and not fits:
-        turned = plain_table()
-        for name, (text,) in texts.items():
-            turned.add_row(name, text)
-        turned.show_header = False
-        show(turned)
-        return
-    headings = {name: [name] if fits else _broken(name, longest[name]) for name in texts}
-    wide = {name: max(longest[name], *map(len, headings[name])) + _GAP for name in texts}
-    for number, part in enumerate(_parts(wide, n_first, width)):
-        if number:
-            say("")
-        table = plain_table()
-        for name in part:
-            right = are_numbers(texts[name])
-            table.add_column(
-                "\n".join(headings[name]),
-                justify="right" if right else "left",
-                vertical="bottom",
-                overflow="fold",
-                min_width=max(map(len, headings[name])),
-            )
-        for cells in zip(*(texts[name] for name in part), strict=True):
-            table.add_row(*cells)
-        show(table)
-
-
-def are_numbers(cells: Sequence[str]) -> bool:
-    """Whether the cells of a column look like numbers, or are empty, so that they stand to the right.
-
-    >>> are_numbers([">= 93 ± 4 (1.6 min)", "", "-"]), are_numbers(["12", "never in 3"]), are_numbers([""])
-    (True, False, False)
-    """
-    return all(_NUMBER.match(cell) for cell in cells) and any(cells)
-
-
-def _broken(heading: str, longest: int) -> list[str]:
-    """Return a heading in lines no longer than the cells below it, as far as its words let it.
-
-    >>> _broken("time_to_target_s", 8)
-    ['time_to_', 'target_s']
-    >>> _broken("workers.1.slow_down", 3)
-    ['workers.', '1.', 'slow_', 'down']
-    """
-    lines = [""]
-    # The letter of a unit stays with its word.
-    for word in re.findall(r"[^_. ]*[_. ]+(?:[a-z]$)?|[^_. ]+", heading):
-        if lines[-1] and len(lines[-1] + word) > max(longest, _SHORTEST):
-            lines.append("")
-        lines[-1] += word
-    return lines
-
-
-def _parts(wide: dict[str, int], n_first: int, width: int) -> Iterator[list[str]]:
-    """Yield the columns in parts that fit, each with the first columns; a column alone may be too wide."""
-    names = list(wide)
-    first, rest = names[:n_first], names[n_first:]
-    room = width - sum(wide[name] for name in first)
-    part: list[str] = []
-    for name in rest:
-        if part and sum(wide[other] for other in part) + wide[name] > room:
-            yield [*first, *part]
-            part = []
-        part.append(name)
-    yield [*first, *part]
+def width() -> int:
+    """Return how many characters go on a line of standard output; a file has no end."""
+    return _plain_console()().width if sys.stdout.isatty() else sys.maxsize
 
 
 def aside() -> Console:

@@ -15,6 +15,9 @@ UNKNOWN = "-"
 NOT_SET = "not set"
 """The value of a setting that a run does not have."""
 
+_NUMBER = re.compile(r"[-+>=<~]*\s*[\d.,]*\d[\d.,]*(e[-+]?\d+)?\b.*|-?$")
+"""How a cell begins that stands to the right."""
+
 LABELS = {
     "simulated_time_s": "Simulated time (s)",
     "time_to_target_s": "Time to target (s)",
@@ -106,6 +109,15 @@ def uncertain(value: float, half_width: float) -> str:
     if digits > 6:
         return f"{number(value)} ± {half_width:.2g}"
     return f"{round(value, digits):,.{max(0, digits)}f} ± {round(half_width, digits):,.{max(0, digits)}f}"
+
+
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Whether the cells of a column look like numbers, or are empty, so that they stand to the right.
+
+    >>> are_numbers([">= 93 ± 4 (1.6 min)", "", "-"]), are_numbers(["12", "never in 3"]), are_numbers([""])
+    (True, False, False)
+    """
+    return all(_NUMBER.match(cell) for cell in cells) and any(cells)
 
 
 def setting(value: Any) -> str:

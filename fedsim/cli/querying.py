@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedsim.cli.options import Where, announce, cautions_in, csv_text, listed, remark, warn
+from fedsim.cli.wide_tables import show_frame
 from fedsim.errors import InputError, nearest
-from fedsim.terminal import give, say, show_frame
+from fedsim.terminal import give, say
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
-from fedsim import terminal
+from fedsim.cli.wide_tables import show_frame
 
 ROWS = pd.DataFrame(
     {
@@ -36,7 +36,7 @@ def shown(monkeypatch):
         monkeypatch.setattr(sys, "stdout", screen)
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setenv("TERM", "xterm")
-        terminal.show_frame(rows, n_first=2)
+        show_frame(rows, n_first=2)
         # Without the codes of bold letters.
         lines = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in screen.getvalue().splitlines()]
         assert max(map(len, lines)) <= width

@@ -19,7 +19,7 @@ from fedsim_analysis.compare.choosing import (
     metric_named,
 )
 from fedsim_analysis.compare.contrasts import CORRECTIONS, LEVEL, Contrast, adjusted, contrast
-from fedsim_analysis.compare.groups import Group, groups_of
+from fedsim_analysis.compare.groups import RunsOfRow, groups_of
 from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
 from fedsim_analysis.compare.verdict import Contender, in_rank, verdict
 from fedsim_analysis.frames import named
@@ -138,14 +138,14 @@ def means(runs: pd.DataFrame, *, by: Sequence[str] = (), metrics: Sequence[str] 
     return Comparison(table, None, tuple(axes), columns, notes, ())
 
 
-def _against(group: Group, metric: str) -> Contrast:
+def _against(group: RunsOfRow, metric: str) -> Contrast:
     if group.partner.empty:
         return contrast(pd.Series(dtype=float), pd.Series(dtype=float))
     horizon_s = horizon_of(group.runs, group.partner) if metric == TARGET else math.inf
     return contrast(values_of(group.runs, metric, horizon_s), values_of(group.partner, metric, horizon_s))
 
 
-def _first_cells(group: Group, runs: pd.DataFrame) -> dict[str, Any]:
+def _first_cells(group: RunsOfRow, runs: pd.DataFrame) -> dict[str, Any]:
     scenario = {"scenario": group.place[0]} if runs["scenario"].nunique() > 1 else {}
     pairs = len(set(group.runs.index) & set(group.partner.index))
     return (
@@ -160,7 +160,7 @@ def _first_cells(group: Group, runs: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def _mean_cells(group: Group, metric: str) -> dict[str, Any]:
+def _mean_cells(group: RunsOfRow, metric: str) -> dict[str, Any]:
     horizon_s = horizon_of(group.runs) if metric == TARGET else math.inf
     mean = estimate(values_of(group.runs, metric, horizon_s).dropna())
     cells: dict[str, Any] = mean.columns(metric)
@@ -170,7 +170,7 @@ def _mean_cells(group: Group, metric: str) -> dict[str, Any]:
     return cells
 
 
-def _cells(group: Group, metric: str, found: Contrast | None) -> dict[str, Any]:
+def _cells(group: RunsOfRow, metric: str, found: Contrast | None) -> dict[str, Any]:
     cells = _mean_cells(group, metric)
     nothing = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
     cells |= (found.difference if found else nothing).columns(f"{metric}_difference")
@@ -178,7 +178,7 @@ def _cells(group: Group, metric: str, found: Contrast | None) -> dict[str, Any]:
 
 
 def _notes(
-    groups: Sequence[Group],
+    groups: Sequence[RunsOfRow],
     table: pd.DataFrame,
     metrics: Sequence[str],
     baseline: Reference,
@@ -213,7 +213,7 @@ def _notes(
     yield from _cautions(groups, table, metrics)
 
 
-def _cautions(groups: Sequence[Group], table: pd.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
+def _cautions(groups: Sequence[RunsOfRow], table: pd.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
     """Yield what makes means less than they seem to be."""
     if (table["runs"] == 1).any():
         yield "a single seed says nothing about chance: expected several, as in --set sweep.replicates=5"
@@ -233,7 +233,7 @@ def _cautions(groups: Sequence[Group], table: pd.DataFrame, metrics: Sequence[st
         yield "runs that did not end well: " + ", ".join(f"{count} {how}" for how, count in badly.items())
 
 
-def _surroundings(groups: Sequence[Group]) -> dict[tuple[str, ...], list[int]]:
+def _surroundings(groups: Sequence[RunsOfRow]) -> dict[tuple[str, ...], list[int]]:
     """Return the rows at each of the surroundings, which nobody chooses, told in words."""
     shorts = {name: short for short, name in short_names(list(groups[0].values)).items()}
     several = len({group.place[0] for group in groups}) > 1
@@ -249,7 +249,7 @@ def _surroundings(groups: Sequence[Group]) -> dict[tuple[str, ...], list[int]]:
     return places
 
 
-def _contender(group: Group) -> Contender:
+def _contender(group: RunsOfRow) -> Contender:
     shorts = {name: short for short, name in short_names(list(group.values)).items()}
     decided = [
         f"{shorts[name]} = {setting(value)}"
@@ -259,7 +259,7 @@ def _contender(group: Group) -> Contender:
     return Contender(", ".join([method_name(str(group.place[1])), *decided]), group.runs)
 
 
-def _bests(groups: Sequence[Group], metric: str) -> list[bool]:
+def _bests(groups: Sequence[RunsOfRow], metric: str) -> list[bool]:
     """Return of each row whether it is the best of its surroundings; none is where nobody knows what is."""
     best = set()
     for rows in _surroundings(groups).values():
@@ -269,7 +269,7 @@ def _bests(groups: Sequence[Group], metric: str) -> list[bool]:
     return [row in best for row in range(len(groups))]
 
 
-def _verdicts(groups: Sequence[Group], metric: str) -> Iterator[str]:
+def _verdicts(groups: Sequence[RunsOfRow], metric: str) -> Iterator[str]:
     """Yield what is best in each of the surroundings."""
     for place, rows in _surroundings(groups).items():
         said = verdict([_contender(groups[row]) for row in rows], metric)

@@ -16,7 +16,7 @@ from fedsim_analysis.words import NOT_SET, setting, short_list
 
 
 @dataclass(frozen=True)
-class Group:
+class RunsOfRow:
     """The runs of one row, by seed."""
 
     place: tuple[Hashable, ...]
@@ -29,7 +29,9 @@ class Group:
     """The baseline's runs, by seed."""
 
 
-def groups_of(runs: pd.DataFrame, axes: Sequence[str], baseline: Reference | None = None) -> Iterator[Group]:
+def groups_of(
+    runs: pd.DataFrame, axes: Sequence[str], baseline: Reference | None = None
+) -> Iterator[RunsOfRow]:
     """Yield the rows in the order of scenario, settings and method, of which the baseline is the first.
 
     Args:
@@ -62,7 +64,7 @@ def groups_of(runs: pd.DataFrame, axes: Sequence[str], baseline: Reference | Non
         _check(group, axes, key)
         values = {name: group[name].iloc[0] for name in axes}
         of_baseline = baseline is not None and bool(baseline.holds[group.index].all())
-        one = Group((key[0], key[-1]), values, group.set_index("seed").sort_index(), of_baseline)
+        one = RunsOfRow((key[0], key[-1]), values, group.set_index("seed").sort_index(), of_baseline)
         if baseline is not None and not of_baseline:
             one = replace(one, partner=_partner(one, runs, texts, axes, baseline))
         yield one
@@ -90,7 +92,7 @@ def _check(group: pd.DataFrame, axes: Sequence[str], key: tuple[Hashable, ...]) 
 
 
 def _partner(
-    group: Group,
+    group: RunsOfRow,
     runs: pd.DataFrame,
     texts: dict[str, pd.Series[str]],
     axes: Sequence[str],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedsim.terminal import are_numbers
+from fedsim_analysis.words import are_numbers
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
