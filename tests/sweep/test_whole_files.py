@@ -46,7 +46,7 @@ WRITERS: dict[str, Callable[[Path, Path], list[object]]] = {
     "trace": lambda runs, _: ["trace", runs],
     "svg": lambda _, requests: ["fit-latency", requests],
 }
-BEGINS = {"csv": b"run_id,", "parquet": b"PAR1", "text": b"scenario", "trace": b'{"displayT', "svg": b"<?xml"}
+BEGINS = {"csv": b"run_id,", "parquet": b"PAR1", "text": b"seed", "trace": b'{"displayT', "svg": b"<?xml"}
 
 
 @pytest.mark.parametrize("writer", WRITERS)
