@@ -2,7 +2,11 @@
 
 - `load_scenario(path)` reads a scenario file;
 - `run(scenario)` simulates it and returns a `Run`: its `summary` and its tables `steps` and `workers`;
-- `load_results(folder)` reads what `fedsim run` and `fedsim sweep` have written, one row per run.
+- `run_many(scenarios, jobs=2)` runs several, side by side;
+- `save_run` and `load_run` keep a run in a folder of results and bring it back;
+- `load_results(folder)` reads what `fedsim run` and `fedsim sweep` have written, one row per run;
+- `compare(folder)` says which method and which settings are best, and how sure that is;
+- `figure("grid", folder, x=..., y=...)` draws what `fedsim figure` draws.
 """
 
 from __future__ import annotations
@@ -14,15 +18,42 @@ TYPE_CHECKING = (
 if TYPE_CHECKING:
     from typing import Any
 
+    from fedsim.api import compare, figure, load_run, run_many, save_run
+    from fedsim.recorder import Progress
     from fedsim.results import load_results
-    from fedsim.scenario import load_scenario
+    from fedsim.scenario import Scenario, load_scenario
     from fedsim.simulation import Run, run
 
     __version__: str
 
-__all__ = ["Run", "__version__", "load_results", "load_scenario", "run"]
+__all__ = [
+    "Progress",
+    "Run",
+    "Scenario",
+    "__version__",
+    "compare",
+    "figure",
+    "load_results",
+    "load_run",
+    "load_scenario",
+    "run",
+    "run_many",
+    "save_run",
+]
 
-_HOMES = {"load_results": "results", "load_scenario": "scenario", "Run": "simulation", "run": "simulation"}
+_HOMES = {
+    "Progress": "fedsim.recorder",
+    "Run": "fedsim.simulation",
+    "Scenario": "fedsim.scenario",
+    "compare": "fedsim.api",
+    "figure": "fedsim.api",
+    "load_results": "fedsim.results",
+    "load_run": "fedsim.api",
+    "load_scenario": "fedsim.scenario",
+    "run": "fedsim.simulation",
+    "run_many": "fedsim.api",
+    "save_run": "fedsim.api",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -35,9 +66,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fedsim' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"fedsim.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
     """Tell the public names before they are first used: `help` and completion ask here."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

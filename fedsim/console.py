@@ -23,8 +23,8 @@ from fedsim.terminal import aside, plain_table, say, show, words
 
 
 @contextmanager
-def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
-    """Show a progress bar; none where stderr is not a terminal."""
+def bar(total: int | None, label: str, shown: bool = True) -> Iterator[tuple[Progress, Any]]:
+    """Show a progress bar in a terminal or a notebook; none where stderr is neither."""
     columns = (
         words("{task.description}"),
         BarColumn(),
@@ -34,7 +34,9 @@ def bar(total: int | None, label: str) -> Iterator[tuple[Progress, Any]]:
         words("{task.fields[note]}"),
     )
     err = aside()
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
+    with Progress(
+        *columns, console=err, disable=not (shown and (err.is_terminal or err.is_jupyter)), transient=True
+    ) as progress:
         yield progress, progress.add_task(label, total=total, note="")
 
 

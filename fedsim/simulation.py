@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,6 +49,8 @@ class Run:
     """What was learned, in the form in which another run takes it up, when the scenario asks to record it."""
     answers: str | None = None
     """The answers of a real model, as `Replay` reads them, when the scenario asks to record them."""
+    duration_s: float = 0.0
+    """How long the run took, in real seconds."""
 
     def __repr__(self) -> str:
         numbers = ", ".join(
@@ -71,7 +74,9 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
     Args:
         scenario: what to run.
         timing_only: run the clock alone; nothing is learned and nothing measured.
-        progress: called after every server step with its row of `steps`; also with step 0, before the first.
+        progress: called after every server step with its row of `steps`, a mapping with at least `step`,
+            `time_s`, `worker_updates`, `active` and `staleness_mean`, and with `loss`, `accuracy` and so on
+            where the step was measured; also with step 0, before the first.
 
     A run that stalls, does nothing or diverges comes back with what it had; its `summary` says so under
     ``ended``.
@@ -79,6 +84,12 @@ def run(scenario: Scenario, *, timing_only: bool = False, progress: Progress | N
     Raises:
         PartError: a part of the scenario raised what it did not mean to.
     """
+    started = time.perf_counter()
+    found = _run(scenario, timing_only, progress)
+    return replace(found, duration_s=time.perf_counter() - started)
+
+
+def _run(scenario: Scenario, timing_only: bool, progress: Progress | None) -> Run:
     scenario.problem.check_cost()
     streams = Streams(scenario.seed)
     if timing_only or not scenario.algorithm.learns:

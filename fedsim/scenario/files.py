@@ -138,18 +138,29 @@ def _is_table(table: Any, key: str) -> bool:
     return isinstance(table, dict)
 
 
-def load_scenario(path: str | Path, variant: str = "", overrides: Iterable[str] = ()) -> Scenario:
+def load_scenario(
+    source: str | Path | Mapping[str, Any],
+    variant: str = "",
+    overrides: Iterable[str] = (),
+    *,
+    folder: str | Path = ".",
+) -> Scenario:
     """Load one scenario.
 
     Args:
-        path: the TOML file; its sweep, if it states one, is left aside.
+        source: a TOML file, or a mapping with what such a file says, in which None stands for no value. A
+            sweep, if it states one, is left aside.
         variant: which of its variants; a file without any needs none.
         overrides: ``"dotted.key=value"`` settings that go over the file's.
+        folder: of a mapping: where its paths start, and what it `extends` lies.
 
     Raises:
         InputError: the file is missing, broken or says something impossible.
+
+    >>> load_scenario({"extends": "scenarios/common/small.toml", "seed": 3})
+    <Scenario scenario: asyndbt, 3 workers, seed 3>
     """
-    file = read_file(path)
+    file = _mapped(source, Path(folder)) if isinstance(source, Mapping) else read_file(source)
     if variant or file.variants:
         file.check_variant(variant)
     return file.scenario(variant, overrides)
@@ -177,6 +188,13 @@ def dump(scenario: Scenario) -> str:
     import tomli_w
 
     return tomli_w.dumps(resolved(scenario))
+
+
+def stated_text(scenario: Scenario) -> str:
+    """Return as TOML what was stated of a scenario, without what was left to its default."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(scenario.model_dump(mode="json"), scenario, only_stated=True))
 
 
 def resolved(scenario: Scenario) -> Table:
@@ -266,9 +284,31 @@ def parse(table: Table, place: str = "scenario") -> Scenario:
         raise InputError(f"{place}: {sentence}") from error
 
 
+def _mapped(source: Mapping[str, Any], folder: Path) -> ScenarioFile:
+    """Return what a mapping says as if a file in a folder had said it; it is called ``scenario``."""
+    return _laid_out(_as_toml(source), folder / "scenario", ())
+
+
+def _as_toml(value: Any) -> Any:
+    """Return a value with what TOML does not know in its form: no None, no tuples, no NumPy numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_toml(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_toml(part) for part in value]
+    if value is None:
+        return {UNSET: True}
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
+
+
 def _read(path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     """Read a file and those it extends."""
-    table: Table = read_toml(_text(path), str(path))
+    return _laid_out(read_toml(_text(path), str(path)), path, seen)
+
+
+def _laid_out(table: Table, path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
+    """Return what a file says, with those it extends."""
     if secret := found_in(table):
         raise InputError("\n".join(f"{path}: {sentence}" for sentence in secret))
     table.pop("$schema", None)  # for editors

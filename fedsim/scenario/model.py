@@ -348,6 +348,19 @@ class Scenario(Strict):
 
         return replaced(self, {key: value} if isinstance(key, str) else key)
 
+    def __repr__(self) -> str:
+        return f"<Scenario {self.label}: {self.algorithm.kind}, {self.n_workers} workers, seed {self.seed}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was stated, as a file states it."""
+        from html import escape
+
+        from fedsim.scenario.files import stated_text
+
+        return f"<b>{escape(repr(self))}</b><pre>{escape(stated_text(self))}</pre>"
+
     def __hash__(self) -> int:
         # Not by its fields: a part may hold a table of somebody else's settings.
         return hash(self.model_dump_json())

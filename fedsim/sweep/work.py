@@ -6,7 +6,6 @@ It may run on another machine: it neither reads nor writes results.
 from __future__ import annotations
 
 import pickle
-import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,9 +86,8 @@ def done(
         if progress is not None:
             progress(row)
 
-    started = time.perf_counter()
     finished = run(scenario, timing_only=timing_only, progress=on_step if loggers else progress)
-    files = results.pack(finished, time.perf_counter() - started, command)
+    files = results.pack(finished, finished.duration_s, command)
     return Done(files, finished.summary, live.complaints)
 
 

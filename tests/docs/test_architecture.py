@@ -67,7 +67,8 @@ ALLOWED = {
     | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "stopping"}
     | {"terminal", "timing"}
     | {"whole_files"},
-    "__init__": {"results", "scenario", "simulation"},
+    "api": {"console", "errors", "results", "scenario", "simulation", "sweep"},
+    "__init__": {"api", "recorder", "results", "scenario", "simulation"},
     "__main__": {"cli"},
 }
 # For types alone: nothing is imported when the program runs.

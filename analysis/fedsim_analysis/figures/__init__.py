@@ -258,7 +258,7 @@ def draw(
     return paths
 
 
-def picture_of(name: str, results: Callable[[str], pd.DataFrame], where: str = "", **options: Any) -> Figure:
+def figure(name: str, results: Callable[[str], pd.DataFrame], where: str = "", **options: Any) -> Figure:
     """Return a figure as matplotlib has it, for a notebook.
 
     Args:
