@@ -124,6 +124,9 @@ FORMS = {
     "asyndbt_all": Mark("AsynDBT, all three", "#012A45", "-", "v"),
 }
 SPARE_COLOURS = ("#117733", "#44AA99", "#6699CC", "#997700", "#EE99AA", "#994455")
+SERIES = (*SPARE_COLOURS, "#CC6677", "#332288", "#DDCC77", "#88CCEE")
+"""Colours of what is neither a method nor a defence nor a poison, one after the other."""
+MARKERS = "osD^vPX"
 
 # In the order in which they are stacked and listed.
 ACTIVITIES = {
@@ -215,7 +218,7 @@ def methods(names: Iterable[str]) -> dict[str, Method]:
 
     Args:
         names: all of them, also those that a figure does not show, so that each figure gives one method one
-            look.
+            look; those that `all_methods` has told need not be named.
     """
     shown = set(names)
     ordered = methods_in_order([*shown, *_ALL.get()])
@@ -245,6 +248,41 @@ def all_methods(names: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         _ALL.reset(before)
+
+
+def marks(names: Iterable[str]) -> dict[str, Mark]:
+    """Return the looks of `methods` for lines with markers; each depends on all names, as those do.
+
+    >>> [mark.marker for mark in marks(["krum", "sdbt", "asyndbt"]).values()]
+    ['o', 's', 'd']
+    """
+    wanted = methods_in_order(names)
+    everybody = methods_in_order([*wanted, *_ALL.get()])
+    own = FORMS | DEFENCES | POISONS
+    markers = {
+        name: own[name].marker if name in own else MARKERS[place % len(MARKERS)]
+        for place, name in enumerate(everybody)
+    }
+    return {
+        name: Mark(look.label, look.colour, look.line, markers[name])
+        for name, look in methods(wanted).items()
+    }
+
+
+def level(value: str, place: int) -> Mark:
+    """Return the look of a value of a setting; a method, an attack or a rule keeps its own.
+
+    Args:
+        value: as `fedsim_analysis.words.setting` writes it.
+        place: among all values of the setting, in order.
+    """
+    if mark := DEFENCES.get(value) or POISONS.get(value):
+        return mark
+    if value in METHODS:
+        return marks([value])[value]
+    line = _LINES[place // len(SERIES) % len(_LINES)]
+    label = text(ATTACKS.get(value, value))
+    return Mark(label, SERIES[place % len(SERIES)], line, MARKERS[place % len(MARKERS)])
 
 
 def methods_in_order(names: Iterable[str]) -> list[str]:
@@ -335,7 +373,7 @@ def attack_name(name: str) -> str:
 
 
 def _spare(name: str) -> Mark:
-    look, marker = method(name), "osD^vPX"[zlib.crc32(name.encode()) // 31 % 7]
+    look, marker = method(name), MARKERS[zlib.crc32(name.encode()) // 31 % 7]
     return Mark(look.label, look.colour, look.line, marker)
 
 

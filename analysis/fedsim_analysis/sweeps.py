@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import named
+from fedsim_analysis.varied import distinct
+from fedsim_analysis.words import setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +27,6 @@ BASELINE = "sdbt"
 """What others are compared with: the same algorithm when it waits for everybody."""
 
 _WAIT_FOR = "algorithm.wait_for"
-_MARKERS = "osD^vPX"
 
 
 def matching(runs: pd.DataFrame, pattern: str) -> list[str]:
@@ -61,6 +63,33 @@ def only_scenario(runs: pd.DataFrame, fits: Callable[[pd.DataFrame], bool], need
     return runs[runs["scenario"] == fitting[0]]
 
 
+def in_every(runs: pd.DataFrame, column: str, lent: pd.Series[bool], keys: Sequence[str]) -> pd.DataFrame:
+    """Return the runs, and in each value of a column a copy of the runs that stand for all values.
+
+    Args:
+        runs: one row per run.
+        column: in which those have no value, or one that says nothing.
+        lent: which runs these are.
+        keys: the columns by which a run is known whose place is taken: a value's own run goes before a copy.
+
+    Returns:
+        The runs; as they were where no run has a value of its own.
+    """
+    own = runs[~lent]
+    parts = [own]
+    for value in distinct(own[column]):
+        at = own[own[column].map(setting) == setting(value)]
+        mine = runs[column].map(setting) == setting(value)
+        copies = pd.concat([runs[lent & mine], runs[lent & ~mine]])
+        copies = copies[~copies[list(keys)].map(setting).duplicated()]
+        # Whole rows of texts: a setting may be a list, and nothing equals a missing value.
+        taken = set(zip(*(at[key].map(setting) for key in keys), strict=True))
+        there = [place in taken for place in zip(*(copies[key].map(setting) for key in keys), strict=True)]
+        copies = copies[~np.array(there, dtype=bool)]
+        parts.append(copies.assign(**{column: [value] * len(copies)}))
+    return pd.concat(parts, ignore_index=True) if len(own) else runs
+
+
 def with_lines(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with the columns `method` and `line`, in the order of the lines.
 
@@ -91,7 +120,7 @@ def looks(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, style.Mark]:
         shades = style.shades(own.colour, len(names))
         for name, shade in zip(names, shades, strict=True):
             label = name.replace(", S = ", ", $S$ = ")
-            found[name] = style.Mark(label, shade, own.line, _MARKERS[len(found) % len(_MARKERS)])
+            found[name] = style.Mark(label, shade, own.line, style.MARKERS[len(found) % len(style.MARKERS)])
     return found
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from fedsim_analysis.style import time_unit
+
 UNKNOWN = "-"
 """Printed where there is no value."""
 
@@ -22,7 +24,9 @@ LABELS = {
     "simulated_time_s": "Simulated time (s)",
     "time_to_target_s": "Time to target (s)",
     "accuracy": "Accuracy",
+    "accuracy_consensus": "Accuracy, consensus prompt",
     "loss": "Loss",
+    "loss_consensus": "Loss, consensus prompt",
     "llm_calls": "LLM calls (simulated)",
     "cost": "Cost (simulated)",
     "real_calls": "Calls really sent",
@@ -52,6 +56,58 @@ def label(column: str) -> str:
         words, unit = column.removesuffix("_s"), " (s)"
     words = words.replace("_", " ")
     return (words[:1].upper() + words[1:]).replace("Llm", "LLM") + unit
+
+
+SETTINGS = {
+    r"workers\.\d+\.slow_down": "Straggler factor (times slower)",
+    r"workers\.(\d+)\.count": "Workers of group {}",
+    r"attacks\.\d+\.fraction": "Malicious workers (%)",
+    r"attacks\.\d+\.kind": "Attack",
+    r"algorithm\.wait_for": "Active workers $S$",
+    r"algorithm\.tau": "Greatest staleness $\\tau$",
+    r"algorithm\.inner_rounds": "Inner rounds $K$",
+    r"algorithm\.optimizer\.learning_rate": "Learning rate",
+    r"algorithm\.robust\.psi": "Weight $\\psi$",
+    r"problem\.dirichlet_alpha": "Dirichlet $\\alpha$",
+    r"llm\.requests_per_minute": "Requests per minute",
+    r"llm\.tokens_per_minute": "Tokens per minute",
+    r"n_workers": "Workers ($R$)",
+}
+"""How axes of figures write settings that are often varied; others keep their dotted names."""
+
+
+def spoken(column: str) -> str:
+    """Return what an axis of a figure calls a setting.
+
+    >>> spoken("workers.1.slow_down"), spoken("workers.1.count"), spoken("network.delay_s")
+    ('Straggler factor (times slower)', 'Workers of group 1', 'network.delay_s')
+    """
+    for pattern, words in SETTINGS.items():
+        if found := re.fullmatch(pattern, column):
+            return words.format(*found.groups())
+    return label(column)
+
+
+def axis(column: str, largest: float) -> tuple[float, str, str]:
+    """Return how an axis of a figure writes a measurement or a setting with numbers.
+
+    Args:
+        column: its name.
+        largest: of the values on the axis, by which the unit of times is chosen.
+
+    Returns:
+        By what values are divided, the words, and the unit (empty where there is none).
+
+    >>> axis("accuracy", 0.9), axis("time_to_target_s", 9000.0), axis("loss", 1.0)
+    ((0.01, 'Accuracy', '%'), (3600.0, 'Time to target', 'h'), (1.0, 'Loss', ''))
+    """
+    if column.startswith("accuracy") or re.fullmatch(r"attacks\.\d+\.fraction", column):
+        return 0.01, spoken(column).removesuffix(" (%)"), "%"
+    words = spoken(column)
+    if column.endswith("_s") and words.endswith(" (s)"):
+        unit_s, symbol = time_unit(largest)
+        return unit_s, words.removesuffix(" (s)"), symbol
+    return 1.0, words, ""
 
 
 LESS_IS_BETTER = re.compile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,28 +27,27 @@ def figure(
         Path | None, typer.Option("-o", "--output", help="PDF to write; PNG and CSV beside.")
     ] = None,
     where: Where = None,
-    x: Annotated[str, _of_grid("the setting on the axis, such as workers.1.slow_down")] = "",
-    y: Annotated[str, _of_grid("the measurement; accuracy if not given")] = "",
-    group: Annotated[str, _of_grid("the setting that makes lines; the method or variant if not given")] = "",
+    x: Annotated[str, _of_grid("the setting across; numbers make lines, names bars; found by itself")] = "",
+    y: Annotated[str, _of_grid("the measurement; simulated time if not given")] = "",
+    group: Annotated[str, _of_grid("settings that make lines or bars, with commas; the variants")] = "",
     facet: Annotated[str, _of_grid("the setting that makes panels beside each other")] = "",
     facet_row: Annotated[str, _of_grid("the setting that makes rows of panels")] = "",
-    heat: Annotated[str, _of_grid("a second setting with numbers: a heat map over both")] = "",
+    heat: Annotated[str, _of_grid("a setting up the side: a heat map whose colour is --y")] = "",
     baseline: Annotated[str, _of_grid("draw differences to this method or KEY=VALUE, paired by seed")] = "",
 ) -> None:
     """Draw a figure from results: PDF, PNG, and the table behind it as CSV."""
-    from fedsim.results import load_results
     from fedsim_analysis import figures
+    from fedsim_analysis.sources import chosen
 
     if name in figures.FIGURES and (study := figures.FIGURES[name].study):
         raise InputError(f"figure {name!r} needs more than results: `python -m {study}` draws it")
     options = {"x": x, "y": y, "group": group, "facet": facet, "facet_row": facet_row}
     options |= {"heat": heat, "baseline": baseline}
     given = {option: value for option, value in options.items() if value}
-    load = cache(lambda table: load_results(results, table))
-    for file in figures.draw(name, load, output or Path(), where or "", **given):
+    for file in figures.draw(name, results, output or Path(), where, **given):
         say(file)
     remark([results])
-    warn(cautions_in(load("runs")))
+    warn(cautions_in(chosen(results, where).load("runs")))
 
 
 def table(

@@ -1,142 +1,194 @@
-"""The figure `grid`: which numbers it draws of any sweep, what it refuses, and how `--where` chooses runs."""
+"""The picture of any sweep: its numbers worked out by hand, what stands where, and what it refuses."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from scipy import stats
+from tiny_tables import assert_inside, run
 
 from fedsim.errors import InputError
-from fedsim_analysis import figures, style
-from fedsim_analysis.figures import grid
+from fedsim_analysis import style
+from fedsim_analysis.figures import draw, figure, grid, options_of, possible
+from fedsim_analysis.grids.scales import is_by_factors
 
-SLOW = "workers.1.slow_down"
-SHARE = "attacks.0.fraction"
+SLOW, S, KIND, SHARE = "workers.1.slow_down", "algorithm.wait_for", "attacks.0.kind", "attacks.0.fraction"
 
 
-def sweep_of(methods=("sdbt", "asyndbt"), seeds=3) -> pd.DataFrame:
-    """Return runs whose accuracy is a sum of what each setting does, and of the seed."""
-    rows = [
-        {
-            "run_id": f"{method}-{slow}-{share}-{seed}",
-            "scenario": "one",
-            "variant": "",
-            "algorithm": method,
-            "seed": seed,
-            "ended": "budget",
-            SLOW: slow,
-            SHARE: share,
-            "n_workers": 4,
-            "simulated_time_s": 100.0 * slow + seed,
-            "algorithm.wait_for": math.nan if method == "sdbt" else 2.0,
-            "accuracy": 0.8 - 0.01 * slow - share * (0.5 if method == "sdbt" else 0.1) + 0.01 * seed,
-            "time_to_target_s": math.nan if seed == 0 and slow == 4.0 else 50.0 * slow,
-        }
-        for method in methods
-        for slow in (1.0, 2.0, 4.0)
-        for share in (0.0, 0.2)
-        for seed in range(seeds)
+def rows(method, settings, *times, **others):
+    """Return one run per time, with seeds 0, 1, ..."""
+    columns = {"ended": "budget", **settings, **others}
+    name = "-".join(map(str, settings.values()))
+    return [
+        run("one", method, seed, time_s, **columns) | {"run_id": f"{method}-{name}-{seed}"}
+        for seed, time_s in enumerate(times)
     ]
-    return pd.DataFrame(rows)
 
 
-def test_points_are_means_over_seeds():
-    rows = grid.table(sweep_of(), x=SLOW, y="accuracy", facet=SHARE)
-    assert len(rows) == 2 * 3 * 2
-    row = rows[(rows["method"] == "sdbt") & (rows[SLOW] == 2) & (rows[SHARE] == 0.2)].iloc[0]
-    values = [0.68, 0.69, 0.70]
-    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (row["mean"], row["mean_low"], row["mean_high"]) == pytest.approx((0.69, low, high))
-    assert (row["runs"], row["missed"]) == (3, 0)
+def sweep():
+    """Return AsynDBT over S and SDBT, which has no S, for two factors of the straggler."""
+    none = math.nan
+    return pd.DataFrame(
+        [
+            *rows("sdbt", {SLOW: 1.0, S: none}, 10.0, 14.0, 12.0),
+            *rows("sdbt", {SLOW: 4.0, S: none}, 30.0, 34.0, 38.0),
+            *rows("asyndbt", {SLOW: 1.0, S: 2.0}, 9.0, 11.0, 13.0),
+            *rows("asyndbt", {SLOW: 1.0, S: 5.0}, 8.0, 10.0, 9.0),
+            *rows("asyndbt", {SLOW: 4.0, S: 2.0}, 15.0, 16.0, 20.0),
+            *rows("asyndbt", {SLOW: 4.0, S: 5.0}, 25.0, 24.0, 23.0),
+        ]
+    )
 
 
-def test_differences_are_paired_and_missed_targets_are_told():
-    runs = sweep_of()
-    rows = grid.table(runs, x=SLOW, y="accuracy", facet=SHARE, baseline="sdbt")
-    assert set(rows["method"]) == {"asyndbt"}
-    # 0.4 of the share is what SDBT loses more; seeds cancel, so that nothing is left of their spread.
-    assert rows.set_index([SLOW, SHARE]).loc[(2.0, 0.2), "mean"] == pytest.approx(0.08)
-    assert (rows["mean_high"] - rows["mean_low"]).max() == pytest.approx(0.0, abs=1e-9)
-    late = grid.table(runs, x=SLOW, y="time_to_target_s", facet=SHARE)
-    late = late[late[SLOW] == 4.0]
-    assert late["missed"].tolist() == [1] * 4
-    assert late["mean"].tolist() == pytest.approx([(400 + 200 + 200) / 3] * 4)
+def attacked(clean=("sign_flip", "alie")):
+    """Return two attacks at two shares of malicious workers, each clean run once for the kinds of `clean`."""
+    places = [(kind, 0.0, 10.0) for kind in clean] + [("sign_flip", 0.4, 50.0), ("alie", 0.4, 70.0)]
+    return pd.DataFrame(
+        [one for kind, share, time in places for one in rows("mean", {KIND: kind, SHARE: share}, time, time)]
+    )
 
 
-def test_who_does_not_have_the_setting_is_a_line_across():
-    runs = sweep_of()
-    runs = runs[runs[SHARE] == 0]
-    runs.loc[runs["algorithm"] == "asyndbt", "algorithm.wait_for"] = runs[SLOW]
-    runs = runs[(runs["algorithm"] == "asyndbt") | (runs[SLOW] == 1)].assign(**{SLOW: 1.0})
-    picture = grid.figure(runs, x="algorithm.wait_for", y="accuracy")
-    (axes,) = picture.axes
-    across = [line for line in axes.lines if len(line.get_xdata()) == 2 and tuple(line.get_xdata()) == (0, 1)]
-    assert [line.get_color() for line in across] == [style.METHODS["sdbt"].colour]
-    assert across[0].get_ydata()[0] == pytest.approx(100 * (0.79 + 0.01))
-    assert axes.get_xscale() == "log"  # 1, 2, 4
+def test_means_and_intervals_and_what_has_no_place_across():
+    found = grid.table(sweep(), x=S, y="simulated_time_s", facet=SLOW)
+    first = found[found[SLOW] == 1]
+    assert first["method"].tolist() == ["sdbt", "asyndbt", "asyndbt"]
+    assert first["mean"].tolist() == [12, 11, 9]
+    assert first[S].tolist()[1:] == [2, 5]
+    assert math.isnan(first[S].iloc[0])  # SDBT: a line across
+    half = stats.t.ppf(0.975, 2) * stats.sem([9, 11, 13])
+    assert first["mean_high"].iloc[1] == pytest.approx(11 + half)
+    assert first["mean_low"].iloc[1] == pytest.approx(11 - half)
 
 
-def test_lines_bars_and_heat_maps_are_drawn_with_the_looks_of_all_figures():
-    runs = sweep_of(("sdbt", "asyndbt", "mine"))
-    picture = grid.figure(runs, x=SLOW, y="time_s", facet=SHARE)
-    assert len(picture.axes) == 2
-    assert picture.get_supylabel() == "Simulated time (min)"
-    runs["attacks.0.kind"] = np.where(runs[SHARE] == 0, "zero", "flip")
-    bars = grid.figure(runs.drop(columns=SHARE), x="attacks.0.kind", facet=SLOW)
-    assert [tick.get_text() for tick in bars.axes[0].get_xticklabels()] == ["flip", "zero"]
-    heat = grid.figure(runs.drop(columns="attacks.0.kind"), x=SLOW, heat=SHARE)
-    assert [panel.get_title() for panel in heat.axes[:3]] == ["SDBT", "AsynDBT", "mine"]
-    cells = heat.axes[0].images[0].get_array()
-    assert cells.shape == (2, 3)
-    assert cells[1, 2] == pytest.approx(100 * (0.8 - 0.04 - 0.1 + 0.01))
+def test_differences_are_paired_by_seed_and_a_baseline_without_the_axis_counts_for_every_value():
+    found = grid.table(sweep(), x=S, y="simulated_time_s", facet=SLOW, baseline="sdbt")
+    assert found["method"].tolist() == ["asyndbt"] * 4
+    differences = {(1.0, 2.0): [-1, -3, 1], (1.0, 5.0): [-2, -4, -3], (4.0, 2.0): [-15, -18, -18]}
+    for (factor, active), values in differences.items():
+        (row,) = found[(found[SLOW] == factor) & (found[S] == active)].to_dict("records")
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        assert [row["mean"], row["mean_low"], row["mean_high"]] == pytest.approx([sum(values) / 3, low, high])
+        assert (row["baseline"], row["pairs"]) == ("sdbt", 3)
+
+
+@pytest.mark.parametrize("clean", [("sign_flip", "alie"), ("alie",)], ids=["each", "run once"])
+def test_runs_without_an_attack_stand_in_every_panel(clean):
+    found = grid.table(attacked(clean), x=SHARE, y="simulated_time_s", facet=KIND)
+    assert found[[KIND, SHARE, "mean", "runs"]].to_numpy().tolist() == [
+        ["alie", 0.0, 10.0, 2],
+        ["alie", 0.4, 70.0, 2],
+        ["sign_flip", 0.0, 10.0, 2],
+        ["sign_flip", 0.4, 50.0, 2],
+    ]
+
+
+def test_who_never_reached_the_target_makes_a_bound_and_a_hollow_point():
+    runs = sweep()
+    missed = (runs["variant"] == "asyndbt") & (runs[S] == 2) & (runs["seed"] == 0) & (runs[SLOW] == 1)
+    runs.loc[missed, "time_to_target_s"] = math.nan  # others after 5.5 s and 6.5 s, it ended after 9 s
+    found = grid.table(runs, x=S, y="time_to_target_s", facet=SLOW)
+    assert found["without"].tolist() == [0, 1, 0, 0, 0, 0]
+    assert found["mean"].iloc[1] == pytest.approx((9 + 5.5 + 6.5) / 3)
+    (legend,) = figure("grid", runs, x=S, y="time_to_target_s", facet=SLOW).legends
+    assert "some never reached the target" in {text.get_text() for text in legend.texts}
+
+
+def test_two_numbers_make_a_heat_map_with_a_panel_for_each_method():
+    picture = figure("grid", sweep(), x=SLOW, heat=S, y="simulated_time_s")
+    maps = {axes.get_title(): axes.images[0].get_array() for axes in picture.axes if axes.images}
+    assert maps["AsynDBT"].tolist() == [[11, 17], [9, 24]]
+    assert maps["SDBT"].tolist() == [[12, 34], [12, 34]]  # the same for every S
+
+
+def test_names_make_bars_and_methods_keep_their_colours_when_others_are_hidden():
+    runs = pd.DataFrame(
+        [
+            one
+            for method, time in (("asyndbt", 9.0), ("own_a", 7.0), ("own_b", 8.0))
+            for kind in ("sign_flip", "alie")
+            for one in rows(method, {KIND: kind}, time, time + 1)
+        ]
+    )
+    all_names = style.methods(["asyndbt", "own_a", "own_b"])
+    for where in (None, "variant != 'own_a'", "variant == 'own_b'"):
+        picture = figure("grid", runs, x=KIND, y="simulated_time_s", group="variant", where=where)
+        (legend,) = picture.legends
+        shown = {
+            text.get_text(): patch.get_edgecolor()
+            for text, patch in zip(legend.texts, legend.legend_handles, strict=True)
+        }
+        assert shown
+        for name, look in all_names.items():
+            if look.label in shown:
+                assert to_hex(shown[look.label]) == look.colour.lower(), name
+    assert_inside(picture)
+
+
+def test_axes_find_their_places_and_points_stand_apart():
+    picture = figure("grid", sweep())
+    assert picture.get_supxlabel() == "Active workers $S$"  # a choice goes before what it meets
+    assert [axes.get_title() for axes in picture.axes] == ["Straggler factor: 1", "Straggler factor: 4"]
+    picture = figure("grid", sweep(), x=SLOW, group=S, where="variant == 'asyndbt'")
+    lines = [line for line in picture.axes[0].lines if line.get_linestyle() != "None"]
+    places = [tuple(line.get_xdata()) for line in lines]
+    assert len(places) == len(set(places)) == 2
+
+
+def test_factors_are_told_from_steps():
+    assert is_by_factors([1, 2, 4, 8])
+    assert not is_by_factors([0.0, 0.2, 0.4])
+    assert not is_by_factors([1, 4, 8, 12, 16])
+
+
+def test_a_figure_says_from_which_runs_it_is(tmp_path):
+    where = f"{SLOW} == 4"
+    files = draw("grid", sweep(), tmp_path / "mine", where=where, x=S, y="simulated_time_s")
+    told = f"from 9 runs of one, seeds 0 to 2; where {where}".encode()
+    assert told in files[1].read_bytes()
+    assert len(pd.read_csv(files[2])) == 3
+
+
+def test_frames_by_name_and_what_results_allow():
+    tables = {"runs": sweep()}
+    assert figure("grid", tables, x=S, facet=SLOW).axes
+    with pytest.raises(InputError, match="needs the table 'steps'; found 'runs'"):
+        figure("curves", tables)
+    allowed = possible(lambda name: tables.get(name, pd.DataFrame()))
+    assert ("grid", {"y": "accuracy"}) in allowed
+    assert ("grid", {"y": "simulated_time_s"}) in allowed
+    assert "timeline" not in dict(allowed)
+    assert "window" in options_of("timeline")
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         (
-            {},
-            "--x: expected a setting for the axis (settings that vary: workers.1.slow_down, attacks",
+            {"x": S},
+            rf"differ in {SLOW} as well: name it by --facet or --facet-row, .* --where \"{SLOW} == 1\"",
         ),
-        ({"x": SLOW}, "attacks.0.fraction varies as well: expected it in --x, --group, --facet"),
         (
-            {"x": "workers.1.slowdown", "facet": SHARE},
-            "no setting 'workers.1.slowdown' varies among these runs",
+            {"x": "algorithm.waitfor"},
+            r"--x 'algorithm.waitfor': no setting .* did you mean 'algorithm.wait_for'",
         ),
-        ({"x": SLOW, "facet": SLOW}, "found one setting for two uses"),
-        ({"x": SLOW, "facet": SHARE, "y": "acuracy"}, "metric 'acuracy': no such column"),
+        ({"x": S, "facet": SLOW, "y": "acuracy"}, r"--y 'acuracy': .* did you mean 'accuracy'"),
+        ({"x": S, "facet": S}, f"{S} is named for two places"),
+        ({"x": S, "facet": SLOW, "baseline": "fedsgd"}, r"--baseline 'fedsgd': no such method or variant"),
+        ({"x": SLOW, "heat": S, "group": "variant"}, "--group: a heat map has no lines"),
+        ({"x": S, "facet": SLOW, "where": "seed > 7"}, r"--where 'seed > 7': no run is left of 18"),
     ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_mistakes_are_sentences(options, sentence):
-    with pytest.raises(InputError) as told:
-        grid.table(sweep_of(), **options)
-    assert sentence in str(told.value)
+def test_refusals_name_what_would_help(options, message):
+    with pytest.raises(InputError, match=message):
+        figure("grid", sweep(), **options)
 
 
-def test_where_chooses_the_runs_of_any_figure_and_leaves_colours_as_they_are(tmp_path):
-    runs = sweep_of(("one", "two", "three"))
-    options = {"x": SLOW, "y": "accuracy"}
-    files = figures.draw(
-        "grid", lambda table: runs, tmp_path / "g", f"{SHARE} == 0 and algorithm != 'one'", **options
-    )
-    rows = pd.read_csv(files[2])
-    assert set(rows["method"]) == {"two", "three"}
-    picture = figures.picture_of(
-        "grid", lambda table: runs, f"{SHARE} == 0 and algorithm != 'one'", **options
-    )
-    colours = {text.get_text(): line.get_color() for text, line in zip(*_legend(picture), strict=True)}
-    assert colours == {name: style.methods(["one", "two", "three"])[name].colour for name in ("two", "three")}
-    told = picture.texts[-1].get_text()
-    assert told == "18 runs of one; seeds 0 to 2; attacks.0.fraction == 0 and algorithm != 'one'"
-    with pytest.raises(InputError, match="no run is left"):
-        figures.draw("grid", lambda table: runs, tmp_path / "g", "seed > 5", **options)
-    with pytest.raises(InputError, match="figure 'idle' takes no --x"):
-        figures.draw("idle", lambda table: runs, tmp_path / "g", **options)
-
-
-def _legend(picture):
-    (legend,) = picture.legends
-    return legend.get_texts(), legend.get_lines()
+def test_an_option_that_a_figure_does_not_take_names_the_figures_that_do():
+    with pytest.raises(
+        InputError, match=r"figure 'pareto' has no option 'facet-row' \(figures with it: grid\)"
+    ):
+        figure("pareto", sweep(), facet_row=SLOW)

@@ -30,7 +30,7 @@ class Reference(NamedTuple):
     """Of each run, whether it is one of them."""
 
 
-def metric_named(runs: pd.DataFrame, name: str) -> str:
+def metric_named(runs: pd.DataFrame, name: str, place: str = "metric") -> str:
     """Return the column of a metric; a part of its name is enough where no other has it.
 
     Raises:
@@ -44,10 +44,12 @@ def metric_named(runs: pd.DataFrame, name: str) -> str:
     if len(found) == 1 and runs[found[0]].notna().any():
         return found[0]
     if len(found) == 1:
-        raise InputError(f"metric {name!r}: no run has a value of it{_why_without(runs, found[0])}")
+        raise InputError(f"{place} {name!r}: no run has a value of it{_why_without(runs, found[0])}")
     if found:
-        raise InputError(f"metric {name!r}: may be {', '.join(found)}; expected the name of one")
-    raise InputError(f"metric {name!r}: no such column{nearest(name, numbers)} (known: {', '.join(numbers)})")
+        raise InputError(f"{place} {name!r}: may be {', '.join(found)}; expected the name of one")
+    raise InputError(
+        f"{place} {name!r}: no such column{nearest(name, numbers)} (known: {', '.join(numbers)})"
+    )
 
 
 def _why_without(runs: pd.DataFrame, column: str) -> str:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from io import BytesIO
@@ -28,13 +28,10 @@ from fedsim.catalog import what_raised
 from fedsim.errors import STRAY, FedsimError, InputError, PartError, first_line, nearest
 from fedsim.importing import imported
 from fedsim.whole_files import check_file, is_folder, is_special, whole
-from fedsim_analysis import style
 from fedsim_analysis.drawing import ready
-from fedsim_analysis.frames import named
-from fedsim_analysis.selecting import select
-from fedsim_analysis.style import PNG_DPI, look
-from fedsim_analysis.varied import shortened
-from fedsim_analysis.words import counted, ranges, short_list
+from fedsim_analysis.feet import box_with_foot, origin_told, write_at_foot
+from fedsim_analysis.sources import Source, chosen
+from fedsim_analysis.style import PNG_DPI, all_methods, look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +52,7 @@ _ROBUSTNESS = "fedsim_analysis.studies.robustness"
 
 FIGURES = {
     "grid": Entry(
-        "fedsim_analysis.figures.grid",
-        "any sweep: a measurement against a setting, in groups and panels, as lines, bars or a heat map",
+        "fedsim_analysis.figures.grid", "any sweep: a measurement against settings, with intervals"
     ),
     "figure1": Entry(
         "fedsim_analysis.figures.figure1", "training time per task and method, by where it went"
@@ -223,34 +219,46 @@ def _checked(found: Any, place: str) -> Any:
     return found
 
 
-def draw(
-    name: str, load: Callable[[str], pd.DataFrame], output: Path, where: str = "", **options: Any
-) -> list[Path]:
+def figure(name: str, source: Source, where: str | None = None, **options: Any) -> Figure:
+    """Return a figure, which a notebook shows.
+
+    Args:
+        name: what `find` takes.
+        source: a folder of results or several, the table of runs, or tables by name.
+        where: which runs, as in ``workers.1.slow_down > 2 and seed < 5``; all if not given.
+        options: further arguments of the figure, such as `window` of the timeline, or `x` and `y` of the
+            grid.
+
+    Raises:
+        InputError: the name or an option is unknown, or the tables lack what the figure needs.
+        PartError: a stranger's figure raised what it did not mean to.
+    """
+    return _picture(name, _Asked.of(name, source, where, options))
+
+
+def draw(name: str, source: Source, output: Path, where: str | None = None, **options: Any) -> list[Path]:
     """Draw a figure and write it as PDF and PNG, with the table behind it as CSV beside them.
 
     Args:
         name: what `find` takes.
-        load: gives the table of a name ("runs", "steps", "workers" or "spans").
+        source: as for `figure`, or what gives the table of a name ("runs", "steps", "workers", ...).
         output: the path of the picture, with or without one of the three suffixes, or a folder that exists.
-        where: an expression that holds for the runs to be drawn; all of them if not given.
-        options: further arguments of the figure, such as `window` of the timeline.
+        where: as for `figure`.
+        options: as for `figure`.
 
     Returns:
         The three paths. Either all of them are written anew or none is.
 
     Raises:
-        InputError: the name is unknown, the tables lack what the figure needs, or the output is unwritable.
-        PartError: a stranger's figure raised what it did not mean to.
+        InputError: as `figure`; or the output is unwritable.
+        PartError: as `figure`.
     """
-    drawing = find(name)
+    find(name)
     paths = _paths(output, re.split("[.:]", name.rstrip(":"))[-1])
-    _check_options(name, drawing, options)
-    tables, looks = _chosen(drawing.NEEDS, load, where)
-    with _blames(name), style.all_methods(looks):
-        picture = drawing.figure(**tables, **options)
-        numbers = drawing.table(**tables, **options)
-        _sign(picture, tables, where)
-        contents = _contents(picture, numbers)
+    asked = _Asked.of(name, source, where, options)
+    picture = _picture(name, asked)
+    with _blames(name):
+        contents = _contents(picture, asked.drawing.table(**asked.arguments), asked.origin)
     with ExitStack() as files:  # they get their names together, when all of them are complete
         streams = [files.enter_context(whole(path)) for path in paths]
         for stream, content in zip(streams, contents, strict=True):
@@ -258,89 +266,79 @@ def draw(
     return paths
 
 
-def figure(name: str, results: Callable[[str], pd.DataFrame], where: str = "", **options: Any) -> Figure:
-    """Return a figure as matplotlib has it, for a notebook.
+def possible(load: Callable[[str], pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the figures of the list that can be made from results, each with the options to make it.
+
+    No picture is drawn. A grid of each of the usual measurements is among them, its axes found by themselves.
 
     Args:
-        name: what `find` takes.
-        results: gives the table of a name, as `draw` takes it.
-        where: an expression that holds for the runs to be drawn.
-        options: further arguments of the figure.
+        load: gives the table of a name.
+    """
+    from fedsim_analysis.compare.choosing import default_metrics
+
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, entry in FIGURES.items():
+        if entry.study:
+            continue
+        measures = default_metrics(load("runs")) if name == "grid" else ("",)
+        for measure in measures:
+            options = {"y": measure} if measure else {}
+            drawing = find(name)
+            with suppress(InputError):
+                drawing.table(**{table: load(table) for table in drawing.NEEDS}, **options)
+                found.append((name, options))
+    return found
+
+
+def options_of(name: str) -> list[str]:
+    """Return the names of the options that a figure takes besides its tables.
 
     Raises:
-        InputError: as `draw` does.
+        InputError: as `find`.
     """
     drawing = find(name)
-    _check_options(name, drawing, options)
-    tables, looks = _chosen(drawing.NEEDS, results, where)
-    with _blames(name), style.all_methods(looks):
-        picture: Figure = drawing.figure(**tables, **options)
-        _sign(picture, tables, where)
+    return [option for option in inspect.signature(drawing.figure).parameters if option not in drawing.NEEDS]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A figure with what it is made from: its tables and options, and where they come from in words."""
+
+    drawing: Any
+    arguments: dict[str, Any]
+    methods: tuple[str, ...]
+    origin: str
+
+    @classmethod
+    def of(cls, name: str, source: Source, where: str | None, options: dict[str, Any]) -> _Asked:
+        drawing = find(name)
+        _check_options(name, options)
+        tables = chosen(source, where)
+        needed = {table: tables.load(table) for table in drawing.NEEDS}
+        return cls(drawing, needed | options, tables.methods, origin_told(needed.get("runs"), where))
+
+
+def _picture(name: str, asked: _Asked) -> Figure:
+    with _blames(name), all_methods(asked.methods):
+        picture: Figure = asked.drawing.figure(**asked.arguments)
+        with look():
+            write_at_foot(picture, asked.origin)
     return picture
 
 
-def _check_options(name: str, drawing: Any, options: dict[str, Any]) -> None:
-    """Raise an InputError for an option that a figure does not take."""
-    taken = inspect.signature(drawing.figure).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
-        return
-    known = [one for one in taken if one not in drawing.NEEDS]
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Check that a figure takes some options.
+
+    Raises:
+        InputError: it does not; says which figures do.
+    """
+    known = options_of(name) if options else []
     for option in options:
-        if option not in known:
-            told = ", ".join(f"--{one.replace('_', '-')}" for one in known) or "no options"
-            raise InputError(
-                f"figure {name!r} takes no --{option.replace('_', '-')} "
-                f"(it takes: {told}); figure 'grid' draws any sweep"
-            )
-
-
-def _chosen(
-    needs: Iterable[str], load: Callable[[str], pd.DataFrame], where: str
-) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the tables of the runs to be drawn, and all methods: one that is hidden keeps its look."""
-    tables = {needed: load(needed) for needed in needs}
-    if not where:
-        return tables, []
-    everything = load("runs")
-    runs = select(everything, where)
-    if runs.empty:
-        raise InputError(f"--where {where!r}: no run is left")
-    kept = {
-        name: table[table["run_id"].isin(runs["run_id"])].reset_index(drop=True)
-        if "run_id" in table
-        else table
-        for name, table in tables.items()
-    }
-    return kept, list(named(everything)["method"].unique())
-
-
-def _sign(picture: Figure, tables: dict[str, pd.DataFrame], where: str) -> None:
-    """Write below a figure which runs it shows."""
-    runs = next((one for one in tables.values() if {"run_id", "seed", "scenario"} <= set(one)), None)
-    if runs is None or runs.empty or picture.get_layout_engine() is None:
-        return
-    scenarios = list(dict.fromkeys(map(str, runs["scenario"])))
-    seeds = sorted({int(seed) for seed in runs["seed"]})
-    parts = [
-        f"{counted(runs['run_id'].nunique(), 'run')} of {short_list(scenarios, 4)}",
-        f"seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}",
-    ]
-    parts += [where] if where else []
-    # On edge, as pictures in newspapers say whose they are: below stand the names of axes.
-    share = 0.11 / picture.get_figwidth()
-    picture.get_layout_engine().set(rect=(0, 0, 1 - share, 1))  # type: ignore[call-arg, union-attr]
-    text = shortened(["; ".join(parts)], round(28 * picture.get_figheight()))[0]
-    with look():
-        picture.text(
-            1 - share / 4,
-            0.02,
-            style.literal(text),
-            rotation=90,
-            ha="right",
-            va="bottom",
-            fontsize=4.5,
-            color="#777777",
-        )
+        if option not in known and "options" not in known:
+            takers = [other for other in FIGURES if not FIGURES[other].study and option in options_of(other)]
+            hint = nearest(option, known)
+            who = f" (figures with it: {', '.join(takers)})" if takers and not hint else hint
+            raise InputError(f"figure {name!r} has no option {option.replace('_', '-')!r}{who}")
 
 
 @contextmanager
@@ -373,11 +371,14 @@ def _paths(output: Path, name: str) -> list[Path]:
     return paths
 
 
-def _contents(picture: Figure, numbers: pd.DataFrame) -> tuple[bytes, bytes, bytes]:
+def _contents(picture: Figure, numbers: pd.DataFrame, origin: str) -> tuple[bytes, bytes, bytes]:
     """Return what is in the three files."""
     pdf, png = BytesIO(), BytesIO()
+    box = box_with_foot(picture)
     with look():
         # Without its date and maker a file depends on its content alone.
-        picture.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None})
-        picture.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        told = {"CreationDate": None, "Producer": None, "Subject": origin or None}
+        picture.savefig(pdf, format="pdf", bbox_inches=box, metadata=told)
+        told = {"Software": None} | ({"Description": origin} if origin else {})
+        picture.savefig(png, format="png", dpi=PNG_DPI, bbox_inches=box, metadata=told)
     return pdf.getvalue(), png.getvalue(), numbers.to_csv(index=False).encode()

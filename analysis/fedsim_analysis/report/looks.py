@@ -33,8 +33,6 @@ SYMBOLS = {
     "*": "star",
     "h": "hexagon",
 }
-SERIES = (*style.SPARE_COLOURS, "#CC6677", "#332288", "#DDCC77", "#88CCEE")
-"""Colours of what is neither a method nor a defence nor a poison, one after the other."""
 
 
 def method_looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -43,12 +41,9 @@ def method_looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
     Args:
         names: of all methods of the results.
     """
-    symbols = list(SYMBOLS.values())
     return {
-        name: colours(found.colour)
-        | {"text": found.label.replace(r"\$", "$"), "dash": DASHES[found.line]}
-        | {"symbol": symbols[place % len(symbols)]}
-        for place, (name, found) in enumerate(style.methods(names).items())
+        name: {"text": mark.label.replace(r"\$", "$")} | _drawn(mark)
+        for name, mark in style.marks(names).items()
     }
 
 
@@ -59,13 +54,11 @@ def look(name: str, place: int) -> dict[str, str]:
         name: the value.
         place: its place among the values; decides where `fedsim_analysis.style` knows nothing of it.
     """
-    symbols = list(SYMBOLS.values())
-    if name in style.METHODS:
-        return {key: cell for key, cell in method_looks([name])[name].items() if key != "text"}
-    if mark := style.DEFENCES.get(name) or style.POISONS.get(name):
-        return colours(mark.colour) | {"dash": DASHES[mark.line], "symbol": SYMBOLS[mark.marker]}
-    dash = list(DASHES.values())[place // len(SERIES) % len(DASHES)]
-    return colours(SERIES[place % len(SERIES)]) | {"dash": dash, "symbol": symbols[place % len(symbols)]}
+    return _drawn(style.level(name, place))
+
+
+def _drawn(mark: style.Mark) -> dict[str, str]:
+    return colours(mark.colour) | {"dash": DASHES[mark.line], "symbol": SYMBOLS[mark.marker]}
 
 
 def activity(name: str) -> dict[str, Any]:
