@@ -11,8 +11,9 @@ from fedsim.sweep import run_all
 from fedsim.sweep.plan import read_plan
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "sweeps"
-RUNS = {"straggler": 300, "poisoning": 180, "pareto": 75, "scaling": 120, "staleness": 30}
-FIGURES = {"straggler": "straggler_sweep", "poisoning": "poisoning_sweep"}
+RUNS = {"straggler": 300, "poisoning": 150, "pareto": 75, "scaling": 120, "staleness": 30}
+RUNS |= {"stragglers-and-attackers": 160}
+FIGURES = {"straggler": "straggler_sweep", "poisoning": "poisoning_sweep", "stragglers-and-attackers": "grid"}
 SHORT = ["budget.epochs=1", "budget.horizon_s=20"]
 """What makes a run of each file take some milliseconds, the target of `scaling` apart."""
 
@@ -55,6 +56,8 @@ def few(name, scenarios):
         return [one for one in scenarios if one.workers[1].slow_down in (1, 16) and one.workers[1].count < 3]
     if name == "poisoning":
         return [one for one in scenarios if one.attacks[0].fraction in (0.0, 0.4)]
+    if name == "stragglers-and-attackers":
+        return [one for one in scenarios if one.workers[1].slow_down in (1, 8)]
     return [one for one in scenarios if one.n_workers < 20]
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from fedsim_analysis import style, trials
 from fedsim_analysis.compare.target import TARGET
-from fedsim_analysis.grids.choice import Placing, is_numeric
+from fedsim_analysis.grids.choice import METHOD, Placing, is_numeric
 from fedsim_analysis.grids.maps import draw_maps
 from fedsim_analysis.grids.scales import Scale, scale_of
 from fedsim_analysis.grids.telling import baseline_told, key_of, looks_of, measured, titles
@@ -73,7 +73,8 @@ def _at(rows: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
 def _draw_points(
     picture: Figure, places: dict[Any, tuple[Axes, pd.DataFrame]], rows: pd.DataFrame, chosen: Placing
 ) -> None:
-    looks = looks_of(rows, chosen)
+    alone = chosen.x == METHOD and not chosen.group  # each bar is a method, and looks like one
+    looks = style.marks(rows[METHOD]) if alone else looks_of(rows, chosen)
     numeric = is_numeric(rows[chosen.x])
     across = len({column for _, column in places})
     # Half of the columns of a page stand in one column of it.
@@ -86,11 +87,13 @@ def _draw_points(
     for axes, points in places.values():
         if chosen.baseline:
             axes.axhline(0, color="black", linewidth=0.8, zorder=1)
+        keys = points[METHOD] if alone else _keys(points, chosen)
         for place, (key, look) in enumerate(looks.items()):
-            of_group = points[_keys(points, chosen) == key]
+            of_group = points[keys == key]
             _draw_everywhere(axes, of_group[of_group[chosen.x].isna()], look)
             own = of_group[of_group[chosen.x].notna()]
-            (_draw_line if numeric else _draw_bars)(axes, own, look, scale, place, len(looks))
+            at = (0, 1) if alone else (place, len(looks))
+            (_draw_line if numeric else _draw_bars)(axes, own, look, scale, *at)
         _dress(axes, scale)
     picture.supxlabel(spoken(chosen.x), fontsize=7)
     entries = _legend(rows, looks, chosen, bars=not numeric)

@@ -14,7 +14,7 @@ from fedsim_analysis.grids.choice import METHOD, Placing
 from fedsim_analysis.varied import distinct, short_names, shortened
 from fedsim_analysis.words import NOT_SET, axis, setting, spoken
 
-_MOST_LETTERS = 90
+_MOST_LETTERS = 120
 """Of the titles beside each other."""
 
 
