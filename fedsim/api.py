@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,14 +169,9 @@ def figure(name: str, source: Any, *, where: str | None = None, **options: Any) 
         InputError: there is no such figure, or the tables lack what it needs.
         ResultsError: there are no results in a folder.
     """
-    import pandas as pd
-
     from fedsim_analysis import figures
 
-    if isinstance(source, pd.DataFrame):
-        source = {"runs": runs_of(source)}
-    load = source.__getitem__ if isinstance(source, Mapping) else partial(results.load_results, source)
-    return figures.figure(name, load, where or "", **options)
+    return figures.figure(name, source, where, **options)
 
 
 def runs_of(source: Any) -> pd.DataFrame:

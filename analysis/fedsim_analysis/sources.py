@@ -46,7 +46,7 @@ def chosen(source: Source, where: str | None = None) -> RunTables:
         InputError: there are no such tables, or no run is left.
     """
     load = cache(_loader(source))
-    if where is None:
+    if not where:
         return RunTables(load, ())
     runs = load("runs")
     left = select(runs, where)
