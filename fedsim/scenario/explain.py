@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedsim.errors import close, nearest
+from fedsim.errors import InputError, close, nearest
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import UNSET, Gone, place_in
 from fedsim.scenario.spots import Spot
@@ -195,7 +195,10 @@ def is_known(key: str, table: dict[str, Any]) -> bool:
     value: Any = table
     for step in key.split("."):
         if isinstance(value, list):
-            number = place_in(value, step, key)
+            try:
+                number = place_in(value, step, key)
+            except InputError:
+                return False
             spot, value = spot.inside(number, value), value[number]
         else:
             spot, value = spot.inside(step, value), _inside(value, step)

@@ -14,7 +14,7 @@ from fedsim.errors import STRAY, InputError, nearest
 from fedsim.faults import blame
 from fedsim.plain_text import decoded, with_line_feeds
 from fedsim.safety import check_inside
-from fedsim.scenario.explain import explain, shown
+from fedsim.scenario.explain import explain, is_known, shown
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.names import possible_name, wrong_with_name
 from fedsim.scenario.overrides import UNSET, Table, merged, overridden, read_override, with_setting
@@ -60,6 +60,24 @@ class ScenarioFile(NamedTuple):
         for over in self.variants[variant] if variant else ():
             table = merged(table, over, f"{self.path}: variants.{variant}.")
         return table | {"variant": variant} if variant else table
+
+    def who_knows(self, variant: str, table: Table, keys: Iterable[str]) -> str:
+        """Say which variants have settings that one does not have; nothing if none has them.
+
+        Args:
+            variant: which one.
+            table: its settings.
+            keys: dotted.
+        """
+        for key in keys:
+            if is_known(key, table):
+                continue
+            knowing = [name for name in self.variants if is_known(key, self.settings(name))]
+            if knowing:
+                only = " ".join(f"--only {name}" for name in knowing)
+                has = "variant {} has" if len(knowing) == 1 else "variants {} have"
+                return f"{has.format(', '.join(knowing))} it: use {only}"
+        return ""
 
     def parsed(self, table: Table, place: str = "") -> Scenario:
         """Return the scenario of settings, which is called like the file if it has no name.
@@ -122,6 +140,9 @@ class ScenarioFile(NamedTuple):
         try:
             return self.parsed(table, f"{self.path}, variant {variant}" if variant and overrides else "")
         except InputError as error:
+            keys = [read_override(override)[0] for override in overrides]
+            if others := self.who_knows(variant, table, [key for key in keys if f": {key}: " in str(error)]):
+                raise InputError(f"{error}; {others}") from error
             # Perhaps the table was meant to take the place of the one that it was laid over.
             hint = next((key for key in laid if f": {key}: " in str(error)), "")
             if not hint:
@@ -328,16 +349,24 @@ def _laid_out(table: Table, path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
     gone = [name for name in ("sweep", "variants") if name in _listed(table)]
     if gone:
         table = table | {UNSET: [name for name in table[UNSET] if name not in gone]}
+    without_variants = "variants" in gone or variants.get(UNSET) is True
+    without_sweep = "sweep" in gone or (sweep is not None and sweep.get(UNSET) is True)
     layers = _layered({} if "variants" in gone else inherited.variants, variants, path)
     # Two sweeps do not mix: half of another one's points would be nobody's intention.
     if sweep is None and "sweep" not in gone:
         sweep = inherited.sweep
     elif sweep is not None and UNSET in sweep:
         sweep = {key: value for key, value in sweep.items() if key != UNSET} or None
+    # What a variant varies alone goes with the variant, and with the sweep as a whole.
+    anew = {name for name, part in variants.items() if name != UNSET and part.get(UNSET) is True}
+    kept = {
+        name: one
+        for name, one in inherited.own_sweeps.items()
+        if not without_sweep and not without_variants and name not in (anew | {*_listed(variants)})
+    }
     own_sweeps = {
         name: {key: value for key, value in one.items() if key != UNSET}
-        for name, one in (inherited.own_sweeps | own_sweeps).items()
-        if name in layers
+        for name, one in (kept | own_sweeps).items()
     }
     own_sweeps = {name: one for name, one in own_sweeps.items() if one}
     if own_sweeps and sweep is None:

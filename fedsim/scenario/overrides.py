@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 import warnings
 from dataclasses import dataclass
@@ -22,9 +23,13 @@ Table = dict[str, Any]
 UNSET = "unset"
 """The key of a table, in a file or an override, that takes away keys of the table below it, or all."""
 
+QUOTED = re.compile(r"""(?<![^.])(?:"([^"]+)"|'([^']+)')(?![^.])""")
+"""A part of a dotted key in quotes."""
+
 ELSEWHERE = {
     "variant": "no setting of a run: --only chooses a variant, and in a sweep the key `variant`",
-    "variants": "no setting of a run: files state variants, and --only chooses among them",
+    "variants": "no setting of a run: files state variants, and --only chooses among them "
+    "(`fedsim sweep` takes variants.NAME.sweep)",
     "extends": "no setting of a run: a file says at its top which one it extends",
     "sweep": "no setting of a run: `fedsim sweep` reads it, of a file that states a sweep",
     "$schema": "no setting of a run: it is for editors",
@@ -178,18 +183,19 @@ def with_setting(table: Table, key: str, value: Any, place: str, root: type[Base
 
 
 def read_override(override: str) -> tuple[str, Any]:
-    """Read ``dotted.key=value``.
+    """Read ``dotted.key=value``; names in the key may stand in quotes, as in a file.
 
     Raises:
         InputError: it is something else.
     """
     key, equals, text = override.partition("=")
-    if not equals or not all(key.strip().split(".")):
+    key = QUOTED.sub(lambda found: found[1] or found[2], key.strip())
+    if not equals or not all(key.split(".")):
         raise InputError(f"--set {override!r}: expected dotted.key=value")
     value = _value(text.strip(), override)
-    if secret := found_in({key.strip(): value}):
+    if secret := found_in({key: value}):
         raise InputError("\n".join(f"--set {sentence}" for sentence in secret))
-    return key.strip(), value
+    return key, value
 
 
 def overridden(table: Table, override: str) -> Table:
@@ -251,6 +257,23 @@ def place_in(parts: list[Any], step: str, place: str) -> int:
     raise InputError(
         f"{place}: expected a place from 0 to {len(parts) - 1}{or_name} in the list, got {step!r}{hint}"
     )
+
+
+def by_numbers(key: str, table: Table) -> str:
+    """Return a dotted key with the numbers of places in lists, where it has their names.
+
+    Raises:
+        InputError: there is no such place, or several have the name.
+    """
+    value: Any = table
+    steps = key.split(".")
+    for n, step in enumerate(steps):
+        if isinstance(value, list):
+            number = place_in(value, step, key)
+            steps[n], value = str(number), value[number]
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return ".".join(steps)
 
 
 def _is_number(step: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from fedsim.errors import InputError, nearest
 from fedsim.part_code import PartCode, code_of
 from fedsim.scenario import Scenario
-from fedsim.scenario.explain import explain, is_known, shown
+from fedsim.scenario.explain import explain, is_known, known_keys, shown
 from fedsim.scenario.files import ScenarioFile, read_file, without_idle_attacks
-from fedsim.scenario.overrides import UNSET, overridden, read_override, with_setting
+from fedsim.scenario.overrides import UNSET, by_numbers, overridden, read_override, with_setting
 from fedsim.scenario.sizes import check_memory
 from fedsim.scenario.sweep_table import OwnSweep, Sweep, SweepFile, flat_axes
 from fedsim.sweep.sampling import random_points
@@ -112,13 +112,38 @@ class Plan:
         Raises:
             InputError: its settings are impossible.
         """
-        place = f"{self.file.path}, point {point.label}" if point.label else str(self.file.path)
+        place, table, where_known = self._place(point), self._table(point), self.sweep.only_where_known
+        for override in self.overrides:
+            key, _ = read_override(override)
+            if key not in where_known or is_known(key, table):
+                table = overridden(table, override)
+        try:
+            return self.file.parsed(table, place)
+        except InputError as error:
+            keys = (*point.settings, *(read_override(override)[0] for override in self.overrides))
+            unknown = [key for key in dict.fromkeys(keys) if f": {key}: " in str(error)]
+            unknown = [key for key in unknown if not is_known(key, table)]
+            others = self.file.who_knows(point.variant, table, unknown)
+            if not others and (not unknown or " it is a setting of " not in str(error)):
+                raise
+            listed = ", ".join(f'"{key}"' for key in unknown)
+            raise InputError(
+                f"{error}{others and '; '}{others}\n{self.file.path}: sweep.only_where_known = [{listed}] "
+                "leaves it out where it is missing; [variants.NAME.sweep.grid] varies it for one variant"
+            ) from error
+
+    def _place(self, point: Point) -> str:
+        """Return how an error about a point begins."""
+        return f"{self.file.path}, point {point.label}" if point.label else str(self.file.path)
+
+    def _table(self, point: Point) -> dict[str, Any]:
+        """Return the settings of a point, without overrides."""
+        place = self._place(point)
         if not isinstance(point.variant, str):
             raise InputError(f"{place}: found {shown(point.variant)}, expected the name of a variant")
         if point.variant or self.file.variants:
             self.file.check_variant(point.variant)
-        table = self.file.settings(point.variant)
-        where_known = self.sweep.only_where_known
+        table, where_known = self.file.settings(point.variant), self.sweep.only_where_known
         # These come last: which of them there are may depend on a kind that the point chooses.
         for key, value in sorted(point.settings.items(), key=lambda item: item[0] in where_known):
             if key in where_known and not is_known(key, table):
@@ -127,23 +152,35 @@ class Plan:
                 table = with_setting(table, key, value, f"{self.file.path}: {key}")
             except InputError as error:
                 raise InputError(f"{place}{str(error).removeprefix(str(self.file.path))}") from error
-        for override in self.overrides:
-            key, _ = read_override(override)
-            if key not in where_known or is_known(key, table):
-                table = overridden(table, override)
-        try:
-            return self.file.parsed(table, place)
-        except InputError as error:
-            unknown = [key for key in point.settings if not is_known(key, table)]
-            if not any(f": {key}: " in str(error) for key in unknown) or " it is a setting of " not in str(
-                error
-            ):
-                raise
-            listed = ", ".join(f'"{key}"' for key in unknown)
-            raise InputError(
-                f"{error}\n{self.file.path}: sweep.only_where_known = [{listed}] leaves it out where it is "
-                "missing; [variants.NAME.sweep.grid] varies it for one variant alone"
-            ) from error
+        return table
+
+    def check_keys(self) -> None:
+        """Make sure that each key which varies is said once, and that what may be left out exists somewhere.
+
+        Raises:
+            InputError: two keys mean one setting, or `only_where_known` has a key that no run has.
+        """
+        known = dict[str, str]()
+        for key in self.keys:
+            number = _by_numbers(key, self.file)
+            if (other := known.setdefault(number, key)) != key:
+                raise InputError(
+                    f"{self.file.path}: sweep: found {other} and {key}, which are one setting, expected it "
+                    "once"
+                )
+        everyone = replace(self, only=())
+        for key in self.sweep.only_where_known:
+            if not any(is_known(key, self._table(point)) for point in everyone.points()):
+                place = tuple(key.split(".")[:-1])
+                names = [
+                    ".".join((*place, name))
+                    for variant in self.file.chosen()
+                    for name in known_keys(place, self.file.settings(variant))
+                ]
+                raise InputError(
+                    f"{self.file.path}: sweep.only_where_known: found {key!r}, which no run has"
+                    f"{nearest(key, dict.fromkeys(names))}"
+                )
 
     def runs(self) -> Iterator[Planned]:
         """Yield every run once, the replicates of a point one after the other.
@@ -219,15 +256,16 @@ def read_plan(path: Path | ScenarioFile, overrides: Iterable[str] = (), only: It
     rest: list[str] = []
     for override in overrides:
         key, value = read_override(override)
-        owner = next((name for name in file.variants if key.startswith(f"variants.{name}.{SWEEP}")), None)
-        place = f"--set {override!r}"
-        if owner is not None:
-            inside = key.removeprefix(f"variants.{owner}.")
-            own[owner] = _with_axis(own.get(owner, {}), inside, value, place)
-        elif key.partition(".")[0] == SWEEP:
-            table = _with_axis(table, key, value, place)
+        steps, place = key.split("."), f"--set {override!r}"
+        if steps[0] == "variants" and steps[2:3] == [SWEEP]:
+            file.check_variant(steps[1])
+            own[steps[1]] = _with_axis(own.get(steps[1], {}), ".".join(steps[2:]), value, place, file)
+        elif steps[0] == SWEEP:
+            table = _with_axis(table, key, value, place, file)
         else:
             rest.append(override)
+    if own:
+        table = {SWEEP: {}} | table
     if not table:
         raise InputError(f"{file.path}: no table [sweep]; `fedsim run` runs a scenario without one")
     table |= {"variants": own} if own else {}
@@ -239,25 +277,41 @@ def read_plan(path: Path | ScenarioFile, overrides: Iterable[str] = (), only: It
         file, found.sweep, tuple(rest), only, {name: one.sweep for name, one in found.variants.items()}
     )
     set_keys = [read_override(override)[0] for override in rest]
-    if idle := [key for key in found.sweep.only_where_known if key not in (*plan.keys, *set_keys)]:
+    varied = replace(plan, only=()).keys
+    if idle := [key for key in found.sweep.only_where_known if key not in (*varied, *set_keys)]:
         raise InputError(
             f"{file.path}: sweep.only_where_known: found {idle[0]!r}, expected a key that the sweep varies"
-            f"{nearest(idle[0], plan.keys)}"
+            f"{nearest(idle[0], varied)}"
         )
+    plan.check_keys()
     return plan
 
 
-def _with_axis(table: dict[str, Any], key: str, value: Any, place: str) -> dict[str, Any]:
+def _by_numbers(key: str, file: ScenarioFile) -> str:
+    """Return a key with the number of a group in place of its name; as it is where there is no such group."""
+    try:
+        return by_numbers(key, file.settings(file.chosen()[0]))
+    except InputError:
+        return key
+
+
+def _with_axis(table: dict[str, Any], key: str, value: Any, place: str, file: ScenarioFile) -> dict[str, Any]:
     """Return the table of a sweep with one setting; what stands behind `grid` or `zip` is the key of an axis.
 
     An empty table clears, as nothing could be laid over by it.
     """
     _, _, inside = key.partition(".")
     home, _, axis = inside.partition(".")
+    if not home and value in ({}, {UNSET: True}):
+        return {**table, SWEEP: {}}
     if home not in ("grid", "zip"):
-        return with_setting(table, key, {UNSET: True} if value == {} else value, place, SweepFile)
+        whole = table.get(SWEEP, {})
+        if value in ({}, {UNSET: True}) and inside in whole:
+            return {**table, SWEEP: {name: one for name, one in whole.items() if name != inside}}
+        return with_setting(table, key, value, place, SweepFile)
     old = flat_axes(table.get(SWEEP, {}).get(home, {}))
-    axis = axis.replace('"', "")
+    number = _by_numbers(axis, file)
+    axis = next((name for name in old if _by_numbers(name, file) == number), axis)
     if not axis:
         given = {} if not isinstance(value, dict) or value.get(UNSET) is True or not value else old
         new = (

@@ -424,6 +424,32 @@ def test_a_variant_varies_what_is_its_own_with_what_is_common(small):
 
 
 @pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ('unset = ["sweep"]\n[sweep]\nreplicates = 3', {"sdbt": 3, "mine": 3}),
+        ("[sweep]\nunset = true\nreplicates = 3", {"sdbt": 3, "mine": 3}),
+        ("[sweep]\nreplicates = 3", {"sdbt": 3, "mine": 12}),  # it goes with the variant
+        ("[variants.mine]\nunset = true\nseed = 0", {"sdbt": 4, "mine": 4}),
+        ('[variants]\nunset = ["mine"]\n[variants.mine]\n', {"sdbt": 4, "mine": 4}),
+        ("[variants]\nunset = true\n[variants.mine]\n", {"mine": 4}),
+    ],
+)
+def test_what_a_variant_varies_goes_with_the_variant_and_with_the_whole_sweep(small, text, runs):
+    small.write_text(small.read_text() + TWO)
+    heir = small.with_name("heir.toml")
+    heir.write_text(f'extends = "small.toml"\n{text}\n')
+    assert counted(read_plan(heir)) == runs
+
+
+def test_a_file_whose_sweep_is_taken_away_is_none(small):
+    small.write_text(small.read_text() + TWO)
+    heir = small.with_name("heir.toml")
+    heir.write_text('extends = "small.toml"\nunset = ["sweep"]\n')
+    with pytest.raises(InputError, match=r"no table \[sweep\]"):
+        read_plan(heir)
+
+
+@pytest.mark.parametrize(
     ("override", "runs"),
     [
         ("sweep.grid={}", {"sdbt": 2, "mine": 8}),
@@ -432,6 +458,10 @@ def test_a_variant_varies_what_is_its_own_with_what_is_common(small):
         (f'sweep.grid."{LATENCY}"=[0.1,0.2,0.3]', {"sdbt": 6, "mine": 24}),
         ("variants.mine.sweep.grid={}", {"sdbt": 4, "mine": 4}),
         ("variants.mine.sweep.grid.algorithm.tau={unset=true}", {"sdbt": 4, "mine": 8}),
+        ("variants.mine.sweep={}", {"sdbt": 4, "mine": 4}),
+        ("sweep={}", {"sdbt": 1, "mine": 4}),
+        ("sweep.replicates={unset=true}", {"sdbt": 2, "mine": 8}),
+        (f"sweep.grid.'{LATENCY}'=[0.3]", {"sdbt": 2, "mine": 8}),
     ],
 )
 def test_axes_are_changed_from_the_command_line(small, override, runs):
@@ -492,3 +522,47 @@ def test_an_override_that_suits_one_variant_alone_names_the_other(small):
     small.write_text(small.read_text() + EVERYWHERE.format(known=""))
     with pytest.raises(InputError, match=r"small\.toml, variant sdbt: algorithm\.tau: sdbt has no tau"):
         load_variants(small, ["algorithm.tau=3"])
+    with pytest.raises(InputError, match=r"sdbt has no tau; .*; variant mine has it: use --only mine$"):
+        load_variants(small, ["algorithm.tau=3"])
+    (mine,) = load_variants(small, ["algorithm.tau=3"], ["mine"])
+    assert mine.algorithm.tau == 3
+    overrides = ["algorithm.tau=3", "sweep.grid={}"]
+    with pytest.raises(
+        InputError, match=r"(?s)variant = 'sdbt'.*use --only mine\n.*_known = \[\"algorithm.tau"
+    ):
+        list(read_plan(small, overrides).runs())
+    left_out = read_plan(small, [*overrides, 'sweep.only_where_known=["algorithm.tau"]'])
+    assert counted(left_out) == {"sdbt": 2, "mine": 2}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["sweep.grid.algorithm.tua=[3]", 'sweep.only_where_known=["algorithm.tua"]'],
+            "sweep.only_where_known: found 'algorithm.tua', which no run has; did you mean 'algorithm.tau'?",
+        ),
+        (
+            ['sweep.grid={"workers.0.slow_down"=[2],"workers.slow.slow_down"=[3]}'],
+            "sweep: found workers.0.slow_down and workers.slow.slow_down, which are one setting",
+        ),
+        (["variants.mien.sweep.grid={}"], "no variant 'mien'; did you mean 'mine'?"),
+        (["sweep.gird={}"], "sweep.gird: unknown key; did you mean 'grid'?"),
+    ],
+)
+def test_what_a_sweep_cannot_mean_is_said(small, overrides, said):
+    small.write_text(small.read_text().replace("[[workers]]", '[[workers]]\nname = "slow"') + TWO)
+    with pytest.raises(InputError) as error:
+        read_plan(small, overrides)
+    assert said in str(error.value)
+
+
+def test_an_axis_has_one_name_whatever_it_is_called(small):
+    small.write_text(small.read_text().replace("[[workers]]", '[[workers]]\nname = "slow"'))
+    plan = plan_of(
+        small, '[sweep.grid]\n"workers.0.slow_down" = [2, 3]\n', 'sweep.grid."workers.slow.slow_down"=[4]'
+    )
+    assert plan.keys == ["workers.0.slow_down"]
+    assert [one.scenario.workers[0].slow_down for one in plan.runs()] == [4]
+    (scenario,) = load_variants(small, ['workers."slow".slow_down=2'])
+    assert scenario.workers[0].slow_down == 2
