@@ -219,6 +219,16 @@ def _of_lines(asked: str, answered: str, labels: tuple[str, ...]) -> PromptTempl
     )
 
 
+PLAIN = {
+    "question": "Text: {{ text_a }}"
+    "{% if text_b %}\nSecond text: {{ text_b }}{% endif %}"
+    "{% if context %}\nContext: {{ context }}{% endif %}" + _NOTE,
+    "demonstration": "{{ question }}\nLabel: {{ label }}",
+    "query": "{{ question }}\nLabel:",
+    "separator": "\n\n",
+}
+"""What a template of one's own data says where the scenario does not: the texts, and the label's word."""
+
 TABLE_1 = {
     "5g": _printed(
         "In 5G network, Whether {{ text_a }} related to {{ text_b }}?"

@@ -198,6 +198,25 @@ class Scenario(Strict):
             raise ValueError("\n".join(secret))
         return table
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fits_its_texts(cls, table: Any) -> Any:
+        """Give a task of a file of texts the sizes that it leaves out, where its defaults are too large."""
+        problem = table.get("problem") if isinstance(table, dict) else None
+        task = problem.get("task") if isinstance(problem, dict) else None
+        if not (isinstance(problem, dict) and isinstance(task, dict)):
+            return table
+        groups = table.get("workers")
+        counts: list[Any] = [group.get("count") for group in groups or () if isinstance(group, dict)]
+        known = bool(counts) and all(type(count) is int and 0 < count <= MOST_WORKERS for count in counts)
+        if not known or task.get("kind") != "text" or not isinstance(task.get("file"), str):
+            return table
+        from fedsim.icl.tasks.text_sizes import fitted_sizes
+
+        with_words = problem.get("kind") == "icl" and problem.get("use_fragment", True) is True
+        sizes = fitted_sizes(task, sum(counts), with_words)
+        return table | {"problem": problem | {"task": task | sizes}} if sizes else table
+
     @model_validator(mode="after")
     def _enough_workers(self) -> Scenario:
         if not self.workers:

@@ -12,7 +12,7 @@ from text_cases import rows, write_jsonl
 
 from fedsim.errors import InputError
 from fedsim.icl.tasks.base import Text
-from fedsim.icl.tasks.text_files import Corpus, digest, read_corpus
+from fedsim.icl.tasks.text_files import Corpus, digest, label_names, read_corpus
 
 PRIVATE = "the patient in room nine has recovered"
 ROW = {"id": "a", "split": "train", "text_a": PRIVATE, "text_b": None, "label": 1}
@@ -85,9 +85,12 @@ def test_csv_says_the_same_as_jsonl(tmp_path: Path) -> None:
         ({"text_a": 3}, "line 2: text_a: found a number, expected a text"),
         ({"text_b": [PRIVATE]}, "line 2: text_b: found a list, expected a text"),
         ({"text_a": "half \ud800"}, "line 2: text_a: holds half a character"),
+        ({"text": "x"}, "line 2: found the columns 'text' and 'text_a', expected one of them"),
+        ({"category": 1}, 'unknown column "category" (known: text, label, text_b, context, id, split)'),
+        ({"hypothesis": "x"}, 'unknown column "hypothesis" (known'),
         ({"id": None}, "line 2: id: found nothing, expected a name or number"),
         ({"id": "first"}, "line 2: the id of line 1 again, expected another"),
-        ({"sentence": "x"}, 'line 2: unknown column "sentence" (known: id, split, text_a, label, text_b'),
+        ({"sentence": "x"}, 'line 2: unknown column "sentence" (known: text, label, text_b'),
         ({"contxt": "x"}, "unknown column \"contxt\"; did you mean 'context'?"),
     ],
 )
@@ -96,10 +99,35 @@ def test_bad_rows(tmp_path: Path, change: dict, said: str) -> None:
     assert said in bad(tmp_path / "a.jsonl", lines)
 
 
-@pytest.mark.parametrize("column", ["id", "split", "text_a", "label"])
-def test_a_missing_column(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize(("column", "called"), [("text_a", "text"), ("label", "label")])
+def test_a_missing_column(tmp_path: Path, column: str, called: str) -> None:
     row = {name: value for name, value in ROW.items() if name != column}
-    assert f"line 1: no column '{column}' (columns: " in bad(tmp_path / "a.jsonl", json.dumps(row))
+    assert f"line 1: no column '{called}' (columns: " in bad(tmp_path / "a.jsonl", json.dumps(row))
+    row["sentence" if column == "text_a" else "class"] = "x"
+    assert f"; call it '{called}' (known" in bad(tmp_path / "a.jsonl", json.dumps(row))
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ()])
+def test_texts_and_labels_suffice(tmp_path: Path, names: tuple[str, ...]) -> None:
+    file = tmp_path / "a.csv"
+    labels = names or ("0", "1")
+    file.write_text(f"text,label\none,{labels[1]}\ntwo,{labels[0]}\n")
+    found = read_corpus(file, digest(file), 2, names)
+    assert [text.a for text in found.texts] == ["one", "two"]
+    assert found.labels.tolist() == [1, 0]
+    assert not found.says_split
+    assert label_names(file, digest(file)) == names
+    wrong = f"text,label\none,{names[0][0] if names else 'no'}\n"
+    file.write_text(wrong)
+    said = ": found \"n\"; did you mean 'no'?, expected a whole number from 0 to 1, or one of no, yes"
+    with pytest.raises(InputError) as caught:
+        read_corpus(file, digest(file), 2, names)
+    assert (said if names else ': found "no", expected a whole number from 0 to 1') in str(caught.value)
+
+
+def test_a_split_stands_in_all_rows_or_in_none(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": "x", "label": 0} | more) for more in ({"split": "test"}, {})]
+    assert ", line 2: split: expected in all rows, or in none" in bad(tmp_path / "a.jsonl", "\n".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +150,7 @@ def test_bad_jsonl(tmp_path: Path, content: str | bytes, said: str) -> None:
     [
         ("", ": found no rows"),
         ("id,split,text_a,label\n", ": found no rows"),
-        ("id,split,label\n1,train,1\n", ", line 2: no column 'text_a' (columns: id, split, label)"),
+        ("id,split,label\n1,train,1\n", ", line 2: no column 'text' (columns: id, split, label)"),
         (f"{PRIVATE},split\nx,train\n", ", line 2: unknown column a text of 40 characters"),
         (f"id,split,text_a,label\n1,train,{PRIVATE}\n", ", line 2: wrong number of cells, expected 4"),
         (f"id,split,text_a,label\n1,train,{PRIVATE}, 0,1\n", ", line 2: wrong number of cells, expected 4"),

@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from text_cases import REVIEWS, rows, tiny_text_task, write_jsonl
+from text_cases import REVIEWS, SINGLE_WORDS, rows, tiny_text_task, write_jsonl
 
 from fedsim.errors import InputError
 from fedsim.icl.prompts import TEMPLATES
@@ -24,6 +24,7 @@ from fedsim.icl.tasks.glue import read_glue
 from fedsim.icl.tasks.split import _within as within
 from fedsim.icl.tasks.text import TextTask
 from fedsim.icl.tasks.text_files import digest, read_corpus
+from fedsim.icl.tasks.text_sizes import fitted_sizes
 from fedsim.scenario import dump, load_scenario
 from fedsim.scenario.schema import json_schema
 from fedsim.streams import Stream, Streams
@@ -258,7 +259,10 @@ OWN = {"question": "{{ text_a }}?", "labels": ["bad", "good"]}
         ({"test_counts": (4, 3, 1)}, "labels for 2 classes, test_counts has 3 numbers"),
         ({"prompt": "ssd2"}, "no template 'ssd2'; did you mean 'sst2'"),
         ({"prompt": OWN | {"labels": ["bad", "so so", "good"]}}, "labels for 3 classes, test_counts has 2"),
-        ({"prompt": None}, "prompt\n  Field required"),
+        (
+            {"prompt": None},
+            r"prompt.labels: missing; the labels in .*reviews.jsonl are numbers: expected the",
+        ),
         ({"file": None}, "expected either a file or the name of a task of glue"),
         ({"glue": "sst2"}, "expected either a file or the name of a task of glue"),
         ({"folder": "somewhere"}, "a folder is for a local copy of a glue task"),
@@ -407,6 +411,62 @@ class FakeDatasets:
 
     def load_from_disk(self, folder: str) -> dict[str, dict[str, list[Any]]]:
         return self.load_dataset("disk", folder)
+
+
+def own(folder: Path, n_each: int = 20) -> Path:
+    """Write texts and labels by name alone, so many of each of three classes, which take turns."""
+    file = folder / "own.csv"
+    said = [
+        f"text {number} tells of {word} again" for number in range(n_each) for word in ("one", "two", "six")
+    ]
+    names = ["zest", "apple", "mango"] * n_each
+    file.write_text(
+        "text,label\n" + "".join(f"{text},{name}\n" for text, name in zip(said, names, strict=True))
+    )
+    return file
+
+
+@pytest.mark.parametrize(("test_set", "drawn_by"), [("fixed", 0), ("redrawn", 7)])
+def test_texts_and_labels_alone_worked_out_by_hand(tmp_path: Path, test_set: str, drawn_by: int) -> None:
+    sizes = {"n_demonstrations": 2, "train_per_class": 1, "validation_per_class": 1, "n_candidates": 2}
+    settings = {
+        "file": str(own(tmp_path)),
+        "test_set": test_set,
+        "test_share": 0.33,
+        "vocabulary": SINGLE_WORDS,
+    }
+    task = TextTask.model_validate(settings | sizes)
+    assert task.prompt.labels == ("apple", "mango", "zest")
+    assert task.prompt.prompt([(Text("a"), 2)], Text("b"), "w") == (
+        "Text: a Note: w.\nLabel: zest\n\nText: b Note: w.\nLabel:"
+    )
+    # 0.33 x 20 = 6.6, so 7 of each class are for testing; apple stands in rows 1, 4, ...
+    assert task.test_counts == (7, 7, 7)
+    data = task.draw(Streams(7), 2)
+    tests = Streams(drawn_by).generator(Stream.DATA, 0, 6).permutation(np.arange(1, 60, 3))[:7]
+    assert {*data.test.x[0][:7]} == {*tests}
+    assert not {*np.ravel(held(data))} & {*data.test.x[0]}
+
+
+def test_sizes_that_are_not_stated_follow_from_the_rows(tmp_path: Path) -> None:
+    file = str(own(tmp_path, 80))
+    stated = {"kind": "text", "file": file, "test_counts": [20, 20, 20], "vocabulary": SINGLE_WORDS}
+    # 60 rows of a class are for training: 30 for each of two workers, that is 30/70 of 10, 10 and 50.
+    sizes = fitted_sizes(stated, 2, with_words=False)
+    assert sizes == {"train_per_class": 4, "validation_per_class": 4, "n_demonstrations": 21}
+    # With 10 queries stated 20 are left, of which 10/60 are for validation.
+    sizes = fitted_sizes(stated | {"train_per_class": 10}, 2, with_words=False)
+    assert sizes == {"validation_per_class": 3, "n_demonstrations": 16}
+    assert fitted_sizes(stated | {"reuse": True, "n_demonstrations": 40}, 2, with_words=False) == {}
+    few = stated | {"train_per_class": 3, "n_demonstrations": 3, "validation_per_class": 1}
+    # Three quarters of the words that one worker's own texts have, in the poorest of four draws.
+    counts = []
+    for draw in range(4):
+        data = TextTask.model_validate(few | {"n_candidates": 2}).draw(Streams(draw), 1)
+        mine = [*data.train.x.ravel(), *data.demonstrations.x.ravel()]
+        counts.append(len({word for row in mine for word in data.source.rows[row].a.split()}))
+    assert fitted_sizes(few, 1, with_words=True) == {"n_candidates": int(0.75 * min(counts))}
+    assert fitted_sizes(stated | {"label": 3}, 2, with_words=False) == {}
 
 
 @pytest.fixture

@@ -596,6 +596,11 @@ def _problems() -> dict[str, Base]:
             False,
         ),
         "text": Base(scenario(TEXTS, seed=1), ("tasks/text.", "PromptTemplate."), False),
+        "text without a split": Base(
+            scenario(TEXTS | {"task": TEXT | {"file": "OWN", "test_counts": [2, 2]}}),
+            ("tasks/text.test_share",),
+            False,
+        ),
         "vocabulary": Base(
             scenario(TEXTS | {"task": TEXT | {"n_candidates": 5, "vocabulary": VOCABULARY}}),
             ("VocabularySettings.",),

@@ -63,8 +63,13 @@ SAID = re.compile(r"(?m)^scenario: (\S+): has no effect")
 
 @cache
 def reviews() -> tuple[TemporaryDirectory[str], Path]:
-    """Return a file of texts, and the folder that holds it as long as it is held itself."""
+    """Return a file of texts, and the folder that holds it as long as it is held itself.
+
+    Beside it is one, `own.jsonl`, that does not say which of them are for testing.
+    """
     folder = TemporaryDirectory()
+    own = [{"text": row["text_a"], "label": row["label"]} for row in rows()]
+    write_jsonl(Path(folder.name), own, "own.jsonl")
     return folder, write_jsonl(Path(folder.name), rows())
 
 
@@ -74,6 +79,8 @@ def placed(value: Any) -> Any:
         return {key: placed(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [placed(inner) for inner in value]
+    if value == "OWN":
+        return str(reviews()[1].with_name("own.jsonl"))
     return str(reviews()[1]) if value == "REVIEWS" else value
 
 

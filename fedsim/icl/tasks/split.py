@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim.icl.tasks.base import Floats, Longs, Queries, Task
 from fedsim.streams import Stream, Streams
 
-TRAIN, VALIDATION, POOL, ROWS, TEST, OWN_ROWS = range(6)
+TRAIN, VALIDATION, POOL, ROWS, TEST, OWN_ROWS, HELD_OUT = range(7)
 """The last part of an address of `Stream.DATA`: what a client's draw is for. Never renumber, only append."""
 
 
@@ -93,6 +94,23 @@ class Share(NamedTuple):
     """In rising order of their classes, (B,)."""
     pool: Longs
     """Candidate demonstrations of each class, (U, V)."""
+
+
+def held_out(labels: Longs, n_classes: int, share: float, streams: Streams) -> NDArray[np.bool_]:
+    """Return which rows are for testing, (n,): the same part of each class, at least one row.
+
+    Args:
+        labels: of all rows, (n,).
+        n_classes: U.
+        share: the part of a class's rows, rounded to the nearest number of rows (a half: up).
+        streams: whose draw it is.
+    """
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in range(n_classes):
+        rows = np.flatnonzero(labels == label)
+        n_test = max(1, int(share * len(rows) + 0.5))
+        chosen[streams.seat(Stream.DATA, label, HELD_OUT).permutation(rows)[:n_test]] = True
+    return chosen
 
 
 def counts_by_class(y: Longs, n_classes: int) -> Longs:

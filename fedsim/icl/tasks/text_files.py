@@ -1,8 +1,9 @@
 """Files of labelled texts: JSON objects, one per line (`.jsonl`), or a table (`.csv`), with the same columns.
 
-A row has ``id`` (unique), ``split`` ("train" or "test"), ``text_a``, ``label`` (0, 1, ...), and where the
-task needs them ``text_b`` and ``context``; null or an empty cell is none. No message repeats a text: it may
-be private.
+A row has ``text`` (or ``text_a``: the same) and ``label``: a whole number (0, 1, ...) or a name; where the
+task needs them ``text_b`` and ``context``; and, if somebody wants to say them, ``id`` (unique) and ``split``
+("train" or "test"), which then stands in every row. Null or an empty cell is none. No message repeats a text:
+it may be private.
 """
 
 from __future__ import annotations
@@ -23,9 +24,20 @@ from fedsim.errors import InputError, nearest
 from fedsim.icl.tasks.base import Longs, Text
 from fedsim.plain_text import decoded, read_bytes, with_line_feeds
 
-NEEDED = ("id", "split", "text_a", "label")
-COLUMNS = (*NEEDED, "text_b", "context")
+COLUMNS = ("text", "label", "text_b", "context", "id", "split")
+"""All that a file may have; ``text_a`` is another name of ``text``."""
+MEANT = {
+    **dict.fromkeys(("sentence", "review", "content", "body", "message", "question", "texts"), "text"),
+    **dict.fromkeys(("class", "category", "target", "sentiment", "topic", "labels", "y"), "label"),
+    **dict.fromkeys(("sentence2", "text2", "question2", "hypothesis"), "text_b"),
+    **dict.fromkeys(("fold", "set", "part", "subset"), "split"),
+    **dict.fromkeys(("idx", "index", "number", "key"), "id"),
+}
+"""What columns of data sets are often called, and what they are called here."""
 SPLITS = ("train", "test")
+
+MOST_NAMES = 200
+"""Classes by name: more of them are no classes."""
 
 LONGEST_SHOWN = 12
 """Characters of a wrong value that a message repeats at most: longer ones may be somebody's text."""
@@ -38,7 +50,9 @@ class Corpus(NamedTuple):
     labels: Longs
     """Classes, (n,)."""
     is_test: NDArray[np.bool_]
-    """Whether a row is for testing rather than training, (n,)."""
+    """Whether a row is for testing rather than training, (n,); where the file does not say: never."""
+    says_split: bool = True
+    """Whether the file says it."""
 
     def numbers(self, label: int, test: bool) -> Longs:
         """Return the numbers of the rows of a class and split, in order."""
@@ -48,8 +62,8 @@ class Corpus(NamedTuple):
 class Row(NamedTuple):
     """One row, checked."""
 
-    id: str
-    test: bool
+    id: str | None
+    test: bool | None
     text: Text
     label: int
 
@@ -80,37 +94,70 @@ def check_unchanged(place: Path, found: str, expected: object) -> None:
 
 
 @lru_cache(maxsize=8)
-def read_corpus(file: Path, sha256: str, n_classes: int) -> Corpus:
+def read_corpus(file: Path, sha256: str, n_classes: int, names: tuple[str, ...] = ()) -> Corpus:
     """Return the rows of a file.
 
     Args:
         file: a `.jsonl` or `.csv` file in UTF-8.
         sha256: of its bytes.
         n_classes: labels are 0 to ``n_classes - 1``.
+        names: of the classes, by which a file may call them too.
 
     Raises:
         InputError: the file cannot be read, has another content, or a row of it is wrong.
     """
-    content = read_bytes(file)
-    check_unchanged(file, hashlib.sha256(content).hexdigest(), sha256)
-    records = {".jsonl": _json_records, ".csv": _csv_records}.get(file.suffix.lower())
-    if records is None:
-        raise InputError(f"{file}: expected a file whose name ends in .jsonl or .csv")
     rows: list[Row] = []
     lines: dict[str, int] = {}
-    for line, record in records(file, content):
-        row = _row(record, n_classes, f"{file}, line {line}")
+    for line, record in _records(file, sha256):
+        row = _row(record, n_classes, names, f"{file}, line {line}")
         if row.id in lines:
             raise InputError(f"{file}, line {line}: the id of line {lines[row.id]} again, expected another")
-        lines[row.id] = line
+        if rows and (row.test is None) != (rows[0].test is None):
+            raise InputError(f"{file}, line {line}: split: expected in all rows, or in none")
+        if row.id is not None:
+            lines[row.id] = line
         rows.append(row)
     if not rows:
         raise InputError(f"{file}: found no rows, expected labelled texts")
     return Corpus(
         texts=tuple(row.text for row in rows),
         labels=np.array([row.label for row in rows]),
-        is_test=np.array([row.test for row in rows]),
+        is_test=np.array([bool(row.test) for row in rows]),
+        says_split=rows[0].test is not None,
     )
+
+
+@lru_cache(maxsize=8)
+def label_names(file: Path, sha256: str) -> tuple[str, ...]:
+    """Return the names that a file has for its classes, in the order of the alphabet; none if it has numbers.
+
+    Arguments are those of `read_corpus`.
+
+    Raises:
+        InputError: the file cannot be read, or a row of it has no label.
+    """
+    found: set[str] = set()
+    for line, record in _records(file, sha256):
+        label = record.get("label")
+        if isinstance(label, str) and (name := label.strip()):
+            found.add(name)
+        elif label is None:
+            _check_columns(record, f"{file}, line {line}")
+        if len(found) > MOST_NAMES:
+            raise InputError(
+                f"{file}, line {line}: label: found more than {MOST_NAMES} different ones, expected classes"
+            )
+    return tuple(sorted(found))
+
+
+def _records(file: Path, sha256: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a file as they are, each with its line."""
+    content = read_bytes(file)
+    check_unchanged(file, hashlib.sha256(content).hexdigest(), sha256)
+    records = {".jsonl": _json_records, ".csv": _csv_records}.get(file.suffix.lower())
+    if records is None:
+        raise InputError(f"{file}: expected a file whose name ends in .jsonl or .csv")
+    yield from records(file, content)
 
 
 def _json_records(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -146,38 +193,59 @@ def _csv_records(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, An
         raise InputError(f"{file}, line {table.reader.line_num}: not CSV: {error}") from None
 
 
-def _row(record: dict[str, Any], n_classes: int, place: str) -> Row:
+def _row(record: dict[str, Any], n_classes: int, names: tuple[str, ...], place: str) -> Row:
     _check_columns(record, place)
-    label, split = record["label"], record["split"]
-    if type(label) is not int or not 0 <= label < n_classes:
-        raise InputError(
-            f"{place}: label: found {_shown(label)}, expected a whole number from 0 to {n_classes - 1}"
-        )
-    if split not in SPLITS:
+    split = record.get("split")
+    label = _class_of(record["label"], n_classes, names, place)
+    if split not in SPLITS and "split" in record:
         raise InputError(f'{place}: split: found {_shown(split)}, expected "train" or "test"')
-    texts = [record.get(column) for column in ("text_a", "text_b", "context")]
-    for column, text in zip(("text_a", "text_b", "context"), texts, strict=True):
+    first = "text_a" if "text_a" in record else "text"
+    columns = first, "text_b", "context"
+    texts = [record.get(column) for column in columns]
+    for column, text in zip(columns, texts, strict=True):
         if text is not None and not isinstance(text, str):
             raise InputError(f"{place}: {column}: found {_kind(text)}, expected a text")
         if any("\ud800" <= character <= "\udfff" for character in text or ""):
             raise InputError(f"{place}: {column}: holds half a character (a lone surrogate of UTF-16)")
     a, b, context = ((text or "").strip() for text in texts)
     if not a:
-        raise InputError(f"{place}: text_a: found nothing, expected a text")
-    identity = record["id"]
-    if identity is None or isinstance(identity, dict | list):
+        raise InputError(f"{place}: {first}: found nothing, expected a text")
+    identity = record.get("id")
+    if isinstance(identity, dict | list) or (identity is None and "id" in record):
         raise InputError(f"{place}: id: found {_kind(identity)}, expected a name or number")
-    return Row(str(identity), split == "test", Text(a, b, context), label)
+    return Row(
+        None if identity is None else str(identity),
+        split == "test" if "split" in record else None,
+        Text(a, b, context),
+        label,
+    )
+
+
+def _class_of(label: Any, n_classes: int, names: tuple[str, ...], place: str) -> int:
+    """Return the number of a class, which a file calls by it or by its name."""
+    if isinstance(label, str) and label.strip() in names:
+        return names.index(label.strip())
+    if type(label) is int and 0 <= label < n_classes:
+        return label
+    hint = nearest(label, names) if isinstance(label, str) and len(label) <= LONGEST_SHOWN else ""
+    words = f", or one of {', '.join(names)}" if names else ""
+    expected = f"a whole number from 0 to {n_classes - 1}{words}"
+    raise InputError(f"{place}: label: found {_shown(label)}{hint}, expected {expected}")
 
 
 def _check_columns(record: dict[str, Any], place: str) -> None:
     known = ", ".join(COLUMNS)
     for column in record:
-        if column not in COLUMNS:
-            hint = nearest(column, COLUMNS)
+        if column not in (*COLUMNS, "text_a"):
+            meant = MEANT.get(column.lower()) if isinstance(column, str) else None
+            there = {"text" if name == "text_a" else name for name in record}
+            hint = f"; call it {meant!r}" if meant and meant not in there else nearest(column, COLUMNS)
             raise InputError(f"{place}: unknown column {_shown(column)}{hint} (known: {known})")
-    for column in NEEDED:
-        if column not in record:
+    if "text" in record and "text_a" in record:
+        raise InputError(f"{place}: found the columns 'text' and 'text_a', expected one of them")
+    named = {"text" if column == "text_a" else column for column in record}
+    for column in ("text", "label"):
+        if column not in named:
             raise InputError(f"{place}: no column {column!r} (columns: {', '.join(record) or 'none'})")
 
 
