@@ -39,7 +39,10 @@ def select(rows: pd.DataFrame, expression: str, place: str = "--where") -> pd.Da
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{place} {expression!r}: {why}{_dotted(expression)}") from error
     if not isinstance(holds, pd.Series) or holds.dtype != bool:
-        raise InputError(f"{place} {expression!r}: expected something that is true or false of each row")
+        sign = "; equal is ==" if re.search(r"(?<![=!<>])=(?!=)", expression) else ""
+        raise InputError(
+            f"{place} {expression!r}: expected something that is true or false of each row{sign}"
+        )
     return rows[holds]
 
 

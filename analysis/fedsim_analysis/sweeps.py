@@ -17,7 +17,7 @@ import pandas as pd
 from fedsim.errors import InputError
 from fedsim_analysis import style, trials
 from fedsim_analysis.frames import named
-from fedsim_analysis.varied import distinct
+from fedsim_analysis.varied import distinct, settings_of
 from fedsim_analysis.words import setting
 
 if TYPE_CHECKING:
@@ -70,18 +70,21 @@ def in_every(runs: pd.DataFrame, column: str, lent: pd.Series[bool], keys: Seque
         runs: one row per run.
         column: in which those have no value, or one that says nothing.
         lent: which runs these are.
-        keys: the columns by which a run is known whose place is taken: a value's own run goes before a copy.
+        keys: the columns by which a run is known whose place is taken, beside its settings, those of attacks
+            apart: a value's own run goes before a copy, and of equal copies there is one.
 
     Returns:
         The runs; as they were where no run has a value of its own.
     """
     own = runs[~lent]
     parts = [own]
+    others = [name for name in settings_of(runs) if not name.startswith("attacks.") and name != column]
+    keys = list(dict.fromkeys([*keys, *others]))
     for value in distinct(own[column]):
         at = own[own[column].map(setting) == setting(value)]
         mine = runs[column].map(setting) == setting(value)
         copies = pd.concat([runs[lent & mine], runs[lent & ~mine]])
-        copies = copies[~copies[list(keys)].map(setting).duplicated()]
+        copies = copies[~copies[keys].map(setting).duplicated()]
         # Whole rows of texts: a setting may be a list, and nothing equals a missing value.
         taken = set(zip(*(at[key].map(setting) for key in keys), strict=True))
         there = [place in taken for place in zip(*(copies[key].map(setting) for key in keys), strict=True)]

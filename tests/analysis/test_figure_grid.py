@@ -85,6 +85,13 @@ def test_runs_without_an_attack_stand_in_every_panel(clean):
     ]
 
 
+def test_runs_without_an_attack_that_differ_are_not_taken_for_one():
+    runs = attacked(("alie",)).assign(**{"algorithm.tau": 5})
+    clean = runs[runs[SHARE] == 0].assign(**{"algorithm.tau": 9, "run_id": "other"})
+    with pytest.raises(InputError, match=r"differ in algorithm\.tau as well"):
+        grid.table(pd.concat([runs, clean]), x=SHARE, facet=KIND)
+
+
 def test_who_never_reached_the_target_makes_a_bound_and_a_hollow_point():
     runs = sweep()
     missed = (runs["variant"] == "asyndbt") & (runs[S] == 2) & (runs["seed"] == 0) & (runs[SLOW] == 1)
@@ -174,6 +181,8 @@ def test_frames_by_name_and_what_results_allow():
             {"x": "algorithm.waitfor"},
             r"--x 'algorithm.waitfor': no setting .* did you mean 'algorithm.wait_for'",
         ),
+        ({"x": S, "facet": "slowdown"}, r"--facet 'slowdown': .* did you mean 'slow_down'"),
+        ({"x": S, "facet": SLOW, "where": "seed = 7"}, r"true or false of each row; equal is =="),
         ({"x": S, "facet": SLOW, "y": "acuracy"}, r"--y 'acuracy': .* did you mean 'accuracy'"),
         ({"x": S, "facet": S}, f"{S} is named for two places"),
         ({"x": S, "facet": SLOW, "baseline": "fedsgd"}, r"--baseline 'fedsgd': no such method or variant"),

@@ -99,10 +99,8 @@ def _placed(runs: pd.DataFrame) -> pd.DataFrame:
     placed = runs.assign(
         attack=_attacks(runs), defence=runs["method"], fraction=fraction, understated=told < malicious
     )
-    clean = placed[placed["attack"] == style.CLEAN]
-    names = [name for name in dict.fromkeys(placed["attack"]) if name != style.CLEAN]
-    parts = [pd.concat([clean.assign(attack=name), placed[placed["attack"] == name]]) for name in names]
-    return pd.concat(parts or [clean], ignore_index=True)
+    # Who is attacked by nobody stands in every panel.
+    return sweeps.in_every(placed, "attack", placed["attack"] == style.CLEAN, [*_KEYS[1:], "seed"])
 
 
 def _attacks(runs: pd.DataFrame) -> pd.Series[str]:

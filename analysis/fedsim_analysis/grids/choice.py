@@ -124,8 +124,9 @@ def _column(runs: pd.DataFrame, name: str, option: str) -> str:
     option = option.replace("_", "-")
     if ending:
         raise InputError(f"--{option} {name!r}: may be {', '.join(ending)}; expected the name of one")
-    varying = short_list(["variant", *settings])
-    hint = nearest(name, ["variant", *_PLAIN, *settings]) or f" (these do: {varying})"
+    varying = [one for one in settings if runs[one].map(setting).nunique() > 1]
+    known = ["variant", *_PLAIN, *settings, *short_names(settings)]
+    hint = nearest(name, known) or f" (these do: {short_list(['variant', *varying])})"
     raise InputError(f"--{option} {name!r}: no setting of this name varies among these runs{hint}")
 
 

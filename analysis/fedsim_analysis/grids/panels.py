@@ -73,7 +73,7 @@ def _at(rows: pd.DataFrame, name: str, value: str) -> pd.DataFrame:
 def _draw_points(
     picture: Figure, places: dict[Any, tuple[Axes, pd.DataFrame]], rows: pd.DataFrame, chosen: Placing
 ) -> None:
-    alone = chosen.x == METHOD and not chosen.group  # each bar is a method, and looks like one
+    alone = METHOD in chosen.names and not chosen.group  # a bar or a panel is a method, and looks like one
     looks = style.marks(rows[METHOD]) if alone else looks_of(rows, chosen)
     numeric = is_numeric(rows[chosen.x])
     across = len({column for _, column in places})
@@ -99,7 +99,7 @@ def _draw_points(
     entries = _legend(rows, looks, chosen, bars=not numeric)
     if entries:
         longest = max(len(str(entry.get_label())) for entry in entries)
-        fitting = max(1, round(picture.get_size_inches()[0] * 20 / (longest + 6)))
+        fitting = max(1, int(picture.get_size_inches()[0] * 17.5 / (longest + 5)))
         picture.legend(
             handles=entries,
             loc="outside upper center",
