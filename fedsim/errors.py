@@ -73,10 +73,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     "; did you mean 'lognormal'?"
     >>> nearest("zebra", ["lognormal", "gamma"])
     ''
+    >>> nearest("slow_down", ["seconds_down", "workers.1.slow_down"])
+    "; did you mean 'workers.1.slow_down'?"
     """
     return "".join(f"; did you mean {name!r}?" for name in close(word, known))
 
 
 def close(word: str, known: Iterable[str]) -> list[str]:
-    """Return the closest known name, or nothing when none is close."""
-    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """Return the closest known name, or nothing when none is close; the only dotted one that ends so is."""
+    names = list(known)
+    dotted = [name for name in names if name.endswith(f".{word}")]
+    return dotted if len(dotted) == 1 else difflib.get_close_matches(word, names, n=1, cutoff=0.6)

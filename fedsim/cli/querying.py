@@ -69,12 +69,12 @@ def results(
     if where is not None:
         rows = select(rows, where)
     warned = list(cautions_in(rows))
-    names = None if columns is None else _named(columns, everything)
+    names = None if columns is None or group else _named(columns, everything)
     notes = [f"{len(rows):,} rows"]
     if group:
         if rows.empty:
             raise InputError(f"--group: no run is left of those in {folder}")
-        rows, n_first, notes = _grouped(rows, listed(by), names, output_format in READ)
+        rows, n_first, notes = _grouped(rows, listed(by), listed(columns), output_format in READ)
     elif names is not None:
         rows, n_first = rows[names], 1
     elif table == "runs" and output_format in READ:
@@ -146,7 +146,7 @@ def _telling(rows: pd.DataFrame, in_words: bool) -> tuple[pd.DataFrame, int, lis
         told.append("of the clock alone (--timing-only)")
     shown = rows[[*keys, *settings, "seed", *headlines]]
     if in_words:
-        times = [name for name in headlines if name.endswith("_s")]
+        times = [name for name in headlines if name.endswith("time_s") or name == "time_to_target_s"]
         shown = shown.assign(**{name: rows[name].map(_spoken) for name in times})
     n_runs = f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}"
     return shown, len(keys) + len(settings) + 1, [", ".join([n_runs, *told])]
@@ -161,7 +161,7 @@ def _spoken(seconds: float) -> str:
 
 
 def _grouped(
-    rows: pd.DataFrame, by: list[str], names: list[str] | None, in_words: bool
+    rows: pd.DataFrame, by: list[str], names: list[str], in_words: bool
 ) -> tuple[pd.DataFrame, int, list[str]]:
     """Return means over seeds: for people with half the interval beside them, else each in a column."""
     from fedsim_analysis.compare import cells, means

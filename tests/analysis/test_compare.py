@@ -177,6 +177,8 @@ def test_p_values_are_corrected_by_hand():
         ({"baseline": "algorithm.wait_for=7"}, "no run has it (values: 10, 2, 1)"),
         ({"by": ["algorithm.tau"]}, "no setting 'algorithm.tau' varies"),
         ({"metrics": ["acuracy"]}, "metric 'acuracy': no such column; did you mean 'accuracy'"),
+        ({"metrics": ["ended"]}, "metric 'ended': a column that is no measurement"),
+        ({"by": ["tau"]}, "no setting 'tau' varies"),
         ({"metrics": ["accuracy"]}, "metric 'accuracy': no run has a value of it"),
         ({"correction": "homl"}, "--correction: found 'homl'; did you mean 'holm'"),
     ],
@@ -194,6 +196,14 @@ def test_a_part_of_a_name_is_enough_where_it_is_clear():
     assert metric_named(runs, "time_s") == "simulated_time_s"
     with pytest.raises(InputError, match="may be"):
         metric_named(runs, "accur")
+
+
+def test_names_as_the_table_shows_them_are_taken_as_well():
+    assert compare(study(), baseline="SDBT").baseline == "sdbt"
+    assert compare(study(), baseline="wait_for=10", by=["wait_for"]).baseline == "algorithm.wait_for=10"
+    two = {"workers.0.count": [1] * 12, "workers.1.count": [1, 2] * 6}
+    with pytest.raises(InputError, match="no setting 'count' varies"):
+        compare(study(**two), baseline="sdbt", by=["count"])
 
 
 @pytest.fixture(scope="module")

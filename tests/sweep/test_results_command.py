@@ -108,7 +108,7 @@ def test_groups_are_means_over_seeds_with_the_t_interval_of_scipy(command, seeds
         (("--group", "--by", "algorithm.wait_fro"), "did you mean 'algorithm.wait_for'?"),
         (("--group", "--by", "variant"), "these 6 runs differ in algorithm.wait_for as well"),
         (("--group", "--where", "seed > 5"), "--group: no run is left"),
-        (("--group", "--columns", "ended"), "metric 'ended': no such column"),
+        (("--group", "--columns", "ended"), "metric 'ended': a column that is no measurement"),
     ],
 )
 def test_what_cannot_be_averaged_is_a_sentence(command, seeds, words, sentence):

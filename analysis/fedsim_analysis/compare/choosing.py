@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from fedsim.errors import InputError, nearest
-from fedsim_analysis.style import METHODS
+from fedsim_analysis.style import METHODS, method_name
 from fedsim_analysis.varied import distinct, settings_of, told_by_none
-from fedsim_analysis.words import setting
+from fedsim_analysis.words import setting, short_list
 
 DEFAULT_METRICS = ("simulated_time_s", "accuracy", "time_to_target_s")
 ROWS = ("scenario", "variant", "method")
@@ -47,9 +47,9 @@ def metric_named(runs: pd.DataFrame, name: str, place: str = "metric") -> str:
         raise InputError(f"{place} {name!r}: no run has a value of it{_why_without(runs, found[0])}")
     if found:
         raise InputError(f"{place} {name!r}: may be {', '.join(found)}; expected the name of one")
-    raise InputError(
-        f"{place} {name!r}: no such column{nearest(name, numbers)} (known: {', '.join(numbers)})"
-    )
+    what = "no such column" if name not in runs else "a column that is no measurement"
+    measured = short_list([column for column in numbers if runs[column].notna().any()], 20)
+    raise InputError(f"{place} {name!r}: {what}{nearest(name, numbers) or f' (known: {measured})'}")
 
 
 def _why_without(runs: pd.DataFrame, column: str) -> str:
@@ -72,11 +72,21 @@ def axes_of(runs: pd.DataFrame, named: Sequence[str]) -> list[str]:
     settings = settings_of(runs)
     if not named:
         return told_by_none(runs, ["scenario", "method"])
+    found = []
     for name in named:
-        if name not in (*settings, *ROWS, "n_workers"):
+        column = name if name in ROWS else setting_named(runs, name)
+        if column is None:
             hint = nearest(name, settings) or f" (settings that vary: {', '.join(settings) or 'none'})"
             raise InputError(f"--by: no setting {name!r} varies among these runs{hint}")
-    return [name for name in dict.fromkeys(named) if name not in ROWS]
+        found.append(column)
+    return [name for name in dict.fromkeys(found) if name not in ROWS]
+
+
+def setting_named(runs: pd.DataFrame, name: str) -> str | None:
+    """Return the column of a setting; its last words are enough where no other ends so."""
+    settings = [*settings_of(runs), "n_workers"]
+    found = [name] if name in settings else [column for column in settings if column.endswith(f".{name}")]
+    return found[0] if len(found) == 1 else None
 
 
 def is_decision(name: str) -> bool:
@@ -107,16 +117,20 @@ def baseline_named(runs: pd.DataFrame, name: str | None) -> Reference:
             raise InputError(f"--baseline: expected one of {', '.join(methods)}{of_setting}")
     if name in methods:
         return Reference(name, "method", runs["method"] == name)
-    column, is_setting, value = name.partition("=")
+    by_label = [method for method in methods if method_name(method).lower() == name.lower()]
+    if len(by_label) == 1:
+        return Reference(by_label[0], "method", runs["method"] == by_label[0])
+    short, is_setting, value = name.partition("=")
     if is_setting:
-        settings = [*settings_of(runs), "n_workers"]
-        if column not in settings:
-            raise InputError(f"--baseline {name!r}: no setting {column!r} varies{nearest(column, settings)}")
+        column = setting_named(runs, short)
+        if column is None:
+            hint = nearest(short, settings_of(runs))
+            raise InputError(f"--baseline {name!r}: no setting {short!r} varies{hint}")
         holds = runs[column].map(setting) == _as_written(value)
         if not holds.any():
             known = ", ".join(dict.fromkeys(runs[column].dropna().map(setting)))
             raise InputError(f"--baseline {name!r}: no run has it (values: {known})")
-        return Reference(name, column, holds)
+        return Reference(f"{column}={value}", column, holds)
     algorithms = runs.loc[runs["algorithm"] == name, "method"].unique()
     if len(algorithms) == 1:
         return Reference(str(algorithms[0]), "method", runs["method"] == algorithms[0])

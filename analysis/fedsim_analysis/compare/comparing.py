@@ -197,7 +197,7 @@ def _notes(
         yield (
             f"means over seeds with 95 % t intervals, each for itself; differences and ratios to {name} are "
             "paired by seed (t intervals; ratios are geometric means, with intervals of their logarithms); "
-            f"{corrected}, and * marks p < {LEVEL:.2g}"
+            f"{corrected}, * marks p < {LEVEL:.2g}, and best the best mean of its surroundings"
         )
     partners = [group for group in groups if not group.of_baseline and not group.partner.empty]
     if unpaired := sum(not set(one.runs.index) & set(one.partner.index) for one in partners):
