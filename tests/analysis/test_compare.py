@@ -98,6 +98,13 @@ def test_the_best_of_its_surroundings_is_marked():
     assert nobody_knows.verdicts[0].startswith("whether more or less of server_load is better is not known")
 
 
+def test_runs_that_are_equal_seed_by_seed_have_no_best():
+    runs = study().assign(simulated_time_s=study()["seed"] + 100.0)
+    assert compare(runs, baseline="sdbt").verdicts == (
+        "all have the same simulated_time_s, seed by seed (101)",
+    )
+
+
 def test_seeds_of_one_side_alone_are_said_and_left_out_of_differences():
     runs = study()
     runs = runs[(runs["algorithm"] != "sdbt") | (runs["seed"] < 2)]
@@ -129,7 +136,11 @@ def test_surroundings_are_nobodys_choice_and_have_a_verdict_each():
     runs = pd.concat([slow, study(**{"workers.0.slow_down": 1.0})], ignore_index=True)
     found = compare(runs, baseline="sdbt")
     assert found.axes == ("algorithm.wait_for", "workers.0.slow_down")
-    assert [said.partition(":")[0] for said in found.verdicts] == ["slow_down = 1", "slow_down = 4"]
+    assert [said.partition(":")[0] for said in found.verdicts[:-1]] == ["slow_down = 1", "slow_down = 4"]
+    assert found.verdicts[-1] == (
+        "best by simulated_time_s in 2 surroundings: AsynDBT, wait_for = 2 in 2; the data tell the best from "
+        "all others in 2 of them"
+    )
     ratios = found.table.set_index(["algorithm.wait_for", "workers.0.slow_down"])["simulated_time_s_ratio"]
     assert ratios[1.0, 4.0] == pytest.approx(0.9 * 0.75)
     with pytest.raises(InputError, match=r"differ in workers\.0\.slow_down as well; name that in --by"):

@@ -21,7 +21,7 @@ from fedsim_analysis.compare.choosing import (
 from fedsim_analysis.compare.contrasts import CORRECTIONS, LEVEL, Contrast, adjusted, contrast
 from fedsim_analysis.compare.groups import RunsOfRow, groups_of
 from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
-from fedsim_analysis.compare.verdict import Contender, in_rank, verdict
+from fedsim_analysis.compare.verdict import Contender, best_of, summary, verdict
 from fedsim_analysis.frames import named
 from fedsim_analysis.statistics import Estimate, estimate
 from fedsim_analysis.style import method_name
@@ -56,7 +56,7 @@ class Comparison:
     notes: tuple[str, ...]
     """How it was computed, and what makes it mean less than it seems to."""
     verdicts: tuple[str, ...]
-    """What is best by the first metric, a sentence for each of the surroundings that vary."""
+    """What is best by the first metric: a sentence for each of the surroundings, and then of all of them."""
 
 
 def compare(
@@ -263,14 +263,17 @@ def _bests(groups: Sequence[RunsOfRow], metric: str) -> list[bool]:
     """Return of each row whether it is the best of its surroundings; none is where nobody knows what is."""
     best = set()
     for rows in _surroundings(groups).values():
-        ranked = in_rank([_contender(groups[row]) for row in rows], metric)
-        if sense(metric) and len(rows) > 1:
-            best.add(rows[ranked[0]])
+        place = best_of([_contender(groups[row]) for row in rows], metric)
+        if place is not None:
+            best.add(rows[place])
     return [row in best for row in range(len(groups))]
 
 
 def _verdicts(groups: Sequence[RunsOfRow], metric: str) -> Iterator[str]:
-    """Yield what is best in each of the surroundings."""
+    """Yield what is best in each of the surroundings, and where there are several, in how many of them."""
+    found = []
     for place, rows in _surroundings(groups).items():
-        said = verdict([_contender(groups[row]) for row in rows], metric)
-        yield (f"{', '.join(place)}: " if place else "") + said
+        found.append(verdict([_contender(groups[row]) for row in rows], metric))
+        yield (f"{', '.join(place)}: " if place else "") + found[-1].sentence
+    if len(found) > 1 and sense(metric):
+        yield summary(found, metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from fedsim_analysis.compare.contrasts import LEVEL, Contrast, adjusted, contrast
 from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
-from fedsim_analysis.words import counted, number, sense
+from fedsim_analysis.words import counted, number, sense, short_list
 
 
 class Contender(NamedTuple):
@@ -20,32 +21,63 @@ class Contender(NamedTuple):
     runs: pd.DataFrame
 
 
-def verdict(candidates: Sequence[Contender], metric: str) -> str:
-    """Return in a sentence what is best by a metric, and whether the data can tell it from the others.
+class Verdict(NamedTuple):
+    """What is best among some candidates."""
+
+    sentence: str
+    best: str
+    """Its label; empty where nobody knows what is better, or no two runs differ."""
+    told: bool = False
+    """Whether the data tell it from all others."""
+
+
+def verdict(candidates: Sequence[Contender], metric: str) -> Verdict:
+    """Return what is best by a metric, and whether the data can tell it from the others.
 
     The best is compared with each of the others, paired by seed; p values are corrected by Holm.
     """
     if not sense(metric):
-        return f"whether more or less of {metric} is better is not known, so that nothing is called best"
-    ranked = [candidates[place] for place in in_rank(candidates, metric)]
+        return Verdict(
+            f"whether more or less of {metric} is better is not known, so that nothing is called best", ""
+        )
+    ranked = sorted(candidates, key=lambda one: _rank(one, metric))
     best, others = ranked[0], ranked[1:]
     mean = number(_mean(best, metric))
     if not others:
-        return f"{best.label} is the only one ({metric} {mean})"
+        return Verdict(f"{best.label} is the only one ({metric} {mean})", "")
     contrasts = [_between(best, other, metric) for other in others]
     p_values = adjusted([one.p for one in contrasts], "holm")
     alike = [n for n, p in enumerate(p_values) if not p < LEVEL]
     first = f"best by {metric}: {best.label} ({mean})"
     if not alike:
-        return f"{first}; the data tell it from the next, {_told(others[0], contrasts[0])}"
+        told = f"{first}; the data tell it from the next, {_told(others[0], contrasts[0])}"
+        return Verdict(told, best.label, told=True)
+    if all(one.difference.low == one.difference.high == 0 for one in contrasts):
+        return Verdict(f"all have the same {metric}, seed by seed ({mean})", "")
     more = f", nor from {len(alike) - 1} more" if len(alike) > 1 else ""
     near = alike[0]
-    return f"{first}; the data cannot tell it from {_told(others[near], contrasts[near])}{more}"
+    return Verdict(
+        f"{first}; the data cannot tell it from {_told(others[near], contrasts[near])}{more}", best.label
+    )
 
 
-def in_rank(candidates: Sequence[Contender], metric: str) -> list[int]:
-    """Return the places of the candidates, that of the best first: fewest missed targets, then the mean."""
-    return sorted(range(len(candidates)), key=lambda place: _rank(candidates[place], metric))
+def summary(found: Sequence[Verdict], metric: str) -> str:
+    """Return what is best in how many of several surroundings."""
+    counts = Counter(one.best for one in found if one.best)
+    parts = [f"{label} in {count}" for label, count in counts.most_common()]
+    if same := len(found) - counts.total():
+        parts.append(f"none in {same}")
+    n_told = sum(one.told for one in found)
+    return (
+        f"best by {metric} in {len(found)} surroundings: {short_list(parts, 6)}; the data tell the best "
+        f"from all others in {n_told or 'none'} of them"
+    )
+
+
+def best_of(candidates: Sequence[Contender], metric: str) -> int | None:
+    """Return the place of the best: fewest missed targets, then the mean; None where there is no such."""
+    ranks = [_rank(one, metric) for one in candidates]
+    return ranks.index(min(ranks)) if sense(metric) and min(ranks) < max(ranks) else None
 
 
 def _told(other: Contender, found: Contrast) -> str:
