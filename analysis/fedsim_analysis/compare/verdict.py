@@ -21,7 +21,7 @@ class Contender(NamedTuple):
     runs: pd.DataFrame
 
 
-class Verdict(NamedTuple):
+class Winner(NamedTuple):
     """What is best among some candidates."""
 
     sentence: str
@@ -31,37 +31,37 @@ class Verdict(NamedTuple):
     """Whether the data tell it from all others."""
 
 
-def verdict(candidates: Sequence[Contender], metric: str) -> Verdict:
+def verdict(candidates: Sequence[Contender], metric: str) -> Winner:
     """Return what is best by a metric, and whether the data can tell it from the others.
 
     The best is compared with each of the others, paired by seed; p values are corrected by Holm.
     """
     if not sense(metric):
-        return Verdict(
+        return Winner(
             f"whether more or less of {metric} is better is not known, so that nothing is called best", ""
         )
     ranked = sorted(candidates, key=lambda one: _rank(one, metric))
     best, others = ranked[0], ranked[1:]
     mean = number(_mean(best, metric))
     if not others:
-        return Verdict(f"{best.label} is the only one ({metric} {mean})", "")
+        return Winner(f"{best.label} is the only one ({metric} {mean})", "")
     contrasts = [_between(best, other, metric) for other in others]
     p_values = adjusted([one.p for one in contrasts], "holm")
     alike = [n for n, p in enumerate(p_values) if not p < LEVEL]
     first = f"best by {metric}: {best.label} ({mean})"
     if not alike:
         told = f"{first}; the data tell it from the next, {_told(others[0], contrasts[0])}"
-        return Verdict(told, best.label, told=True)
+        return Winner(told, best.label, told=True)
     if all(one.difference.low == one.difference.high == 0 for one in contrasts):
-        return Verdict(f"all have the same {metric}, seed by seed ({mean})", "")
+        return Winner(f"all have the same {metric}, seed by seed ({mean})", "")
     more = f", nor from {len(alike) - 1} more" if len(alike) > 1 else ""
     near = alike[0]
-    return Verdict(
+    return Winner(
         f"{first}; the data cannot tell it from {_told(others[near], contrasts[near])}{more}", best.label
     )
 
 
-def summary(found: Sequence[Verdict], metric: str) -> str:
+def summary(found: Sequence[Winner], metric: str) -> str:
     """Return what is best in how many of several surroundings."""
     counts = Counter(one.best for one in found if one.best)
     parts = [f"{label} in {count}" for label, count in counts.most_common()]
