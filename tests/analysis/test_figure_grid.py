@@ -14,6 +14,7 @@ from fedsim.errors import InputError
 from fedsim_analysis import style
 from fedsim_analysis.figures import draw, figure, grid, options_of, possible
 from fedsim_analysis.grids.scales import is_by_factors
+from fedsim_analysis.sources import chosen
 
 SLOW, S, KIND, SHARE = "workers.1.slow_down", "algorithm.wait_for", "attacks.0.kind", "attacks.0.fraction"
 
@@ -168,6 +169,13 @@ def test_frames_by_name_and_what_results_allow():
     assert ("grid", {"y": "simulated_time_s"}) in allowed
     assert "timeline" not in dict(allowed)
     assert "window" in options_of("timeline")
+
+
+def test_other_tables_keep_the_rows_of_the_runs_that_are_left():
+    runs = sweep()
+    steps = pd.DataFrame({"run_id": runs["run_id"], "step": range(len(runs))})
+    left = chosen({"runs": runs, "steps": steps}, f"{SLOW} == 4 and variant == 'sdbt'").load("steps")
+    assert left["step"].tolist() == [3, 4, 5]
 
 
 @pytest.mark.parametrize(

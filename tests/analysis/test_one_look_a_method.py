@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from tiny_tables import run
 
 from fedsim_analysis import style
-from fedsim_analysis.figures import curves, figure1, idle, pareto, scaling, straggler_sweep
+from fedsim_analysis.figures import curves, figure1, grid, idle, pareto, scaling, straggler_sweep
 from fedsim_analysis.frames import named
 from fedsim_analysis.report.headline import rows as headline
 from fedsim_analysis.report.looks import method_looks
@@ -52,6 +52,7 @@ PICTURES = {
     "figure1": lambda: figure1.figure(runs()),
     "curves": lambda: curves.figure(runs(), steps()),
     "pareto": lambda: pareto.figure(runs()),
+    "grid": lambda: grid.figure(runs(n_workers=(9, 18)), x="n_workers"),
     "scaling": lambda: scaling.figure(runs(n_workers=(9, 18))),
     "straggler_sweep": lambda: straggler_sweep.figure(
         runs(**{"workers.1.slow_down": (1.0, 4.0), "workers.1.count": (1, 1)})

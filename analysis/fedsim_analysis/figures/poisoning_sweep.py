@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from fedsim.errors import InputError, nearest
 from fedsim_analysis import style, sweeps, trials
-from fedsim_analysis.frames import require
+from fedsim_analysis.frames import named, require
 from fedsim_analysis.varied import check_averaged
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def figure(runs: pd.DataFrame, measure: str = "") -> Figure:
     """Draw the rows of `table` for one measure."""
     rows = table(runs, measure)
     rows = rows[rows["drawn"]]
-    attacks, defences = list(dict.fromkeys(rows["attack"])), style.in_order(rows["defence"], style.DEFENCES)
+    attacks = list(dict.fromkeys(rows["attack"]))
+    marks = style.marks(named(runs)["method"])
+    looks = {name: marks[name] for name in style.in_order(rows["defence"], style.DEFENCES)}
     across = trials.columns(len(attacks), most=_MOST_ACROSS)
     down = -(-len(attacks) // across)
     with style.look():
@@ -80,13 +82,12 @@ def figure(runs: pd.DataFrame, measure: str = "") -> Figure:
         for panel in panels[len(attacks) :]:
             panel.set_axis_off()
         for panel, attack in zip(panels, attacks, strict=False):
-            _panel(panel, rows[rows["attack"] == attack], defences)
+            _panel(panel, rows[rows["attack"] == attack], looks)
             panel.set_title(style.attack_name(attack))
         picture.supxlabel("Malicious workers (%)", fontsize=7)
         picture.supylabel(trials.MEASURES[rows["measure"].iloc[0]].label, fontsize=7)
-        looks = [style.defence(name) for name in defences]
         columns = trials.columns(len(looks), most=3)
-        picture.legend(handles=trials.handles(looks), loc="outside upper center", ncols=columns)
+        picture.legend(handles=trials.handles(looks.values()), loc="outside upper center", ncols=columns)
     return picture
 
 
@@ -112,11 +113,10 @@ def _attacks(runs: pd.DataFrame) -> pd.Series[str]:
     return told.where(told != "", style.CLEAN)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, defences: list[str]) -> None:
-    for number, name in enumerate(defences):
+def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Mark]) -> None:
+    for number, (name, look) in enumerate(looks.items()):
         points = rows[rows["defence"] == name].sort_values("fraction")
-        look = style.defence(name)
-        places = 100 * points["fraction"] + _APART * (number / max(len(defences) - 1, 1) - 0.5)
+        places = 100 * points["fraction"] + _APART * (number / max(len(looks) - 1, 1) - 0.5)
         sweeps.draw_points(axes, places, points, look, points["understated"].astype(bool))
     axes.set_xticks(sorted(100 * rows["fraction"].unique()))
     axes.grid()
