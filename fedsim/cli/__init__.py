@@ -21,6 +21,7 @@ from fedsim.cli import (
     reading,
     reporting,
     running,
+    sharing,
     sweeping,
     tracing,
 )
@@ -105,6 +106,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "table": reading.table,
     "report": reporting.report,
     "verify": reading.verify,
+    "pack": sharing.pack,
+    "repeat": sharing.repeat,
     "trace": tracing.trace,
     "latencies": reading.latencies,
     "fit-latency": fitting.fit_latency,

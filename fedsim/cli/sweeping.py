@@ -38,6 +38,7 @@ def sweep(
     log: Log = None,
 ) -> None:
     """Run all points of a sweep; what is finished is kept, what broke off is noted."""
+    from fedsim.results import source_texts
     from fedsim.sweep.plan import read_plan
 
     plan = read_plan(file, overrides or [], only or [])
@@ -48,7 +49,8 @@ def sweep(
 
         show_plan(plan, survey.n_runs, out, jobs, timing_only, again)
         return
-    failed = _run(plan, survey, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log))
+    texts = source_texts(file, overrides or [], only or [])
+    failed = _run(plan, survey, out, jobs, timing_only, again, retry_failed, scheduler, LogBook(log), texts)
     if failed:
         raise typer.Exit(1)
 
@@ -63,9 +65,11 @@ def _run(
     retry_failed: bool,
     scheduler: str | None,
     book: LogBook,
+    texts: dict[str, str],
 ) -> bool:
     """Run what is to be run; whether anything went wrong."""
     from fedsim import console, sweep
+    from fedsim.results import write_sources
     from fedsim.sweep.agreement import code_base
     from fedsim.sweep.cluster import dask_executor
     from fedsim.sweep.engines import workers_of
@@ -88,6 +92,8 @@ def _run(
         workers = workers_of(executor) if executor else jobs
         with closing(running), console.watch_sweep(survey.n_runs, workers) as tell:
             for outcome in running:
+                if outcome.folder.parent not in tally.places:
+                    write_sources(texts, outcome.folder.parent)
                 tally.add(outcome)
                 tell(tally)
                 book.add(outcome)

@@ -21,6 +21,7 @@ from fedsim.results.folders import (
 )
 from fedsim.results.loading import load_results
 from fedsim.results.partial import clear_left_overs, partial_of
+from fedsim.results.sources import found_sources, source_texts, write_sources
 from fedsim.results.tables import ALWAYS, KEPT_WITH_SPANS, NOT_ALWAYS, TABLES
 from fedsim.results.writing import (
     Files,
@@ -55,6 +56,7 @@ __all__ = [
     "folder_of",
     "forget_failure",
     "found_runs",
+    "found_sources",
     "is_finished",
     "is_timing_only",
     "load_results",
@@ -67,8 +69,10 @@ __all__ = [
     "record_of",
     "run_id",
     "settings_of",
+    "source_texts",
     "why_not_finished",
     "write",
     "write_failure",
     "write_files",
+    "write_sources",
 ]

@@ -33,6 +33,9 @@ KEYS = ("scenario", "variant", "seed")
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.partial")
 """How the names of folders end that are being written; nobody reads those."""
 
+SOURCES = re.compile(r"\.[0-9a-f]{12}\.sources$")
+"""How the names of folders end that hold the files of a sweep, whatever these are called."""
+
 RUN_ID = re.compile("[0-9a-f]{12}")
 MANY = 5
 """So many things of a kind are told one by one."""
@@ -242,7 +245,7 @@ def _below(folder: str, seen: set[tuple[int, int]], links: list[str], lost: list
         raise ResultsError(f"{folder}: cannot be read: {error.strerror or error}") from error
     yield _Found(folder, sizes)
     for inner in folders:
-        if not PARTIAL.search(inner[len(folder) :]):
+        if not PARTIAL.search(inner[len(folder) :]) and not SOURCES.search(inner):
             yield from _below(inner, seen, links, lost)
 
 

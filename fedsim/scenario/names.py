@@ -13,8 +13,9 @@ LONGEST = 128
 _PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """Names that Windows keeps to itself, whatever stands behind their first dot."""
-_ENDS = (".partial", ".failed.json")
-"""How names end that mean something among results: what is being written, and notes of failed runs."""
+_ENDS = (".partial", ".failed.json", ".sources")
+"""How names end that mean something among results: what is being written, notes of failed runs, and
+the files of a sweep."""
 
 
 def wrong_with_name(name: str) -> str:

@@ -10,10 +10,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedsim.errors import InputError
-from fedsim.safety import check_inside
+from fedsim.icl.tasks.text_files import digest as content_digest
+from fedsim.safety import check_inside, is_safe
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import Gone, Table
 from fedsim.scenario.spots import Spot
+
+MOST_LOOKED_AT = 1000
+"""Files of a folder that are hashed in search of one that has moved."""
 
 
 class FileText(str):
@@ -76,12 +80,56 @@ def _settled(value: Any, spot: Spot, place: str, inside: str) -> Any:
         within = spot.inside(key, value)
         if not isinstance(inner, Gone):
             result[key] = _settled(inner, within, place, f"{inside}{key}.")
+            if within.path is not None and isinstance(digest := value.get("sha256"), str):
+                result[key] = _found_again(result[key], inner, digest, within, place, f"{inside}{key}")
         elif within.may_be_none:
             if not within.none_if_left_out:
                 result[key] = None
         elif not inner.was_there and not _is_riddle(spot, value):
             raise InputError(inner.sentence)
     return result
+
+
+def _found_again(path: Any, stated: Any, digest: str, spot: Spot, place: str, key: str) -> Any:
+    """Return where data are whose path leads nowhere: beside the scenario or its results, by their hash.
+
+    Raises:
+        InputError: they are not there.
+    """
+    if not isinstance(path, str) or (spot.path and path in spot.path.names) or Path(path).exists():
+        return path
+    if not isinstance(stated, FileText):
+        return path
+    for folder in _homes(stated.folder):
+        if (found := _of_digest(folder, Path(path).name, digest)) is not None:
+            check_inside(found, stated.root, f"{place}{key}")
+            return str(found.resolve())
+    raise InputError(
+        f"{place}{key}: {path}: no such file, nor one of its content (sha256 {digest[:12]}...) beside the "
+        f"scenario; put it there, or say where it is: --set {key}=PATH"
+    )
+
+
+def _homes(folder: Path) -> list[Path]:
+    """Return where data of a scenario may lie: its folder; for one of a run, those of the results, too."""
+    of_run = (folder / "provenance.json").is_file()
+    place = folder.resolve()
+    return [folder, place.parent, place.parent.parent] if of_run and not is_safe() else [folder]
+
+
+def _of_digest(folder: Path, name: str, digest: str) -> Path | None:
+    """Return the file of this content in a folder, or the folder in it; that of this name is asked first."""
+    try:
+        inside = sorted(folder.iterdir(), key=lambda one: (one.name != name, one.name))
+    except OSError:
+        return None
+    for one in [one for one in inside if one.is_file() or one.name == name][:MOST_LOOKED_AT]:
+        try:
+            if content_digest(one) == digest:
+                return one
+        except (InputError, OSError):
+            continue
+    return None
 
 
 def _is_riddle(spot: Spot, value: Table) -> bool:

@@ -58,6 +58,18 @@ ALLOWED = {
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
     "results": {"errors", "part_code", "scenario", "secrets", "whole_files"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
+    "sharing": {
+        "__init__",
+        "catalog",
+        "errors",
+        "icl",
+        "part_code",
+        "results",
+        "scenario",
+        "secrets",
+        "sweep",
+    }
+    | {"whole_files"},
     "loggers": {"catalog", "errors", "importing", "safety", "secrets", "whole_files"},
     "sweep": {"errors", "faults", "icl", "importing", "loggers", "messages", "part_code", "recorder"}
     | {"results", "safety", "scenario", "schedule", "secrets", "simulation", "stopping", "timing"}
@@ -65,7 +77,7 @@ ALLOWED = {
     "console": {"progress", "recorder", "scenario", "simulation", "sweep", "terminal", "timing"},
     "cli": {"errors", "problems", "scenario", "simulation", "sweep", "results", "verify", "console"}
     | {"__init__", "faults", "icl", "importing", "loggers", "safety", "secrets", "stopping"}
-    | {"terminal", "timing"}
+    | {"sharing", "terminal", "timing"}
     | {"whole_files"},
     "api": {"console", "errors", "results", "scenario", "simulation", "sweep"},
     "__init__": {"api", "recorder", "results", "scenario", "simulation"},

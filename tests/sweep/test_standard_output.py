@@ -12,6 +12,7 @@ from conftest import SMALL
 
 from fedsim.cli import COMMANDS
 from fedsim.scenario import load_scenario
+from fedsim.sharing import pack_study
 from fedsim.sweep import run_one
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device is Linux's")
@@ -29,6 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = "".join(f"{0.1 + 0.01 * i},{0.5 + 0.03 * i * i},9,1,\n" for i in range(30))
     (folder / "requests.csv").write_text("ttft_s,end_to_end_s,tokens_in,tokens_out,error_code\n" + rows)
     run_one(load_scenario(folder / "small.toml"), folder / "results", timing_only=True)
+    pack_study(folder / "results", folder / "packed.zip", 0)
     return folder
 
 
@@ -44,6 +46,8 @@ WORDS = {
     "figure": "figure timeline results",
     "verify": "verify results",
     "trace": "trace results",
+    "pack": "pack results -o study.zip",
+    "repeat": "repeat packed.zip --jobs 1",
     "fit-latency": "fit-latency requests.csv",
     "check-trace": "check-trace requests.csv",
     "list": "list",

@@ -105,7 +105,7 @@ def test_the_results_of_two_processes_are_those_of_one(command, swept, tmp_path)
         for out in ("one", "two")
     ]
     assert one == two
-    assert len(one) == 4 * 4
+    assert len(one) == 4 * 4 + 2  # and the sweep's file, and how it was run
 
 
 def test_a_dry_run_writes_nothing_and_tells_what_is_coming(command, swept, tmp_path):
