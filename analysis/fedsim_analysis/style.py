@@ -242,8 +242,8 @@ def methods(names: Iterable[str]) -> dict[str, Method]:
 
 @contextmanager
 def all_methods(names: Iterable[str]) -> Iterator[None]:
-    """Let methods look in this block as where all of these are shown, some of which are hidden."""
-    before = _ALL.set(frozenset(names))
+    """Let methods look in this block as where all of these are shown too, some of which are hidden."""
+    before = _ALL.set(_ALL.get() | frozenset(names))
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedsim_analysis import grids
+from fedsim_analysis.style import all_methods
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,4 +65,5 @@ def figure(
 ) -> Figure:
     """Draw the rows of `table`."""
     chosen, placed = grids.choose(runs, x, y, group, facet, facet_row, heat, baseline)
-    return grids.drawn(grids.numbers(placed, chosen), chosen)
+    with all_methods(placed["method"]):  # a baseline is none of the rows
+        return grids.drawn(grids.numbers(placed, chosen), chosen)

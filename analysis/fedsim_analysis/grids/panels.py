@@ -84,16 +84,20 @@ def _draw_points(
         bars=not numeric,
         panels=2 * across if across <= _MOST_ACROSS else across,
     )
+    known = rows[rows[chosen.x].notna()]
+    standing = set(known[METHOD] if alone else _keys(known, chosen))
+    order = [""] if alone else [key for key in looks if key in standing]
     for axes, points in places.values():
         if chosen.baseline:
             axes.axhline(0, color="black", linewidth=0.8, zorder=1)
         keys = points[METHOD] if alone else _keys(points, chosen)
-        for place, (key, look) in enumerate(looks.items()):
+        for key, look in looks.items():
             of_group = points[keys == key]
             _draw_everywhere(axes, of_group[of_group[chosen.x].isna()], look)
             own = of_group[of_group[chosen.x].notna()]
-            at = (0, 1) if alone else (place, len(looks))
-            (_draw_line if numeric else _draw_bars)(axes, own, look, scale, *at)
+            if len(own):
+                place = 0 if alone else order.index(key)
+                (_draw_line if numeric else _draw_bars)(axes, own, look, scale, place, len(order))
         _dress(axes, scale)
     picture.supxlabel(spoken(chosen.x), fontsize=7)
     entries = _legend(rows, looks, chosen, bars=not numeric)
@@ -123,8 +127,6 @@ def _draw_everywhere(axes: Axes, rows: pd.DataFrame, look: style.Mark) -> None:
 def _draw_line(
     axes: Axes, rows: pd.DataFrame, look: style.Mark, scale: Scale, place: int, among: int
 ) -> None:
-    if rows.empty:
-        return
     places = pd.Series(scale.dodged(rows[scale.column], place, among), rows.index)
     draw_points(axes, places, rows, look, rows["without"] > 0)
     _cross(axes, places[rows["mean"].isna()], look)
@@ -170,19 +172,16 @@ def _dress(axes: Axes, scale: Scale) -> None:
 
 def _legend(rows: pd.DataFrame, looks: dict[str, style.Mark], chosen: Placing, bars: bool) -> list[Any]:
     entries: list[Any] = []
-    if chosen.group and bars:
-        everywhere = set(_keys(rows[rows[chosen.x].isna()], chosen))
-        for key, look in looks.items():
-            if key in everywhere:
-                line = Line2D([], [], color=look.colour, linestyle=look.line, label=look.label)
-                entries.append(line)
-                continue
-            face = style.tinted(look.colour, 0.35)
-            entries.append(
-                Patch(facecolor=face, edgecolor=look.colour, hatch=_HATCHES[look.line] * 2, label=look.label)
-            )
-    elif chosen.group:
-        entries += trials.handles(looks.values())
+    standing = set(_keys(rows[rows[chosen.x].notna()], chosen))
+    for key, look in looks.items() if chosen.group else ():
+        face = style.tinted(look.colour, 0.35)
+        if key not in standing:
+            entries.append(Line2D([], [], color=look.colour, linestyle=look.line, label=look.label))
+        elif bars:
+            hatch = _HATCHES[look.line] * 2
+            entries.append(Patch(facecolor=face, edgecolor=look.colour, hatch=hatch, label=look.label))
+        else:
+            entries += trials.handles([look])
     if chosen.baseline:
         label = f"{baseline_told(str(rows['baseline'].iloc[0]))} (baseline)"
         entries.append(Line2D([], [], color="black", linewidth=0.8, label=label))

@@ -20,6 +20,9 @@ _LEAST_FACTOR = 8.0
 _SPREAD = 0.3
 """Of the distance of neighbours, over which the points of one value stand apart."""
 
+_MOST_ASIDE = 0.03
+"""Of the axis, between the points of two groups."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -40,7 +43,10 @@ class Scale:
         self, values: pd.Series[Any], place: int, among: int, spread: float = _SPREAD
     ) -> NDArray[np.float64]:
         """Return where the points of one of several groups stand, so that no group hides another."""
-        aside = spread * self.gap * (place / (among - 1) - 0.5) if among > 1 else 0.0
+        reach = spread * self.gap
+        if self.kind != "equal":
+            reach = min(reach, _MOST_ASIDE * (among - 1) * self.gap * max(1, len(self.levels) - 1))
+        aside = reach * (place / (among - 1) - 0.5) if among > 1 else 0.0
         if self.kind == "equal":
             return np.array([self.levels.index(setting(value)) for value in values]) + aside
         places = values.to_numpy(dtype=float) / self.divisor
