@@ -102,7 +102,7 @@ def test_every_command_that_draws_or_lists_works_beside_such_files(fedsim, small
     timed = fedsim("run", small, "--timing-only", "--out", "timed")
     assert (timed.returncode, timed.stderr) == (0, "")
     for words, said in [
-        (("list",), "figures:\n  figure1 "),
+        (("list",), "figures:\n  grid "),
         (("figure", "curves", "results", "-o", "curves.pdf"), "curves.pdf\ncurves.png\ncurves.csv\n"),
         (("report", "results"), "report.html: "),
         (("results", "results"), "small"),
