@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
 import json
 import re
 import shutil
@@ -9,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_cases import HOSTILE, SCENARIO, SEEDS, SLOW_DOWNS, Page, results, runs
 
@@ -50,7 +54,15 @@ def copied(folder: Path, place: Path) -> Path:
 
 
 def test_headings(page):
-    sections = ["What was run", "Headline numbers", "Figures", "Timeline", "Explore", "Provenance"]
+    sections = [
+        "What was run",
+        "Headline numbers",
+        "Comparison",
+        "Figures",
+        "Timeline",
+        "Explore",
+        "Provenance",
+    ]
     assert page.text("h1") == ["bench"]
     assert page.text("h2") == sections
     ids = [attributes["id"] for attributes in page.named("section")]
@@ -132,13 +144,39 @@ def test_the_headline_table_shows_the_means_of_the_results(page, folder):
     found = load_results(folder)
     labels = {METHODS[name].label: name for name in ("sdbt", "asyndbt")}
     for row in table[1:]:
-        group = found[(found["variant"] == labels[row[0]]) & (found["workers.1.slow_down"] == float(row[2]))]
+        group = found[
+            (found["variant"] == labels[row[0].split("|")[0]])
+            & (found["workers.1.slow_down"] == float(row[2]))
+        ]
         mean_s = sum(group["simulated_time_s"]) / len(SEEDS)
         assert row[3] == "3"
         assert row[4].split("|")[0] == f"{mean_s:.4g}"
-    assert {(row[0], row[2]) for row in table[1:]} == {
+    assert {(row[0].split("|")[0], row[2]) for row in table[1:]} == {
         (label, size) for label in labels for size in ("1", "4")
     }
+
+
+def test_the_comparison_is_that_of_the_command(page, folder, command, text):
+    answer = command("compare", folder, "--format", "json")
+    rows = json.loads(answer.out)["rows"]
+    table = next(table for table in page.tables if "ratio" in table[0])
+    assert len(table) == 1 + len(rows)
+    place = table[0].index("ratio")
+    told = [row[place].split(" ")[0] for row in table[1:] if row[place].strip()]
+    assert told == [f"{row['simulated_time_s_ratio']:.3f}" for row in rows if not row["baseline"]]
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    kept = pd.read_csv(io.StringIO(data["comparison"]))
+    assert kept["simulated_time_s_ratio"].dropna().tolist() == pytest.approx(
+        [row["simulated_time_s_ratio"] for row in rows if not row["baseline"]]
+    )
+
+
+def test_the_plot_library_is_carried_compressed(page, text):
+    from plotly.offline import get_plotlyjs
+
+    (carried,) = re.findall(r'<script type="text/plain" id="plotly">([^<]*)</script>', text)
+    assert gzip.decompress(base64.b64decode(carried)).decode() == get_plotlyjs()
+    assert len(carried) < 2_100_000
 
 
 def test_the_same_results_give_the_same_page(folder, text):

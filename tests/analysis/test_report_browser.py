@@ -287,6 +287,30 @@ def test_the_tabulator_reaches_every_control_in_order(sight):
     assert outlined == len(seen)
 
 
+def test_a_view_has_a_link_and_can_be_taken_away(sight, browser, file, tmp_path):
+    page = sight.page
+    page.select_option("#explore-metric", "loss")
+    page.select_option("#explore-draw", "points")
+    shown = sight.data("explore-chart")
+    with page.expect_download() as csv:
+        page.click("#explore-csv")
+    rows = Path(csv.value.path()).read_text().splitlines()
+    assert rows[0].split(",")[2] == "loss"
+    assert len(rows) == 1 + sum(len(trace["x"]) for trace in shown)
+    with page.expect_download() as svg:
+        page.click("#explore-svg")
+    assert Path(svg.value.path()).read_text().startswith("<svg")
+    address = page.evaluate("document.getElementById('explore-address').textContent")
+    other = sight.context.new_page()
+    other.goto(address)
+    other.wait_for_selector("#explore-chart .main-svg")
+    assert (other.input_value("#explore-metric"), other.input_value("#explore-draw")) == ("loss", "points")
+    other.close()
+    with page.expect_download() as numbers:
+        page.click("button[data-csv]")
+    assert Path(numbers.value.path()).read_text().count("\n") > 2
+
+
 def test_a_phone_never_scrolls_sideways(browser, file):
     sight = Sight(browser, file, viewport=PHONE, has_touch=True, is_mobile=True)
     page = sight.page
@@ -298,6 +322,12 @@ def test_a_phone_never_scrolls_sideways(browser, file):
     assert page.evaluate(
         "document.querySelector('.tall').scrollWidth > document.querySelector('.tall').clientWidth"
     )
+    # The first column stays, and the numbers begin beside it.
+    first, number = (
+        page.evaluate(f"document.querySelector('#headline tbody {which}').getBoundingClientRect().left")
+        for which in ("td", "td.number:nth-of-type(4)")
+    )
+    assert first < number < PHONE["width"] - 40
     assert page.input_value("#timeline-drag") == ""
     assert sight.complaints == []
     sight.context.close()

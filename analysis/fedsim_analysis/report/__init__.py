@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
     from fedsim_analysis.report.pictures import Picture
 
 PARTS = Path(__file__).parent / "page"
-SCRIPTS = ("theme.js", "tables.js", "copy.js", "timeline.js", "means.js", "explorer.js")
+AT_ONCE = ("theme.js", "tables.js", "copy.js", "unpack.js")
+WITH_PLOTS = ("timeline.js", "means.js", "explorer.js")
+"""What is run once the plot library is unpacked."""
 
 
 def write(results: Path, output: Path, run_id: str | None = None) -> Path:
@@ -72,20 +77,32 @@ def page(results: Path, output: Path, run_id: str | None = None) -> str:
         **_contents(found, drawn, output),
         # Our own files and plotly's: the only text of the page that is not escaped, beside matplotlib's SVG.
         style=Markup((PARTS / "page.css").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
-        script=Markup("\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS)),
+        plotly=packed(get_plotlyjs()),
+        at_once=Markup(_joined(AT_ONCE)),
+        with_plots=Markup(_joined(WITH_PLOTS)),
         svgs={picture.name: Markup(picture.svg) for picture in drawn if picture.svg},
     )
 
 
+def packed(text: str) -> str:
+    """Return a text as the page carries it: compressed, the same each time, in letters without escapes."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _joined(names: Iterable[str]) -> str:
+    return "\n".join((PARTS / name).read_text(encoding="utf-8") for name in names)
+
+
 def _contents(found: Material, drawn: list[Picture], output: Path) -> dict[str, Any]:
     """Return what the page says, in plain values; the template writes and escapes them."""
-    from fedsim_analysis.report import differences, explorer, headline, origin, spans
+    from fedsim_analysis.frames import named
+    from fedsim_analysis.report import compared, differences, explorer, headline, origin, spans
     from fedsim_analysis.words import ranges, short_list
 
     runs = found.runs
     ended = runs["ended"].value_counts().sort_index()
     first = found.chosen or str(runs["run_id"].iloc[0])
+    comparison = compared.compared(named(found.load("runs")))
     return {
         "title": short_list(dict.fromkeys(runs["scenario"]), most=4),
         "descriptions": found.descriptions(),
@@ -102,10 +119,16 @@ def _contents(found: Material, drawn: list[Picture], output: Path) -> dict[str, 
         "scenario": found.scenario(first),
         "headings": headline.headings(runs),
         "rows": headline.rows(runs),
+        "names_wide": headline.name_columns(runs),
         "missed": headline.any_missed(runs),
+        "compared": comparison,
         "drawn": [picture for picture in drawn if picture.svg],
         "left_out": [picture for picture in drawn if picture.refusal],
         "facts": origin.facts(found.origins),
         "commands": origin.commands(found.origins, found.path, output),
-        "data": {"timeline": spans.timelines(found), "explorer": explorer.explorer(runs)},
+        "data": {
+            "timeline": spans.timelines(found),
+            "explorer": explorer.explorer(runs),
+            "comparison": comparison.csv,
+        },
     }

@@ -13,7 +13,7 @@ from fedsim_analysis.report.places import telling
 from fedsim_analysis.statistics import estimate
 from fedsim_analysis.survival import resolution_s, time_to_target
 from fedsim_analysis.varied import short_names
-from fedsim_analysis.words import UNKNOWN, label, number, plain, setting
+from fedsim_analysis.words import UNKNOWN, duration, label, number, plain, setting
 
 TARGET = "time_to_target_s"
 MEASURES = (
@@ -79,6 +79,11 @@ def rows(runs: pd.DataFrame) -> list[list[Cell]]:
     return table
 
 
+def name_columns(runs: pd.DataFrame) -> int:
+    """Return how many columns, the first ones, say which row it is; the others hold numbers."""
+    return (runs["scenario"].nunique() > 1) + 1 + len(telling(runs))
+
+
 def any_missed(runs: pd.DataFrame) -> bool:
     """Whether a run that has a target never reached it."""
     return bool(runs.loc[runs["has_target"], TARGET].isna().any())
@@ -114,9 +119,10 @@ def _mean(group: pd.DataFrame, name: str) -> Cell:
     count = f"{found.count} of {len(group)} runs"
     if not found.count:
         return Cell(UNKNOWN, () if name == TARGET else (count,), is_number=True)
-    notes = [] if math.isnan(found.low) else [f"{number(found.low)} to {number(found.high)}"]
+    notes = [spoken] if name.endswith("_s") and (spoken := duration(found.mean)) else []
+    notes += [] if math.isnan(found.low) else [f"{number(found.low)} to {number(found.high)}"]
     if found.deviation == 0:
-        notes = ["all equal"]
+        notes[-1] = "all equal"
     if found.count < len(group) or name == TARGET:
         notes.append(count)
     if name == TARGET:

@@ -1,12 +1,13 @@
-// The commands go to the clipboard; where a browser refuses that, they are selected.
-document.getElementById("copy").addEventListener("click", async () => {
-  const commands = document.getElementById("commands");
-  const status = document.getElementById("copied");
+// A text goes to the clipboard; where a browser refuses that, it is selected.
+async function copy(element, status) {
   try {
-    await navigator.clipboard.writeText(commands.textContent);
+    await navigator.clipboard.writeText(element.textContent);
     status.textContent = "Copied.";
   } catch {
-    getSelection().selectAllChildren(commands);
+    getSelection().selectAllChildren(element);
     status.textContent = "Selected: copy it with Ctrl+C.";
   }
+}
+document.getElementById("copy").addEventListener("click", () => {
+  copy(document.getElementById("commands"), document.getElementById("copied"));
 });

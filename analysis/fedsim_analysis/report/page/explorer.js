@@ -76,6 +76,7 @@
       type: "scatter", mode: control("draw").value === "lines" ? "lines+markers" : "markers", name: plain(name),
       x: found.map((point) => (asNames ? textOf(across, point.x) : point.x)), y: found.map((point) => point.y),
       error_x: bars("xHalf"), error_y: bars("yHalf"),
+      customdata: found.map((point) => point.runs.length),
       text: found.map((point) => told(point, level && name, across, metric)), hovertemplate: "%{text}<extra></extra>",
       marker: { color: colour, size: 9, symbol: level ? level.symbol : "circle", line: { width: 1, color: theme.variable("--card") } },
       line: { color: colour, width: 2, dash: level ? level.dash : "solid" },
@@ -108,6 +109,7 @@
     const said = `${metric.label} across ${across.label}${group ? ` by ${group.label}` : ""}`;
     chart.setAttribute("aria-label", `Plot: ${said}`);
     Plotly.react(chart, traces, layout, CHART);
+    keep();
     control("note").textContent = notes(said, runs, whole, across, metric, group).join(" ");
   }
 
@@ -127,6 +129,47 @@
     return told;
   }
 
+  // What is chosen stands in the address, so that a link shows it again.
+  const CHOICES = ["x", "metric", "group", "draw"];
+  const CHECKS = ["logarithmic-x", "logarithmic-y"];
+
+  function keep() {
+    const chosen = new URLSearchParams(CHOICES.map((name) => [name, control(name).value]));
+    for (const name of CHECKS) if (control(name).checked) chosen.set(name, "1");
+    for (const [name, place] of filters) if (place !== ALL) chosen.set(`only.${name}`, place);
+    control("address").textContent = `${location.href.split("#")[0]}#explore?${chosen}`;
+  }
+
+  function recall() {
+    const [section, query] = decodeURI(location.hash).split("?");
+    if (section !== "#explore" || !query) return false;
+    const chosen = new URLSearchParams(query);
+    for (const name of CHOICES) {
+      const there = [...control(name).options].some((option) => option.value === chosen.get(name));
+      if (there) control(name).value = chosen.get(name);
+    }
+    for (const name of CHECKS) control(name).checked = chosen.has(name);
+    filters.clear();
+    for (const each of dimensions) {
+      const place = chosen.get(`only.${each.name}`);
+      if (place !== null && each.levels[Number(place)]) filters.set(each.name, place);
+    }
+    document.getElementById("explore").scrollIntoView();
+    return true;
+  }
+
+  // One row per point: what the plot shows, as numbers.
+  function rows() {
+    const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+    const [across, metric, group] = [control("x").value, control("metric").value, control("group").value];
+    const table = [[group || "group", across, metric, "half_width_95", "runs"]];
+    for (const each of chart.data) {
+      const runs = each.customdata;
+      each.x.forEach((x, place) => table.push([each.name, x, each.y[place], each.error_y.visible ? each.error_y.array[place] : "", runs[place]]));
+    }
+    return table.map((row) => row.map((cell) => quoted(String(cell ?? ""))).join(",")).join("\n") + "\n";
+  }
+
   function start() {
     const settings = dimensions.filter((each) => each.name.includes("."));
     const first = settings.find((each) => each.numeric) ?? settings[0] ?? dimension("method");
@@ -140,6 +183,19 @@
         draw();
       });
     }
+    const again = () => {
+      if (!recall()) return;
+      offerFilters();
+      draw();
+    };
+    control("svg").addEventListener("click", () => Plotly.downloadImage(chart, { format: "svg", filename: control("metric").value, width: 900, height: 500 }));
+    control("csv").addEventListener("click", () => download(`${control("metric").value}.csv`, rows(), "text/csv"));
+    control("link").addEventListener("click", () => {
+      control("address").hidden = false;
+      copy(control("address"), control("copied"));
+    });
+    addEventListener("hashchange", again);
+    recall();
     offerFilters();
     draw();
     theme.onChange(draw);
