@@ -143,6 +143,10 @@ SETTINGS = {
         "attacks.0.scale": [math.nan, math.nan, 2.0, math.nan],
         "attacks.0.rule": ["-", "-", "x", "y"],
     },
+    "there or not, elsewhere": {
+        "attacks.0.kind": ["none", "none", "alie", "alie"],
+        "server.rate": [math.nan, math.nan, 0.5, 0.5],
+    },
     "one home": {"a.x": [1.0, 1.0, 2.0, 2.0]},
 }
 
@@ -153,6 +157,7 @@ SETTINGS = {
         ("drawn", ["a.x", "b.y", "c.kind"]),
         ("rising", ["a.x"]),
         ("there or not", ["attacks.0.kind"]),
+        ("there or not, elsewhere", ["attacks.0.kind"]),
         ("one home", []),
     ],
 )

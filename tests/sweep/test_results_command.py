@@ -98,6 +98,10 @@ def test_groups_are_means_over_seeds_with_the_t_interval_of_scipy(command, seeds
     heading, first, *_ = command("results", seeds, "--group", "--columns", "llm_calls").out.splitlines()
     assert heading.split() == ["wait_for", "method", "runs", "llm_calls"]
     assert first.split()[:3] == ["1", "AsynDBT", "3"]
+    # Cells of means are texts that stand to the right, as numbers do.
+    latex = command("results", seeds, "--group", "--format", "latex").out
+    assert r"{tabular}{rlrrr}" in latex
+    assert r" $\pm$ " in latex
 
 
 @pytest.mark.parametrize(
