@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from fedsim.errors import InputError
+from fedsim.errors import InputError, nearest
 from fedsim_analysis.style import METHODS, TASKS, in_order, origin_of
-from fedsim_analysis.words import setting
+from fedsim_analysis.words import setting, short_list
 
 SURROUNDINGS = ("attacks.", "budget.", "llm.", "network.", "server.", "target.", "workers.", "versions.")
 """What a method meets, and the program that ran it. Where these differ between two methods, the method is not
@@ -23,6 +23,34 @@ _KEPT_ALONE = "record."
 def settings_of(runs: pd.DataFrame) -> list[str]:
     """Return the columns that hold settings."""
     return [name for name in map(str, runs) if "." in name and not name.startswith(_KEPT_ALONE)]
+
+
+def setting_named(runs: pd.DataFrame, name: str, place: str, others: Sequence[str] = ()) -> str:
+    """Return the column of a setting; its last words are enough where no other setting has them.
+
+    Args:
+        runs: columns with a dot in their name are settings.
+        name: as a person writes it.
+        place: where it was stated, for error messages.
+        others: columns that are taken like settings.
+
+    Raises:
+        InputError: no setting of this name varies, or several have it.
+    """
+    settings = settings_of(runs)
+    if name in settings or (name in others and name in runs):
+        return name
+    ending = [one for one in settings if one.endswith(f".{name}")]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        raise InputError(f"{place} {name!r}: may be {', '.join(ending)}; expected the name of one")
+    varying = [one for one in settings if runs[one].map(setting).nunique() > 1]
+    hint = nearest(name, [*others, *settings, *short_names(settings)])
+    these = short_list(["variant", *varying])
+    raise InputError(
+        f"{place} {name!r}: no setting of this name varies among these runs{hint or f' (these do: {these})'}"
+    )
 
 
 def varied(runs: pd.DataFrame, line: str = "method") -> list[str]:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from fedsim.errors import InputError, nearest
 from fedsim_analysis.style import METHODS, method_name
-from fedsim_analysis.varied import distinct, settings_of, told_by_none
+from fedsim_analysis.varied import distinct, setting_named, told_by_none
 from fedsim_analysis.words import setting, short_list
 
 DEFAULT_METRICS = ("simulated_time_s", "accuracy", "time_to_target_s")
 ROWS = ("scenario", "variant", "method")
 """What makes rows anyway."""
+OTHERS = ("n_workers",)
+"""Columns besides the settings that may make rows."""
 BASELINES = ("sdbt", "cendbt")
 """Methods that others are compared with if nobody says which, the first that is there."""
 
@@ -69,24 +71,10 @@ def axes_of(runs: pd.DataFrame, named: Sequence[str]) -> list[str]:
     Raises:
         InputError: a name is no setting that varies.
     """
-    settings = settings_of(runs)
     if not named:
         return told_by_none(runs, ["scenario", "method"])
-    found = []
-    for name in named:
-        column = name if name in ROWS else setting_named(runs, name)
-        if column is None:
-            hint = nearest(name, settings) or f" (settings that vary: {', '.join(settings) or 'none'})"
-            raise InputError(f"--by: no setting {name!r} varies among these runs{hint}")
-        found.append(column)
+    found = [name if name in ROWS else setting_named(runs, name, "--by", OTHERS) for name in named]
     return [name for name in dict.fromkeys(found) if name not in ROWS]
-
-
-def setting_named(runs: pd.DataFrame, name: str) -> str | None:
-    """Return the column of a setting; its last words are enough where no other ends so."""
-    settings = [*settings_of(runs), "n_workers"]
-    found = [name] if name in settings else [column for column in settings if column.endswith(f".{name}")]
-    return found[0] if len(found) == 1 else None
 
 
 def is_decision(name: str) -> bool:
@@ -122,10 +110,7 @@ def baseline_named(runs: pd.DataFrame, name: str | None) -> Reference:
         return Reference(by_label[0], "method", runs["method"] == by_label[0])
     short, is_setting, value = name.partition("=")
     if is_setting:
-        column = setting_named(runs, short)
-        if column is None:
-            hint = nearest(short, settings_of(runs))
-            raise InputError(f"--baseline {name!r}: no setting {short!r} varies{hint}")
+        column = setting_named(runs, short, "--baseline", OTHERS)
         holds = runs[column].map(setting) == _as_written(value)
         if not holds.any():
             known = ", ".join(dict.fromkeys(runs[column].dropna().map(setting)))

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedsim.errors import InputError, nearest
+from fedsim.errors import InputError
 from fedsim_analysis.compare.choosing import axes_of, default_metrics, is_decision, metric_named
 from fedsim_analysis.frames import named
 from fedsim_analysis.sweeps import in_every
-from fedsim_analysis.varied import distinct, settings_of, short_names, told_by_none
+from fedsim_analysis.varied import distinct, setting_named, settings_of, short_names, told_by_none
 from fedsim_analysis.words import setting, short_list
 
 METHOD = "method"
@@ -109,25 +109,14 @@ def choose(
 
 
 def _column(runs: pd.DataFrame, name: str, option: str) -> str:
-    """Return the column of a setting; its last words are enough where no other setting has them.
+    """Return the column of a setting, of the variant, or of the scenario.
 
     Raises:
         InputError: no setting of this name varies.
     """
-    name = METHOD if name == "variant" else name
-    settings = settings_of(runs)
-    if name in settings or (name in _PLAIN and name in runs):
-        return name
-    ending = [one for one in settings if one.endswith(f".{name}")]
-    if len(ending) == 1:
-        return ending[0]
-    option = option.replace("_", "-")
-    if ending:
-        raise InputError(f"--{option} {name!r}: may be {', '.join(ending)}; expected the name of one")
-    varying = [one for one in settings if runs[one].map(setting).nunique() > 1]
-    known = ["variant", *_PLAIN, *settings, *short_names(settings)]
-    hint = nearest(name, known) or f" (these do: {short_list(['variant', *varying])})"
-    raise InputError(f"--{option} {name!r}: no setting of this name varies among these runs{hint}")
+    if name == "variant":
+        return METHOD
+    return setting_named(runs, name, f"--{option.replace('_', '-')}", ("variant", *_PLAIN))
 
 
 def _check_once(names: Sequence[str]) -> None:
