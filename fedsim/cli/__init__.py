@@ -14,6 +14,7 @@ import typer
 
 from fedsim.cli import (
     advising,
+    checking,
     comparing,
     fitting,
     listing,
@@ -96,7 +97,7 @@ def _options(
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run,
     "sweep": sweeping.sweep,
-    "check": running.check,
+    "check": checking.check,
     "advise": advising.advise,
     "prompt": running.prompt,
     "serve": running.serve,

@@ -101,38 +101,6 @@ def _of_different_names(
     return found
 
 
-def check(files: Files, overrides: Overrides = None, only: Only = None) -> None:
-    """Check scenario files, with all runs of those that state a sweep, without running them."""
-    from fedsim.faults import names_parts
-    from fedsim.scenario.files import read_file
-    from fedsim.scenario.sizes import check_data, check_memory
-    from fedsim.scenario.times import off_at_the_start, silent_zeros
-    from fedsim.sweep.plan import read_plan
-
-    for file in map(read_file, files):
-        if file.sweep is not None:
-            plan = read_plan(file, overrides or [], only or [])
-            n_runs, keys = plan.count(), ", ".join(plan.keys) or "nothing"
-            say(f"{plan.name}: a sweep of {n_runs:,} runs over {keys}: fine")
-            continue
-        scenarios = scenarios_of([file], overrides, only)
-        notes: dict[str, list[str]] = {}
-        for scenario in scenarios:
-            check_memory(scenario)
-            names_parts(check_data)(scenario)
-            say(f"{scenario.label}: {scenario.algorithm.kind}, {scenario.n_workers} workers: fine")
-            if zeros := names_parts(silent_zeros)(scenario):
-                notes.setdefault(f"0 s, as nothing is said of it: {', '.join(zeros)}", []).append(
-                    scenario.label
-                )
-            if off := names_parts(off_at_the_start)(scenario):
-                notes.setdefault(off, []).append(scenario.label)
-        for note, labels in notes.items():
-            everywhere = 1 < len(labels) == len(scenarios)
-            who = f"{scenarios[0].name}, all variants" if everywhere else ", ".join(labels)
-            say(f"fedsim: note: {who}: {note}", err=True)
-
-
 def serve(
     weights: Annotated[str, typer.Option(help="A GGUF file; the bundled small model if not given.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on 127.0.0.1.")] = 8089,

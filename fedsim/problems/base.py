@@ -225,6 +225,16 @@ class Problem(Part):
             InputError: something is missing.
         """
 
+    def evaluation_calls(self, n_workers: int, times: int, attacks: Sequence[Attack] = ()) -> int:
+        """Return how many calls of a real model measuring takes, equal ones that are asked once included.
+
+        Args:
+            n_workers: how many are measured.
+            times: how often.
+            attacks: all attacks of the run; a backdoor is measured too.
+        """
+        return 0
+
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         """Return what takes memory in a run, and how many bytes it takes at least.
 

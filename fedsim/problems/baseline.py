@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from fedsim.attack import Assigned, Attack
 from fedsim.icl.attacks import Access, DataAttack
+from fedsim.icl.attacks.backdoor import Backdoor
 from fedsim.icl.baselines import AnyBaseline
 from fedsim.icl.call_tokens import Tokens, check_counted, tokens_in, unstated
 from fedsim.icl.models import AnyModel
@@ -104,6 +105,12 @@ class BaselineProblem(Problem):
     def check_cost(self) -> None:
         if self.cost().calls:
             check_counted(self)
+
+    def evaluation_calls(self, n_workers: int, times: int, attacks: Sequence[Attack] = ()) -> int:
+        # Answers are the same at each measurement, and asked for once.
+        sets = 1 + any(isinstance(attack, Backdoor) for attack in attacks)
+        each = self.method.calls_per_query * (1 + self.model.calls_per_prompt)
+        return n_workers * sets * sum(self.task.class_counts) * each
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         return self.task.memory(n_workers, pooled)

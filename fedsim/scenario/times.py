@@ -73,7 +73,7 @@ def silent_zeros(scenario: Scenario) -> list[str]:
 def off_at_the_start(scenario: Scenario) -> str:
     """Say who is off at time 0, and what the server does about it; nothing where everybody is on."""
     streams = Streams(scenario.seed)
-    off, later, number = [], 0, 0
+    off, longest_s, later, number = [], 0.0, 0, 0
     for group in scenario.machines:
         moved = group.starting_at(scenario.clock.starts_at)
         for place in range(group.count if group.availability is not None else 0):
@@ -82,8 +82,9 @@ def off_at_the_start(scenario: Scenario) -> str:
                 break
             if moved.joins_s(streams, worker) > 0:
                 later += 1
-            elif next(iter(moved.stretches(streams, worker, place) or ()), (0.0, 0.0))[0] > 0:
+            elif (on_s := next(iter(moved.stretches(streams, worker, place) or ()), (0.0, 0.0))[0]) > 0:
                 off.append(worker)
+                longest_s = max(longest_s, on_s)
         number += group.count
     looked_at = f"of {number}" if number <= MOST_LOOKED_AT else f"of the first {MOST_LOOKED_AT}"
     said = []
@@ -95,7 +96,8 @@ def off_at_the_start(scenario: Scenario) -> str:
         named = ", ".join(map(str, off[:10])) + (", ..." if len(off) > 10 else "")
         time = spoken_time(scenario.clock.starts_at)
         said.append(
-            f"at time 0, {time}, {len(off)} {looked_at} workers are off ({named}): the server {waits} "
+            f"at time 0, {time}, {len(off)} {looked_at} workers are off ({named}), for up to "
+            f"{longest_s:,.0f} s: the server {waits} "
             "(server.evict_after_s)"
         )
     if later:

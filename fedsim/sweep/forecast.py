@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,11 @@ class Effort(NamedTuple):
     """Whether all workers report in every step, so that nothing depends on who is faster."""
     at_most: bool
     """Whether a target, a horizon or early stopping may end the run before."""
+    steps: int | None
+    """Server steps; none as for updates."""
+    jobs: Mapping[str, int]
+    """How many jobs of each kind are used."""
+    interludes: int
 
 
 @names_parts
@@ -39,19 +45,21 @@ def work_of(scenario: Scenario) -> Effort:
     at_most = budget.horizon_s is not None or patience is not None or (target is not None and target.stop)
     limits = budget.updates(n_machines), budget.server_steps
     if limits == (None, None):
-        return Effort(None, None, False, at_most)
+        return Effort(None, None, False, at_most, None, {}, 0)
     if budget.server_steps == 0:
-        return Effort(0, 0, True, at_most)
+        return Effort(0, 0, True, at_most, 0, {}, 0)
     rule, between = schedule.rule, schedule.interlude
     wait_for = rule.wait_for if isinstance(rule, Steps) else rule.participants
-    updates, in_rounds = _jobs(wait_for, n_machines, limits, between)
-    calls = {kind: work.cost.calls for kind, work in schedule.work.items()}
-    llm_calls = updates * calls[schedule.regular]
-    llm_calls += in_rounds * calls[between.work] if between is not None else 0
-    llm_calls += n_machines * calls[schedule.opening] if schedule.opening is not None else 0
+    steps, updates, interludes, each = _jobs(wait_for, n_machines, limits, between)
+    jobs = {schedule.regular: updates}
+    if between is not None:
+        jobs[between.work] = interludes * between.rounds * each
+    if schedule.opening is not None:
+        jobs[schedule.opening] = n_machines
+    llm_calls = sum(number * schedule.work[kind].cost.calls for kind, number in jobs.items())
     regular = not scenario.attacks and scenario.server.evict_after_s is None
     exact = regular and isinstance(rule, Steps) and rule.fewest == n_machines
-    return Effort(updates, llm_calls, exact, at_most)
+    return Effort(updates, llm_calls, exact, at_most, steps, jobs, interludes)
 
 
 @cache
@@ -60,8 +68,8 @@ def _jobs(
     n_workers: int,
     limits: tuple[int | None, int | None],
     interlude: Interlude | None,
-) -> tuple[int, int]:
-    """Return how many regular jobs and jobs of interludes a run takes, if each step uses what it waits for.
+) -> tuple[int, int, int, int]:
+    """Return steps, regular jobs, interludes and jobs in a round of these, if steps use what they wait for.
 
     Args:
         wait_for: S.
@@ -91,8 +99,7 @@ def _jobs(
         steps = enough if steps is None else min(steps, enough)
     assert steps is not None
     each = n_workers if everybody else wait_for
-    in_rounds = among(steps) * interlude.rounds * each if interlude is not None else 0
-    return updates_after(steps), in_rounds
+    return steps, updates_after(steps), among(steps), each
 
 
 def seconds_by_runs(folders: list[Path]) -> float | None:

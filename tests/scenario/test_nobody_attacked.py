@@ -71,7 +71,7 @@ def test_an_attack_on_nobody_is_refused(command, small, attack, sentence):
 )
 def test_an_attack_on_somebody_or_on_purpose_on_nobody_is_fine(command, small, attack):
     words = ["--set", "budget.horizon_s=20.0", "--set", f"attacks=[{{ {attack} }}]"]
-    assert command("check", small, *words).out == "small: asyndbt, 3 workers: fine\n"
+    assert command("check", small, *words).out.startswith("small: asyndbt, 3 workers: fine\n")
 
 
 def test_a_share_of_none_may_be_written(command, small):

@@ -68,14 +68,14 @@ def test_check_tells_who_is_off_at_the_start(command, night):
     def note(*settings):
         words = [word for setting in settings for word in ("--set", setting)]
         answer = command("check", night, *words)
-        assert (answer.code, answer.out) == (0, "night: asyndbt, 2 workers: fine\n")
+        assert (answer.code, answer.out.splitlines()[0]) == (0, "night: asyndbt, 2 workers: fine")
         return answer.err
 
     assert (
-        "at time 0, 00:00, 2 of 2 workers are off (0, 1): the server waits for them, as it evicts nobody"
-        in note()
+        "at time 0, 00:00, 2 of 2 workers are off (0, 1), for up to 21,600 s: the server waits for them, as "
+        "it evicts nobody" in note()
     )
-    assert "at time 0, 23:30, 2 of 2 workers are off (0, 1): the server evicts after 50 s" in note(
+    assert "23:30, 2 of 2 workers are off (0, 1), for up to 23,400 s: the server evicts after 50 s" in note(
         "clock.starts_at=23:30", "server.evict_after_s=50.0"
     )
     assert "off" not in note("clock.starts_at=20:00")

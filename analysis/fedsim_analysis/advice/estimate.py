@@ -46,6 +46,16 @@ REPLICAS = 256
 """Draws of the messages that meet at a shared link."""
 
 
+GENERAL = (
+    "all workers begin together, and are independent of each other at every later step",
+    "delays are stood for by their quantiles, the calls of a job on its lanes by draws",
+    "the run uses its whole budget",
+)
+"""What every estimate takes to be so."""
+BELOW_LIMITS = "below a limit of the LLM service nobody waits, and refused calls lose no further time"
+"""What that of a shared service does."""
+
+
 class TimeEstimate(NamedTuple):
     """What is expected of a run, as means."""
 
@@ -259,15 +269,28 @@ class _Working:
         return dict(zip(PHASES, (counts @ means / self.n_workers).tolist(), strict=True))
 
     def _used(self, totals: Totals, time_s: float) -> tuple[Used, ...]:
-        """Return how much is used of each limit that all share, and at last of the lanes."""
-        plan, jobs = self.schedule.interlude, totals.updates
-        open_s = jobs * self.times.open_s(self.schedule.regular)
-        if plan is not None:
-            open_s += totals.interludes * self._jobs_of_interlude * self.times.open_s(plan.work)
+        """Return how much is used of each limit that all share, then of what each worker has for itself.
+
+        The latter binds where nothing else does and it takes more than half of a job.
+        """
         found = used(self.limits, totals, time_s)
-        if not open_s or not time_s:
+        if not time_s:
             return found
-        return (*found, Used("lanes of workers", open_s / self.n_workers / time_s, False))
+        plan, regular, inner = self.schedule.interlude, self.schedule.regular, 0.0
+        if plan is not None:
+            inner = totals.interludes * self._jobs_of_interlude
+        open_s = totals.updates * self.times.open_s(regular)
+        open_s += inner * self.times.open_s(plan.work) if plan is not None else 0.0
+        job_s, few = self._phases_s(), min(group.lanes for group in self.line.groups)
+        whole_s, free = sum(job_s.values()), not any(each.binds for each in found)
+        jobs = totals.updates + inner
+        own = [("lanes of workers", "calls", open_s, self._cost(regular).calls > few)]
+        own += [(f"{name}s of workers", name, jobs * job_s[name], True) for name in ("downlink", "uplink")]
+        return found + tuple(
+            Used(words, phase, busy_s / self.n_workers / time_s, free and some and job_s[phase] > whole_s / 2)
+            for words, phase, busy_s, some in own
+            if busy_s
+        )
 
     def _mean_s(self, kinds: Sequence[PhaseTimes]) -> float:
         """Return the mean time of a job (s), of a worker that is as likely as any."""
@@ -378,9 +401,7 @@ class _Working:
 def assumptions(scenario: Scenario) -> Iterator[str]:
     """Say what the estimate of a scenario takes to be so."""
     schedule, server = scenario.schedule, scenario.server
-    yield "all workers begin together, and are independent of each other at every later step"
-    yield "delays are stood for by their quantiles, the calls of a job on its lanes by draws"
-    yield "the run uses its whole budget"
+    yield from GENERAL
     if isinstance(schedule.rule, Steps) and schedule.rule.adapt is not None:
         yield "S is from the start where adapting would settle"
     if schedule.interlude is not None and schedule.interlude.participation == "rolling":
@@ -388,7 +409,7 @@ def assumptions(scenario: Scenario) -> Iterator[str]:
     if isinstance(schedule.rule, Steps) and MOST_AGES < schedule.rule.tau < UNBOUNDED:
         yield f"the staleness bound, {schedule.rule.tau}, holds nobody up"
     if isinstance(scenario.llm, Shared):
-        yield "below a limit of the LLM service nobody waits, and refused calls lose no further time"
+        yield BELOW_LIMITS
         if scenario.llm.outages:
             yield "the LLM service has no outages"
     if isinstance(scenario.network, Topology):

@@ -64,6 +64,8 @@ class Used(NamedTuple):
 
     words: str
     """What is limited."""
+    share: str
+    """What its time is booked as."""
     part: float
     """Of what it lets through in the time of the run; 1: all of it."""
     binds: bool
@@ -80,7 +82,7 @@ def used(limits: Sequence[Bottleneck], totals: Totals, time_s: float) -> tuple[U
     """
     slowest = max(limits, key=lambda limit: limit.least_s(totals), default=None)
     found = [
-        Used(limit.words, limit.used(totals, time_s), limit is slowest and time_s > totals.all_s)
+        Used(limit.words, limit.share, limit.used(totals, time_s), limit is slowest and time_s > totals.all_s)
         for limit in limits
         if limit.update_s or limit.interlude_s
     ]

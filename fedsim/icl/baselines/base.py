@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,9 @@ def _probabilities(part: Part, name: str, given: list[Any], answer: Any) -> Tens
 
 class Baseline(Part):
     """The settings of a method of the paper's Table 3 that tunes no prompt by gradients."""
+
+    calls_per_query: ClassVar[int] = 1
+    """Of the model, to answer a test query."""
 
     def preparation(self, pool_size: int) -> tuple[PreparationCalls, ...]:
         """Return what a worker with `pool_size` demonstrations asks the model before it can answer."""

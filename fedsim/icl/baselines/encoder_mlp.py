@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ class EncoderMlp(Baseline):
     Source: Ma et al., "AsynDBT", Scientific Reports 16:9381 (2026), section 4 and Table 3 (RoBERTa).
     """
 
+    calls_per_query: ClassVar[int] = 0
     kind: Literal["encoder_mlp"] = "encoder_mlp"
     encoder: AnyEncoder = WordLlama()
     hidden: int = Field(default=64, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ class ZeroShotCot(Baseline):
     prompts; the label words are scored where the paper parses a text).
     """
 
+    calls_per_query: ClassVar[int] = 2
     kind: Literal["zero_shot_cot"] = "zero_shot_cot"
     trigger: str = "Let's think step by step."
     answer_cue: str = "Therefore, the answer is"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import Field
@@ -75,6 +75,16 @@ class LanguageModel(BlackBox):
     def may_change(self) -> bool:
         """Whether answers that are kept are to be compared with one of the model that answers now."""
         return False
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """What a run may use at most, by the name of the setting that says so: calls, tokens, money."""
+        return {}
+
+    @answers(number(0, or_none=True))
+    def price(self, tokens_in: float, tokens_out: float) -> float | None:
+        """Return what these tokens cost; None: nobody here can say."""
+        return None
 
     @answers(number(0, or_none=True))
     def mean_tokens(self, prompts: Sequence[str]) -> float | None:

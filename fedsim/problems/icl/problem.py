@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from fedsim.attack import Assigned, Attack
 from fedsim.icl.attacks import DataAttack, DemonstrationAttack
+from fedsim.icl.attacks.backdoor import Backdoor
 from fedsim.icl.call_tokens import Tokens, check_counted, tokens_in, unstated
 from fedsim.icl.models import AnyModel
 from fedsim.icl.models.language import LanguageModel
@@ -202,6 +203,21 @@ class IclProblem(Problem):
 
     def check_cost(self) -> None:
         check_counted(self)
+
+    def evaluation_calls(self, n_workers: int, times: int, attacks: Sequence[Attack] = ()) -> int:
+        if not self.asks_model:
+            return 0
+        per_prompt, measured, task = self.model.calls_per_prompt, self.measures, self.task
+        n_test, n_validation = sum(task.class_counts), task.n_classes * task.validation_per_class
+        n_prompts = self.evaluation_samples if self.evaluation == "sampled" else 1
+        sets = 1 + any(isinstance(attack, Backdoor) for attack in attacks)
+        sets += "consensus" in measured and self.tunes_p  # the same prompts where there are no words
+        calls = n_prompts * sets * (n_test + per_prompt)
+        if "validation" in measured:
+            calls += n_prompts * (n_validation + per_prompt)
+        if "sampled" in measured:
+            calls += self.evaluation_samples * (n_test + per_prompt)
+        return times * n_workers * calls
 
     def memory(self, n_workers: int, pooled: int = 1) -> dict[str, int]:
         task = self.task

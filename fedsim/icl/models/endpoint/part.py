@@ -175,6 +175,17 @@ class Endpoint(LanguageModel):
         return found
 
     @property
+    def bounds(self) -> Mapping[str, float]:
+        limits = {name: getattr(self, name) for name in ("max_calls", "max_tokens", "max_cost")}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def price(self, tokens_in: float, tokens_out: float) -> float | None:
+        price_in, price_out = self.price_per_million_tokens_in, self.price_per_million_tokens_out
+        if price_in is None or price_out is None:
+            return None
+        return (tokens_in * price_in + tokens_out * price_out) / 1e6
+
+    @property
     def may_change(self) -> bool:
         return self.control_prompt
 
