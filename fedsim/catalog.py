@@ -41,6 +41,8 @@ class PathMark:
 
     names: tuple[str, ...] = ()
     """Values that are no paths but names."""
+    needed: bool = True
+    """Whether a scenario that states the hash of its content cannot be checked without it."""
 
 
 StatedPath = Annotated[str, PathMark()]

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedsim.errors import InputError
-from fedsim.icl.tasks.text_files import digest as content_digest
+from fedsim.icl.models.weights import sha256
+from fedsim.icl.tasks.text_files import digest as digest_of_folder
 from fedsim.safety import check_inside, is_safe
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.overrides import Gone, Table
@@ -104,6 +105,8 @@ def _found_again(path: Any, stated: Any, digest: str, spot: Spot, place: str, ke
         if (found := _of_digest(folder, Path(path).name, digest)) is not None:
             check_inside(found, stated.root, f"{place}{key}")
             return str(found.resolve())
+    if spot.path is not None and not spot.path.needed:
+        return path
     raise InputError(
         f"{place}{key}: {path}: no such file, nor one of its content (sha256 {digest[:12]}...) beside the "
         f"scenario; put it there, or say where it is: --set {key}=PATH"
@@ -125,7 +128,7 @@ def _of_digest(folder: Path, name: str, digest: str) -> Path | None:
         return None
     for one in [one for one in inside if one.is_file() or one.name == name][:MOST_LOOKED_AT]:
         try:
-            if content_digest(one) == digest:
+            if (sha256(one) if one.is_file() else digest_of_folder(one)) == digest:
                 return one
         except (InputError, OSError):
             continue

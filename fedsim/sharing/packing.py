@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import fedsim
 from fedsim.errors import ResultsError
-from fedsim.results import check_contents, found_runs, found_sources, is_timing_only, read_summary
+from fedsim.results import check_contents, found_runs, found_sources, is_timing_only
 from fedsim.results.folders import versions
 from fedsim.scenario import load_scenario, resolved
 from fedsim.secrets import redacted
@@ -69,7 +69,6 @@ def pack_study(results: Path, output: Path, most_bytes: int) -> Packed:
         contents[f"recorded/{run_id}/provenance.json"] = (folder / "provenance.json").read_bytes()
         if (folder / "answers.jsonl").is_file():
             contents[f"{RUNS}/answers/{run_id}.jsonl"] = (folder / "answers.jsonl").read_bytes()
-        summary = read_summary(folder)
         runs.append(
             {
                 "run_id": run_id,
@@ -77,7 +76,6 @@ def pack_study(results: Path, output: Path, most_bytes: int) -> Packed:
                 "variant": scenario.variant,
                 "seed": scenario.seed,
                 "timing_only": is_timing_only(folder, origin, results),
-                "asks_a_model": bool(summary.get("real_calls")),
                 "digests": origin.get("digests", {}),
                 "versions": origin["versions"],
                 "code": origin.get("code", ""),
@@ -121,15 +119,17 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 def _why_not(data: NamedData, results: Path, most_bytes: int) -> str:
     """Return why data do not go into the file, in half a sentence; nothing where they do."""
+    if not data.path.exists():
+        return "it is not there"
     if not data.sha256:
         return "its content is not known to the scenario"
     near = (Path.cwd(), results.resolve(), results.resolve().parent)
     if not any(data.path.resolve().is_relative_to(place) for place in near):
         return "it lies outside the folder where you work"
-    files = list(_files(data))
-    if (size := sum(len(content) for _, content in files)) > most_bytes:
-        return f"it has {size / 1e6:,.1f} MB (--data-mb allows more)"
-    for _, content in files:
+    files = [data.path] if data.path.is_file() else [one for one in data.path.rglob("*") if one.is_file()]
+    if (size := sum(file.stat().st_size for file in files)) > most_bytes:
+        return f"it has {size / 1e6:,.3g} MB (--data-mb allows more)"
+    for _, content in _files(data):
         text = content.decode("utf-8", "ignore")
         if redacted(text) != text:
             return "it holds what looks like a key or a password"

