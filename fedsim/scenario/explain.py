@@ -83,6 +83,11 @@ def _reason(location: Location, table: dict[str, Any], root: type[BaseModel]) ->
         keys = ", ".join(f"{MOVED[key]}.{name}" for name in value) if isinstance(value, dict) else ""
         keys = keys or MOVED[key]
         return f"unknown key: an algorithm's settings are its own now; write {keys}"
+    known = known_keys(location[:-1], table, root)
+    if root is Scenario and len(location) == 1 and not close(key, known):
+        for name in known:
+            if key in known_keys((name,), table):
+                return f"unknown key; did you mean '{name}.{key}'?"
     family = _spot(location[:-1], table, root).family
     owners = [kind for kind, part in family or () if key in part.model_fields]
     if not owners:

@@ -351,6 +351,7 @@ def _laid_out(table: Table, path: Path, seen: tuple[Path, ...]) -> ScenarioFile:
         table = table | {UNSET: [name for name in table[UNSET] if name not in gone]}
     without_variants = "variants" in gone or variants.get(UNSET) is True
     without_sweep = "sweep" in gone or (sweep is not None and sweep.get(UNSET) is True)
+    _check_owners(own_sweeps, variants, inherited.variants, path)
     layers = _layered({} if "variants" in gone else inherited.variants, variants, path)
     # Two sweeps do not mix: half of another one's points would be nobody's intention.
     if sweep is None and "sweep" not in gone:
@@ -403,6 +404,20 @@ def _is_stream(path: Path) -> bool:
 def _folder(path: Path) -> Path:
     """Return the folder that a file's paths start at: where one works, for what comes from no folder."""
     return Path() if _is_stream(path) else path.parent
+
+
+def _check_owners(own_sweeps: Table, variants: Table, inherited: Mapping[str, Any], path: Path) -> None:
+    """Refuse a variant that states nothing but a sweep and is called almost like an inherited one.
+
+    Raises:
+        InputError: there is such a variant, which is misspelt.
+    """
+    for name in own_sweeps:
+        if not variants[name] and name not in inherited and (hint := nearest(name, inherited)):
+            raise InputError(
+                f"{path}: variants.{name}.sweep: no variant {name!r}{hint} (a new variant states a setting, "
+                "for example a description)"
+            )
 
 
 def _listed(table: Table) -> list[Any]:

@@ -186,6 +186,15 @@ class VariantSweep(Strict):
     sweep: OwnSweep = OwnSweep()
     """What is varied of this variant alone, together with what the file varies of all."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _seeds_are_common(cls, table: Any) -> Any:
+        own = table.get("sweep") if isinstance(table, dict) else None
+        common = Sweep.model_fields.keys() - OwnSweep.model_fields.keys()
+        for key in sorted(common & own.keys() if isinstance(own, dict) else ()):
+            raise ValueError(f"sweep.{key}: found here, expected in [sweep], which is for all variants")
+        return table
+
 
 class SweepFile(Strict):
     """The part of a scenario file that is about its sweep."""

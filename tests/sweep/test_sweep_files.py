@@ -548,6 +548,10 @@ def test_an_override_that_suits_one_variant_alone_names_the_other(small):
         ),
         (["variants.mien.sweep.grid={}"], "no variant 'mien'; did you mean 'mine'?"),
         (["sweep.gird={}"], "sweep.gird: unknown key; did you mean 'grid'?"),
+        (
+            ["variants.mine.sweep.replicates=3"],
+            "variants.mine: sweep.replicates: found here, expected in [sweep]",
+        ),
     ],
 )
 def test_what_a_sweep_cannot_mean_is_said(small, overrides, said):
@@ -566,3 +570,19 @@ def test_an_axis_has_one_name_whatever_it_is_called(small):
     assert [one.scenario.workers[0].slow_down for one in plan.runs()] == [4]
     (scenario,) = load_variants(small, ['workers."slow".slow_down=2'])
     assert scenario.workers[0].slow_down == 2
+
+
+def test_a_variant_that_states_nothing_but_a_sweep_is_no_misspelt_one(small):
+    small.write_text(small.read_text() + "[variants.mine]\n")
+    heir = small.with_name("heir.toml")
+    heir.write_text('extends = "small.toml"\n[variants.mime.sweep.grid]\n"algorithm.tau" = [7]\n')
+    with pytest.raises(InputError, match=r"variants.mime.sweep: no variant 'mime'; did you mean 'mine'\?"):
+        read_plan(heir)
+    heir.write_text('extends = "small.toml"\n[variants.other.sweep.grid]\n"algorithm.tau" = [7, 8]\n')
+    assert read_plan(heir).count() == 1 + 2
+
+
+def test_a_key_without_its_table_is_told_where_it_belongs(small):
+    for place, said in (("tau", "algorithm.tau"), ("horizon_s", "budget.horizon_s")):
+        with pytest.raises(InputError, match=rf": {place}: unknown key; did you mean '{said}'\?"):
+            load_variants(small, [f"{place}=3"])
