@@ -206,8 +206,8 @@ class Scenario(Strict):
         task = problem.get("task") if isinstance(problem, dict) else None
         if not (isinstance(problem, dict) and isinstance(task, dict)):
             return table
-        groups = table.get("workers")
-        counts: list[Any] = [group.get("count") for group in groups or () if isinstance(group, dict)]
+        groups = found if isinstance(found := table.get("workers"), list | tuple) else ()
+        counts: list[Any] = [group.get("count") for group in groups if isinstance(group, dict)]
         known = bool(counts) and all(type(count) is int and 0 < count <= MOST_WORKERS for count in counts)
         if not known or task.get("kind") != "text" or not isinstance(task.get("file"), str):
             return table
