@@ -164,3 +164,14 @@ def test_a_folder_that_cannot_be_written_is_told(command, small, tmp_path) -> No
     (tmp_path / "taken").write_text("")
     assert "fedsim: note: cannot write results to taken" in command("check", small, "--out", "taken").err
     assert not (tmp_path / "results").exists()
+
+
+def test_who_sleeps_by_the_time_of_day_is_told_and_left_out_of_the_times(command, small) -> None:
+    """As a worker that is off for the first six hours: all wait for it, and no estimate knows how long."""
+    always, sleeps = outlook(load_variants(small)[0]), "{ kind = 'diurnal', from_s = '6:00', to_s = '22:00' }"
+    answer = command("check", small, "--set", f"workers.0.availability={sleeps}", "--json")
+    found = json.loads(answer.out)
+    assert found["run"]["simulated_time_s"] == pytest.approx(always.total_s)
+    assert "availability is 'diurnal'" in found["why_no_estimate"]
+    assert any("3 of 3 workers are off (0, 1, 2), for up to 21,600 s" in note for note in found["notes"])
+    assert any("are off at times and never evicted" in sentence for sentence in found["waits"])

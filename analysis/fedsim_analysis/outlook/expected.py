@@ -15,6 +15,8 @@ from fedsim.scenario import Scenario
 from fedsim.scenario.implausible import implausible
 from fedsim.schedule import UNBOUNDED, Rounds, Steps
 from fedsim.sweep.forecast import Effort, work_of
+from fedsim.timing.availability.lifetime import Lifetime
+from fedsim.timing.availability.on_off import OnOff
 from fedsim_analysis.advice.estimate import TimeEstimate, estimate
 
 LONG_S = 365 * 86_400.0
@@ -69,7 +71,7 @@ class Outlook:
     """Whether a target, a horizon or early stopping may end the run before."""
     estimated: TimeEstimate | None
     unestimated: str
-    """Why there is no estimate of its times."""
+    """Why there is no estimate of its times, or why it is one as if all workers were always on."""
     steps: float | None
     """None: nobody can say, and so it is with what follows."""
     updates: float | None
@@ -104,8 +106,22 @@ def outlook(scenario: Scenario) -> Outlook:
         try:
             found = estimate(scenario)
         except ValueError as error:
-            why = str(error)
+            found, why = _as_if_on(scenario), str(error)
     return called(scenario, work, found, why)
+
+
+def _as_if_on(scenario: Scenario) -> TimeEstimate | None:
+    """Return the estimate as if workers were always on whose times no law tells; None: there is none."""
+    always_on = tuple(
+        group
+        if isinstance(group.availability, OnOff | Lifetime | None)
+        else group.model_copy(update={"availability": None, "on_return": "restart"})
+        for group in scenario.workers
+    )
+    try:
+        return estimate(scenario.trusted_copy({"workers": always_on}))
+    except ValueError:
+        return None
 
 
 def called(scenario: Scenario, work: Effort, found: TimeEstimate | None = None, why: str = "") -> Outlook:
@@ -186,7 +202,7 @@ def waits(scenario: Scenario) -> Iterator[str]:
         yield f"a step waits for {first} of {n_machines:,} workers{late}"
     if plan is not None and n_machines > 1:
         often = f"{plan.every} steps" if plan.every_updates is None else f"{plan.every_updates} updates"
-        whom = {"all": "all wait for all", "active": "the active workers wait", "rolling": "nobody waits"}
+        whom = {"all": "all workers stop", "active": "the active workers stop", "rolling": "nobody stops"}
         yield f"every {often} {whom[plan.participation]} for {plan.rounds} rounds of cuts"
     if scenario.server.evict_after_s is not None or schedule.alone:
         return

@@ -66,7 +66,9 @@ def told(expected: Outlook) -> Iterator[tuple[str, str]]:
     yield "price", _price(expected)
     if expected.real is not None:
         yield "real model", _real(expected)
-    if found is not None:
+    if found is not None and expected.unestimated:
+        yield "estimate", f"of times: as if all were always on, and so too short; {expected.unestimated}"
+    elif found is not None:
         special = [each for each in found.assumptions if each not in (*GENERAL, BELOW_LIMITS)]
         yield (
             "estimate",
