@@ -35,8 +35,8 @@ def pack(
     for sentence in packed.left_out:
         say(f"fedsim: note: {sentence}; whoever repeats the study needs it", err=True)
     size = f", {output.stat().st_size / 1e6:,.2f} MB" if output.is_file() else ""
-    runs = "1 run" if packed.n_runs == 1 else f"{packed.n_runs:,} runs"
-    announce(output, f"{output}: {runs}, {packed.n_data} files of data{size}")
+    files = "1 file" if packed.n_data == 1 else f"{packed.n_data:,} files"
+    announce(output, f"{output}: {_runs(packed.n_runs)}, {files} of data{size}")
 
 
 def repeat(
@@ -69,6 +69,10 @@ def repeat(
         raise typer.Exit(1)
 
 
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count:,} runs"
+
+
 def _show(found: Repeated) -> None:
     """Print what is equal, what is not, and what may be why."""
     equal = sum(run.equal for run in found.runs)
@@ -77,7 +81,7 @@ def _show(found: Repeated) -> None:
     counts = [f"{equal:,} equal, byte by byte"]
     counts += [f"{len(others):,} not equal"] if others else []
     counts += [f"{len(failed):,} not run again"] if failed else []
-    say(f"{len(found.runs):,} runs: {', '.join(counts)}")
+    say(f"{_runs(len(found.runs))}: {', '.join(counts)}")
     for run in others[:MOST_TOLD]:
         say(f"  {run.label}: {', '.join(run.differing) or 'only headline numbers differ'}")
     if len(others) > MOST_TOLD:

@@ -255,6 +255,10 @@ def _unpacked(file: Path, out: Path) -> dict[str, Any]:
         if error.filename != str(file):
             raise InputError(f"cannot write {out}: {error.strerror}") from error
         raise ResultsError(f"{file}: no such file") from error
+    except IsADirectoryError as error:
+        if error.filename != str(file):
+            raise InputError(f"cannot write {out}: {error.strerror}") from error
+        raise ResultsError(f"{file}: a folder, expected a file that `fedsim pack` has written") from error
     except OSError as error:
         raise InputError(f"cannot unpack {file} into {out}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:

@@ -164,6 +164,7 @@ def test_an_archive_that_unpacks_to_too_much(made, tmp_path, command, monkeypatc
     ("words", "code", "said"),
     [
         (["nowhere.zip"], 2, "nowhere.zip: no such file"),
+        (["full"], 2, "full: a folder, expected a file that `fedsim pack` has written"),
         (["none.zip"], 2, "none.zip: damaged, or no study that `fedsim pack` has written"),
         (["other.zip"], 2, "other.zip: no study that `fedsim pack` has written: study.json"),
         (["study.zip", "-o", "full"], 2, "full: not empty, expected a new folder"),
@@ -197,10 +198,10 @@ def asked(command, tmp_path):
 
 
 def test_data_and_answers_travel_along(asked, command, tmp_path):
-    assert command("pack", asked).out.startswith("study.zip: 1 run, 1 files of data")
+    assert command("pack", asked).out.startswith("study.zip: 1 run, 1 file of data")
     (tmp_path / "reviews.jsonl").unlink()
     answer = command("--safe", "repeat", "study.zip", "--jobs", 1)
-    assert (answer.code, answer.out) == (0, "1 runs: 1 equal, byte by byte\n")
+    assert (answer.code, answer.out) == (0, "1 run: 1 equal, byte by byte\n")
     assert "took a real model's answers from their recording" in answer.err
     files = {name: content for name, content in contents(Path("study.zip")).items() if "answers" not in name}
     answer = command("repeat", packed(tmp_path / "s.zip", files), "--jobs", 1)
@@ -215,7 +216,7 @@ def test_data_that_do_not_go_in_are_named_and_may_be_brought(asked, command, tmp
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "reviews.jsonl").rename(tmp_path / "elsewhere" / "mine.jsonl")
     answer = command("repeat", "study.zip", "--jobs", 1)
-    assert (answer.code, answer.out) == (1, "1 runs: 0 equal, byte by byte, 1 not run again\n")
+    assert (answer.code, answer.out) == (1, "1 run: 0 equal, byte by byte, 1 not run again\n")
     assert "--set problem.task.file=PATH" in answer.err
     assert command("repeat", "study.zip", "--jobs", 1, "--data", "elsewhere").code == 0
 
