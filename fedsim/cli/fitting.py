@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedsim.cli.options import announce
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import say, show
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-TIMES = ("ttft_s", "end_to_end_s")
 
 
 def check_trace(
@@ -33,19 +27,25 @@ def check_trace(
 
 
 def fit_latency(
-    file: Annotated[Path, typer.Argument(help="A trace of requests (CSV or Parquet).", show_default=False)],
-    column: Annotated[str, typer.Option(help="Which time to fit: end_to_end_s or ttft_s.")] = "end_to_end_s",
+    file: Annotated[Path, typer.Argument(help="A table with times (CSV or Parquet).", show_default=False)],
+    column: Annotated[
+        str | None,
+        typer.Option(help="Where the times are; end_to_end_s, or the only column of numbers, if not given."),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Of the times: s, ms or us; by the name of the column (latency_ms) if not given."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Q-Q plot to write: .pdf, .png or .svg.")
     ] = None,
 ) -> None:
     """Fit laws to measured latencies; the best good one, or the trace, comes as a line for a scenario."""
-    if column not in TIMES:
-        raise InputError(f"no column of times {column!r}{nearest(column, TIMES)} (known: {', '.join(TIMES)})")
-    from fedsim.timing.traces import Requests
-    from fedsim.timing.traces.formats import read_as
-    from fedsim_analysis.fitting.latency import comparison, counted, fit_all, remarks, verdict
+    from fedsim.timing.traces.latencies import SECONDS, read_latencies
+    from fedsim_analysis.fitting.latency import comparison, fit_all, remarks, verdict
 
+    if unit is not None and unit not in SECONDS:
+        raise InputError(f"--unit: found {unit!r}{nearest(unit, SECONDS)} (units: {', '.join(SECONDS)})")
     if output is not None:
         from fedsim_analysis.drawing import ready
 
@@ -53,20 +53,23 @@ def fit_latency(
         from fedsim_analysis import latency_fit
 
         latency_fit.check(output)
-    requests = read_as(file, Requests)
-    delays_s: NDArray[np.float64] = getattr(requests.succeeded(), column)
-    say(f"{file}: {counted(len(requests), requests.failures())}")
+    found = read_latencies(file, column, unit)
+    delays_s = found.delays_s
+    named = "" if found.column == "end_to_end_s" else f", times of {found.column!r} in {found.unit}"
+    say(f"{file}: {found.spoken()}{named}")
+    if doubt := found.doubt():
+        say(f"fedsim: note: {doubt}", err=True)
     try:
         fits = fit_all(delays_s)
     except InputError as error:
-        raise InputError(f"{file}, column {column!r}: {error}") from error
+        raise InputError(f"{file}, column {found.column!r}: {error}") from error
     show(comparison(fits, delays_s))
     if output is not None:
         quantiles_s = {fit.name: fit.delay.law().ppf for fit in fits}
         latency_fit.save(latency_fit.figure(delays_s, quantiles_s), output)
         announce(output, str(output))
-    found = verdict(fits, delays_s, file, column)
-    for remark in remarks(delays_s, found.neighbours, found.blocks):
+    told = verdict(fits, delays_s, file, found.column, found.unit)
+    for remark in remarks(delays_s, told.neighbours, told.blocks):
         say(remark)
-    say(f"{found.reason}; in the scenario:")
-    say(found.line)
+    say(f"{told.reason}; in the scenario:")
+    say(told.line)

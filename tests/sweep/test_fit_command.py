@@ -11,7 +11,9 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL
 
+import fedsim
 from fedsim.errors import InputError
 from fedsim.scenario import load_scenario
 from fedsim_analysis import latency_fit
@@ -133,7 +135,7 @@ def test_another_column(command, trace):
     assert wrong == (
         2,
         "",
-        "fedsim: no column of times 'ttft'; did you mean 'ttft_s'? (known: ttft_s, end_to_end_s)\n",
+        "fedsim: requests.csv: no column 'ttft'; did you mean 'ttft_s'?\n",
     )
 
 
@@ -205,12 +207,33 @@ def test_a_trace_that_cannot_be_fitted(command, tmp_path, rows, sentence):
     assert (answer.code, answer.err) == (2, sentence)
 
 
-def test_only_requests_have_a_latency(command, tmp_path):
+def test_which_of_several_columns_has_to_be_said(command, tmp_path):
     (tmp_path / "t.csv").write_text("time_s,tokens_in,tokens_out\n1,2,3\n")
     answer = command("fit-latency", "t.csv")
-    assert answer.code == 2
-    assert answer.err.startswith("fedsim: t.csv: unknown column 'time_s'")
-    assert "(a trace of requests has the columns ttft_s, " in answer.err
+    assert answer == (2, "", "fedsim: t.csv: expected --column, one of time_s, tokens_in, tokens_out\n")
+
+
+def test_one_column_of_any_unit_will_do_and_time_outs_are_told_apart(command, tmp_path):
+    times_ms = [100 + 7 * number for number in range(40)]
+    rows = "".join(f"{time},200\n" for time in times_ms) + "99999,504\n,timeout\n,500\n,429\n,who knows\n"
+    (tmp_path / "t.csv").write_text(f"latency_ms,status\n{rows}")
+    answer = command("fit-latency", "t.csv")
+    assert answer.code == 0
+    assert answer.out.splitlines()[0] == (
+        "t.csv: 45 requests, 5 failed (11.1%): 2 timed out, 1 with 429, 1 with 5xx, 1 others, "
+        "times of 'latency_ms' in ms"
+    )
+    measured = next(line for line in answer.out.splitlines() if line.startswith("measured"))
+    assert float(measured.split()[1]) == pytest.approx(sum(times_ms) / 40 / 1000, rel=1e-3)
+    (tmp_path / "small.toml").write_text(SMALL)
+    latency = {"unset": True, "kind": "empirical", "file": "t.csv", "column": "latency_ms", "unit": "ms"}
+    found = fedsim.load_scenario({"extends": "small.toml", "llm": {"latency": latency}}, folder=tmp_path)
+    assert found.llm.latency.samples_s == pytest.approx([time / 1000 for time in times_ms])
+    assert "milliseconds (--unit ms)?" not in answer.err
+    (tmp_path / "one.csv").write_text("t\n" + "".join(f"{400 + number}\n" for number in range(20)))
+    assert "are they milliseconds (--unit ms)?" in command("fit-latency", "one.csv").err
+    wrong = command("fit-latency", "one.csv", "--unit", "msec")
+    assert wrong == (2, "", "fedsim: --unit: found 'msec'; did you mean 'ms'? (units: s, ms, us)\n")
 
 
 def test_check_trace(command, trace, tmp_path):
@@ -224,7 +247,7 @@ def test_check_trace(command, trace, tmp_path):
     )
     wrong = command("check-trace", "--as", "requests", "arrivals.csv")
     assert wrong.code == 2
-    assert wrong.err.startswith("fedsim: arrivals.csv: unknown column 'time_s'")
+    assert wrong.err.startswith("fedsim: arrivals.csv: ")
     wrong = command("check-trace", "none.csv")
     assert wrong == (2, "", "fedsim: cannot read none.csv: No such file or directory\n")
 

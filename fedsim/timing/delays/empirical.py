@@ -22,15 +22,17 @@ from fedsim.timing.delays.base import Delay
 from fedsim.timing.laws import DelayLaw, DiscreteLaw
 from fedsim.timing.traces.base import NEVER_S
 from fedsim.timing.traces.cells import PARQUET, read_cells
+from fedsim.timing.traces.latencies import OUTCOMES, SECONDS, TimeUnit, said_of, went_well
 
 
 class Empirical(Delay):
     """Measured delays drawn again at random, with replacement: `samples_s`, or a `column` of a CSV `file`.
 
-    All in seconds. Empty cells are skipped: they are requests that failed and have no delay; so are rows
-    whose `error_code`, if the file has this column, tells of a failure. A file (CSV or Parquet) is read once,
-    when the scenario is loaded; the part then holds the numbers in `samples_s` and no longer knows where they
-    came from, so a resolved scenario needs no other file. Mean: the mean of the samples.
+    All in seconds, but for a file that has another `unit` (ms, us). Empty cells are skipped: they are
+    requests that failed and have no delay; so are rows whose `error_code` or `status`, if the file has such
+    a column, tells of a failure. A file (CSV or Parquet) is read once, when the scenario is loaded; the part
+    then holds the numbers in `samples_s` and no longer knows where they came from, so a resolved scenario
+    needs no other file. Mean: the mean of the samples.
 
     With a `block`, runs of that many consecutive samples are drawn, so that calls one after the other are as
     alike as they were: each run begins anywhere, and after the last sample comes the first. What is drawn
@@ -45,6 +47,7 @@ class Empirical(Delay):
     samples_s: tuple[Annotated[float, Field(ge=0)], ...] = ()
     file: StatedPath | None = Field(default=None, exclude=True)
     column: str | None = Field(default=None, exclude=True)
+    unit: TimeUnit | None = Field(default=None, exclude=True)
     block: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
@@ -54,7 +57,12 @@ class Empirical(Delay):
             return settings
         given = {key: value for key, value in settings.items() if value is not None}
         file, column = given.pop("file", None), given.pop("column", None)
+        unit = given.pop("unit", "s")
         from_file = file is not None or column is not None
+        if unit not in SECONDS:
+            raise _bad(f"unit: found {unit!r}, expected one of {', '.join(SECONDS)}")
+        if unit != "s" and not from_file:
+            raise _bad("unit is for the column of a file; samples_s are in seconds")
         if from_file == ("samples_s" in given):
             raise _bad("an empirical delay takes either samples_s or a file and its column")
         if not from_file:
@@ -63,7 +71,7 @@ class Empirical(Delay):
             raise _bad(
                 f"file and column must both be given, as text; got file = {file!r}, column = {column!r}"
             )
-        return given | {"samples_s": read_column(Path(file), column)}
+        return given | {"samples_s": tuple(SECONDS[unit] * time for time in read_column(Path(file), column))}
 
     @field_validator("samples_s")
     @classmethod
@@ -99,7 +107,7 @@ class Empirical(Delay):
 def read_column(file: Path, column: str) -> tuple[float, ...]:
     """Return the delays (s) in a column of a CSV file with a header line, or of a Parquet file.
 
-    Empty cells are skipped, and rows whose `error_code` is neither empty nor 200 to 299.
+    Empty cells are skipped, and rows whose `error_code` or `status` tells of a failure.
 
     Raises:
         PydanticCustomError: the file cannot be read, the column is missing, twice there or without a number,
@@ -111,10 +119,11 @@ def read_column(file: Path, column: str) -> tuple[float, ...]:
             known = ", ".join(map(repr, header)) or "none"
             count = "no column" if column not in header else "more than one column"
             raise _bad(f"{file}: {count} {column!r} (columns: {known})")
+        outcome = next((name for name in OUTCOMES if name in header and name != column), None)
         delays = tuple(
             _delay(cell, f"{file}, {place}, column {column!r}")
             for place, row in rows
-            if (cell := _text(row.get(column))) and not _failed(_text(row.get("error_code")))
+            if (cell := _text(row.get(column))) and went_well(said_of(row.get(outcome)))
         )
     except InputError as error:
         raise _bad(str(error)) from error
@@ -145,14 +154,6 @@ def _parquet_rows(file: Path) -> tuple[list[str], Rows]:
 def _text(cell: Any) -> str:
     """Return a cell as text, nothing where it is empty: None, NaN or blank."""
     return "" if cell is None or cell != cell else str(cell).strip()
-
-
-def _failed(code: str) -> bool:
-    """Whether a request failed, by its HTTP status; what is no number is none of success."""
-    try:
-        return bool(code) and not 200 <= float(code) <= 299
-    except ValueError:
-        return True
 
 
 def _delay(cell: str, place: str) -> float:

@@ -6,8 +6,8 @@ scipy is imported only where something is fitted.
 from __future__ import annotations
 
 from fedsim_analysis.fitting.latency.compare import LawFit, fit_all
-from fedsim_analysis.fitting.latency.shown import comparison, counted
+from fedsim_analysis.fitting.latency.shown import comparison
 from fedsim_analysis.fitting.latency.verdict import remarks, verdict
 from fedsim_analysis.fitting.latency.written import rounded, toml_value
 
-__all__ = ["LawFit", "comparison", "counted", "fit_all", "remarks", "rounded", "toml_value", "verdict"]
+__all__ = ["LawFit", "comparison", "fit_all", "remarks", "rounded", "toml_value", "verdict"]

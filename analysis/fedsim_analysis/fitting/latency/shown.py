@@ -10,19 +10,8 @@ from fedsim_analysis.fitting.latency.held import Landmarks, measured, told, wors
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fedsim.timing.traces import FailureCounts
     from fedsim_analysis.fitting.latency.compare import LawFit
     from fedsim_analysis.fitting.latency.single import Floats
-
-
-def counted(n_requests: int, failures: FailureCounts) -> str:
-    """Say how many requests were measured, and how many of them failed with which answer."""
-    if not failures.total:
-        return f"{n_requests} requests, none failed"
-    return (
-        f"{n_requests} requests, {failures.total} failed ({failures.total / n_requests:.1%}): "
-        f"{failures.too_many_requests} with 429, {failures.server_errors} with 5xx, {failures.other} others"
-    )
 
 
 def comparison(fits: list[LawFit], delays_s: Floats) -> Table:

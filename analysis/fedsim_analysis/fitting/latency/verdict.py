@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     """The line that draws the measured delays in blocks, where `line` has a law and neighbours are alike."""
 
 
-def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str) -> Verdict:
+def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str, unit: str = "s") -> Verdict:
     """Return the first of some fits that is within 10 % of mean, p50, p90 and p99 of the data, or the data.
 
     Args:
@@ -41,6 +41,7 @@ def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str) -> Ve
         delays_s: what they were fitted to, in the order of the trace.
         file: the trace.
         column: where in it the delays are.
+        unit: of the delays in the file.
     """
     off = [[miss for miss in misses(fit.delay, delays_s) if abs(miss.share) > MOST_OFF] for fit in fits]
     place = next((place for place, missed in enumerate(off) if not missed), None)
@@ -50,20 +51,21 @@ def verdict(fits: list[LawFit], delays_s: Floats, file: Path, column: str) -> Ve
         reason = (
             f"no law is within {MOST_OFF:.0%} of {HELD}: {_off(best, off[0])}. The measured delays themselves"
         )
-        return Verdict(None, reason, empirical(file, column, block), neighbours)
+        return Verdict(None, reason, empirical(file, column, block, unit), neighbours)
     found = fits[place]
     why = (
         f"{best} fits best and is within {MOST_OFF:.0%} of {HELD}"
         if place == 0
         else f"{_off(best, off[0])}; {found.name} is within {MOST_OFF:.0%} of {HELD}"
     )
-    blocks = empirical(file, column, block) if block > 1 else ""
+    blocks = empirical(file, column, block, unit) if block > 1 else ""
     return Verdict(found, why, f"latency = {toml_value(rounded(found.delay))}", neighbours, blocks)
 
 
-def empirical(file: Path, column: str, block: int) -> str:
+def empirical(file: Path, column: str, block: int, unit: str = "s") -> str:
     """Return the line that draws the measured delays themselves; scenarios anywhere find the file."""
-    settings = {"kind": "empirical", "file": file.resolve().as_posix(), "column": column}
+    settings: dict[str, Any] = {"kind": "empirical", "file": file.resolve().as_posix(), "column": column}
+    settings |= {"unit": unit} if unit != "s" else {}
     return f"latency = {inline(settings | ({'block': block} if block > 1 else {}))}"
 
 
