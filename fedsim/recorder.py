@@ -80,6 +80,11 @@ class Recorder:
         return self._learner is None
 
     @property
+    def diverged(self) -> bool:
+        """Whether a measurement left its bounds: what was learned means nothing."""
+        return self.stop_reason == "diverged"
+
+    @property
     def expelled(self) -> Collection[int]:
         found: Collection[int] = getattr(self._learner, "expelled", ())  # a stranger's may not know of it
         if found:

@@ -21,6 +21,7 @@ from fedsim.timing.settings import ServerSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fedsim.learning.tuned import Tuned
     from fedsim.problems.base import Questions
 
 
@@ -45,6 +46,9 @@ class Run:
     """One row per change of a queue at a shared LLM service, kept with the spans."""
     links: pd.DataFrame | None = None
     """One row per direction of each link, where the network has links."""
+    prompt: pd.DataFrame | None = None
+    """The result of tuning: a row for each demonstration, word, answer or vector of each worker and of the
+    consensus (`fedsim.learning.tuned.Tuned`); none where nothing was tuned."""
     learned: str | None = None
     """What was learned, in the form in which another run takes it up, when the scenario asks to record it."""
     answers: str | None = None
@@ -98,6 +102,7 @@ def _run(scenario: Scenario, timing_only: bool, progress: Progress | None) -> Ru
         return _finished(scenario, recorder, ending)
     import torch
 
+    from fedsim import tables
     from fedsim.learning.one_thread import one_thread
 
     with one_thread(), torch.no_grad():
@@ -108,6 +113,9 @@ def _run(scenario: Scenario, timing_only: bool, progress: Progress | None) -> Ru
             ending = run_timeline(timeline(scenario), recorder, streams)
             recorder.measure_end()
             finished = _finished(scenario, recorder, ending)
+            rows: list[Tuned] = getattr(learner, "tuned", list)()
+            if rows and not recorder.diverged:
+                finished = replace(finished, prompt=tables.prompt(rows))
             if scenario.record.learned:
                 finished = replace(finished, learned=cast("Any", learner).learned())
             return _with_model(finished, bench.questions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,11 @@ def queue(ending: Ending) -> pd.DataFrame:
 def links(ending: Ending) -> pd.DataFrame:
     """Return one row per direction of each link of the network: what it carried, and how busy it was."""
     return pd.DataFrame(ending.links, columns=list(LinkUse._fields))
+
+
+def prompt(rows: Sequence[NamedTuple]) -> pd.DataFrame:
+    """Return one row for each thing that was tuned, by column as `fedsim.learning.tuned.Tuned` says."""
+    return pd.DataFrame(rows)
 
 
 def tickets(rows: list[tuple[Any, ...]]) -> pd.DataFrame:

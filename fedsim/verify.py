@@ -47,6 +47,7 @@ class Evidence(NamedTuple):
     tickets: pd.DataFrame | None
     queue: pd.DataFrame | None
     links: pd.DataFrame | None
+    prompt: pd.DataFrame | None
 
 
 def verify(folder: Path) -> list[Check]:

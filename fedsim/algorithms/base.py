@@ -10,6 +10,7 @@ from fedsim.answering import answers, measured, of_type, opens, refuse
 from fedsim.attack import Assigned, Attack
 from fedsim.catalog import Part
 from fedsim.learning.attacks.base import MessageAttack
+from fedsim.learning.tuned import MOST_ROWS, Tuned
 from fedsim.messages import JobCost, Ticket
 from fedsim.problems.base import Offer, Oracle, Problem, Questions
 from fedsim.schedule import Adapt, Interlude, Rounds, Schedule, Steps, Work
@@ -58,6 +59,9 @@ class Learner(Protocol):
     out for good, all so far. The clock asks after steps and interludes; of whom it has not been told before
     it tells `evict`, and gives that worker no job any more. ``finished``: why nothing is left to do, which
     ends the run with this step; empty while something is.
+
+    And a method ``tuned()``, asked once at the end: the result of tuning, as rows of
+    `fedsim.learning.tuned`, which the run keeps as its table `prompt`. What learns nothing has no row.
     """
 
     @property
@@ -221,10 +225,19 @@ def _anything(part: Algorithm, name: str, given: list[Any], answer: Any) -> Any:
     return answer
 
 
+def _rows(part: Algorithm, name: str, given: list[Any], answer: Any) -> list[Tuned]:
+    if not isinstance(answer, list) or not all(isinstance(row, Tuned) for row in answer):
+        refuse(name, answer, "a list of Tuned")
+    if len(answer) > 2 * MOST_ROWS:
+        refuse(name, len(answer), f"at most {2 * MOST_ROWS:,} rows")
+    return answer
+
+
 LEARNS = {
     **dict.fromkeys(("first", "hand_out", "take_step", "evict", "admit", "forget"), _anything),
     "evaluate": measured,
     "counts": _counted,
+    "tuned": _rows,
 }
 """The checks of what a learner returns; contents of snapshots are its own business."""
 

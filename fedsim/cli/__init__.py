@@ -25,6 +25,7 @@ from fedsim.cli import (
     sharing,
     sweeping,
     tracing,
+    tuned,
 )
 from fedsim.errors import FedsimError, InputError, LeftOutWarning, OutputError, ResultsWarning
 from fedsim.importing import search
@@ -100,6 +101,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": checking.check,
     "advise": advising.advise,
     "prompt": running.prompt,
+    "ask": tuned.ask,
     "serve": running.serve,
     "results": querying.results,
     "compare": comparing.compare,

@@ -43,7 +43,7 @@ def results(
         ),
     ] = None,
     table: Annotated[
-        str, typer.Option(help="runs, steps, workers, spans, tickets, queue or links.")
+        str, typer.Option(help="runs, steps, workers, spans, tickets, queue, links or prompt.")
     ] = "runs",
     output_format: Annotated[
         str, typer.Option("--format", help="How to write it: table, csv, parquet, latex or markdown.")

@@ -126,22 +126,42 @@ def serve(
 
 
 def prompt(
-    file: Annotated[Path, typer.Argument(help="Scenario file (TOML).", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="Scenario file (TOML), or a folder of results.", show_default=False)
+    ],
     overrides: Overrides = None,
     only: Only = None,
-    worker: Annotated[int, typer.Option(min=0, help="Whose call.")] = 0,
-    query: Annotated[int, typer.Option(min=0, help="Which of its queries.")] = 0,
-    sample: Annotated[int, typer.Option(min=0, help="Which of the first job's sampled prompts.")] = 0,
+    worker: Annotated[
+        int | None, typer.Option(min=0, help="Whose call or prompt; of results, all if not given.")
+    ] = None,
+    query: Annotated[int, typer.Option(min=0, help="Of a file: which of its queries.")] = 0,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Of a file: which of the first job's sampled prompts.")
+    ] = 0,
     ask: Annotated[
-        bool, typer.Option("--ask", help="Send it, and show the answer and what each label gets.")
+        bool, typer.Option("--ask", help="Of a file: send it, show the answer and what each label gets.")
     ] = False,
 ) -> None:
-    """Print the exact text that a call would send, and the model's answer to it."""
+    """Print a prompt: of a scenario file the exact text of a call, of results what was tuned.
+
+    Of a file, --ask shows the model's answer too. Of results, the demonstrations and words of each worker and
+    of the consensus are shown with their probabilities; `fedsim ask` puts them to a new text.
+    """
+    if path.is_dir():
+        from fedsim.cli.tuned import show_tuned
+
+        if overrides or only or query or sample or ask:
+            raise InputError(
+                f"{path} is a folder of results, of which --worker chooses; expected a scenario file for "
+                "--set, --only, --query, --sample and --ask"
+            )
+        show_tuned(path, worker)
+        return
     from fedsim.faults import names_parts
     from fedsim.problems.icl.show_prompt import answer_to, exact_prompt
     from fedsim.scenario.files import read_file
 
-    scenario = scenarios_of([read_file(file)], overrides, only)[0]
+    scenario, worker = scenarios_of([read_file(path)], overrides, only)[0], worker or 0
     give(names_parts(exact_prompt)(scenario, worker=worker, query=query, sample=sample) + "\n")
     if ask:
         _, told = names_parts(answer_to)(scenario, worker=worker, query=query, sample=sample)

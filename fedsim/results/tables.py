@@ -5,8 +5,9 @@ from __future__ import annotations
 KEPT_WITH_SPANS = ("spans", "tickets")
 """The tables of those runs alone whose scenario says `record.spans = true`."""
 
-NOT_ALWAYS = (*KEPT_WITH_SPANS, "queue", "links")
-"""Those; a queue at the LLM service, kept with the spans too; and the links of a network that has some."""
+NOT_ALWAYS = (*KEPT_WITH_SPANS, "queue", "links", "prompt")
+"""Those; a queue at the LLM service, kept with the spans too; the links of a network that has some; and
+what was tuned, where something was."""
 
 TABLES = ("runs", "steps", "workers", *NOT_ALWAYS)
 """Those that `load_results` gives; `runs` has one row per run."""

@@ -217,7 +217,7 @@ def run(folder: Path, model: LanguageModel, **record: bool) -> Run:
         "algorithm": {"kind": "asyndbt", "wait_for": 2, "tau": 3, "cuts": {"every": 4, "rounds": 2}},
         "problem": {
             "kind": "icl",
-            "task": tiny_text_task(folder).model_dump(exclude_none=True),
+            "task": tiny_text_task(folder).model_dump(exclude={"test_share"}, exclude_none=True),
             "model": model,
             "n_samples": 3,
             "batch": 2,

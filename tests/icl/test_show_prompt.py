@@ -40,7 +40,9 @@ def scenario(problem: Any, **settings: Any) -> Scenario:
 def text_problem(folder: Path, model: FakeModel | None = None, **settings: Any) -> IclProblem:
     model, task = model or FakeModel(cache=False), tiny_text_task(folder)
     if settings.get("use_fragment") is False:
-        task = type(task).model_validate(task.model_dump(exclude={"n_words", "n_candidates", "vocabulary"}))
+        task = type(task).model_validate(
+            task.model_dump(exclude={"n_words", "n_candidates", "vocabulary", "test_share"})
+        )
     return IclProblem(task=task, model=model, **({"n_samples": N_SAMPLES} | settings))
 
 

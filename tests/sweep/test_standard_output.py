@@ -55,7 +55,7 @@ WORDS = {
     "help": "--help",
     "version": "--version",
 }
-ELSEWHERE = {"compare", "prompt", "serve", "table", "report", "latencies"}
+ELSEWHERE = {"ask", "compare", "prompt", "serve", "table", "report", "latencies"}
 """They print by the same means and need more to be called."""
 
 

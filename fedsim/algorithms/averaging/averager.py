@@ -17,6 +17,7 @@ from fedsim.learning.door import Door
 from fedsim.learning.merge import Merge
 from fedsim.learning.optimizers.base import Optimizer
 from fedsim.learning.tables import WorkerTables, projector
+from fedsim.learning.tuned import Tuned, kept_workers, of_prompts
 from fedsim.messages import Ticket
 
 
@@ -112,6 +113,11 @@ class Averager(BatchingLearner):
         p = theta.expand(len(workers), *theta.shape)
         q = self._reported_q[torch.tensor(workers)]
         return self._oracle.evaluate(workers, p, q, theta, time_s)
+
+    def tuned(self) -> list[Tuned]:
+        """Return theta, and the q that workers held when they last reported."""
+        workers = kept_workers(len(self._reported_q), self._reported_q.shape[1])
+        return of_prompts(self._oracle, workers, None, self._reported_q[torch.tensor(workers)], self.state.z)
 
     def _receive(self, tickets: list[Ticket]) -> list[Ticket]:
         """Take what these workers send into the server's table; return the tickets that came in."""

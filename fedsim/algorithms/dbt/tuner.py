@@ -23,6 +23,7 @@ from fedsim.learning.chunks import chunks
 from fedsim.learning.door import Door
 from fedsim.learning.merge import Merge
 from fedsim.learning.tables import WorkerTables, projector
+from fedsim.learning.tuned import Tuned, kept_workers, of_prompts
 from fedsim.messages import Ticket
 
 DIGITS_LOST = 1e6
@@ -232,6 +233,14 @@ class Tuner(BatchingLearner):
         if self._has_cuts:
             measured |= self.constraint.measured(self.state.polyhedron, self.state.multipliers)
         return measured
+
+    def tuned(self) -> list[Tuned]:
+        """Return what is measured of each worker, and the consensus."""
+        m_words, n_slots = len(self.state.z), self._reported_q.shape[1]
+        workers = kept_workers(len(self._reported_p), m_words + n_slots)
+        rows = torch.tensor(workers)
+        z = self.state.z if self.consensus else None
+        return of_prompts(self._oracle, workers, self._reported_p[rows], self._reported_q[rows], z)
 
     def _receive(self, tickets: list[Ticket]) -> list[Ticket]:
         """Take the messages of finished outer jobs into the server's table; return whose came in."""

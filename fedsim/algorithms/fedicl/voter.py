@@ -14,6 +14,7 @@ from fedsim.learning.batching import BatchingLearner, Job
 from fedsim.learning.door import Door
 from fedsim.learning.merge import Merge
 from fedsim.learning.tables import projector
+from fedsim.learning.tuned import CONSENSUS, Tuned, kept_workers, of_distributions, worker
 from fedsim.messages import Ticket
 from fedsim.problems.questions.base import Answered, Answerer, Shown
 
@@ -101,6 +102,16 @@ class Voter(BatchingLearner):
         """Measure the server's answers, and what these workers last reported; see `Answerer.evaluate`."""
         reported = [self._reported[worker] for worker in workers if worker in self._reported]
         return self._oracle.evaluate(self.state.z, self.state.y, reported)
+
+    def tuned(self) -> list[Tuned]:
+        """Return the server's answers, and those that each client last sent, with their shares of votes."""
+        if not self._oracle.on_simplex:
+            return []
+        found = of_distributions(CONSENSUS, "answer", self.state.z, self.state.y.argmax(-1))
+        for number in kept_workers(len(self.received), len(self.state.z)):
+            if number in self._heard:
+                found += of_distributions(worker(number), "answer", self.received[number])
+        return found
 
     def _receive(self, tickets: list[Ticket]) -> list[Ticket]:
         """Take what these workers send into the server's table; return the tickets that came in."""

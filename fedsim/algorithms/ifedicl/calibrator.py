@@ -18,6 +18,7 @@ from fedsim.learning.door import Door
 from fedsim.learning.filters.base import Filtering
 from fedsim.learning.merge import Merge
 from fedsim.learning.optimizers.base import Optimizer
+from fedsim.learning.tuned import CONSENSUS, Tuned, of_vectors
 from fedsim.messages import Ticket
 from fedsim.problems.injection.oracle import InjectionOracle
 
@@ -192,6 +193,10 @@ class Calibrator(BatchingLearner):
                 own += [self._oracle.evaluate(vectors, self._reported[group[0]])] * len(group)
             found |= {f"{key}_clients": mean_of(own)[key] for key in ("loss", "accuracy")}
         return found | controls(self._oracle, lanes[1] if len(lanes) > 1 else None)
+
+    def tuned(self) -> list[Tuned]:
+        """Return the server's vectors and coefficients, layer by layer."""
+        return of_vectors(CONSENSUS, self.state.vectors, self.state.lanes[0])
 
     def learned(self) -> str:
         """Return what a task store keeps."""

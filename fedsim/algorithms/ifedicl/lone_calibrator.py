@@ -7,6 +7,7 @@ from fedsim.algorithms.ifedicl.base import EXTRACT
 from fedsim.algorithms.ifedicl.workshop import Workshop, alike, controls, mean_of
 from fedsim.learning.batching import BatchingLearner, Job
 from fedsim.learning.optimizers.base import Optimizer
+from fedsim.learning.tuned import Tuned, kept_workers, of_vectors, worker
 from fedsim.messages import Ticket
 from fedsim.problems.injection.oracle import InjectionOracle
 
@@ -60,6 +61,15 @@ class LoneCalibrator(BatchingLearner):
             control = self._reported[1][worker] if len(self._reported) > 1 else None
             found += [own | controls(self._oracle, control)] * len(group)
         return mean_of(found)
+
+    def tuned(self) -> list[Tuned]:
+        """Return the vectors and coefficients of each worker, layer by layer."""
+        vectors, own = self._reported_vectors, self._reported[0]
+        return [
+            row
+            for number in kept_workers(len(vectors), 2 * vectors.shape[1])
+            for row in of_vectors(worker(number), vectors[number], own[number])
+        ]
 
     def work(self, kind: str, jobs: list[Job]) -> None:
         """Take the vectors of these workers, or let them make their local steps from where they are."""

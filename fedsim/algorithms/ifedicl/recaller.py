@@ -6,6 +6,7 @@ from fedsim.algorithms.base import Bench
 from fedsim.algorithms.ifedicl.store import Learned
 from fedsim.algorithms.ifedicl.workshop import controls
 from fedsim.learning.batching import BatchingLearner, Job
+from fedsim.learning.tuned import CONSENSUS, Tuned, of_vectors
 from fedsim.messages import Ticket
 from fedsim.problems.injection.oracle import InjectionOracle
 
@@ -43,6 +44,10 @@ class Recaller(BatchingLearner):
     def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
         """Measure what was learned: it is the same at every worker and time."""
         return self._oracle.evaluate(self._vectors, self._coefficients) | controls(self._oracle, None)
+
+    def tuned(self) -> list[Tuned]:
+        """Return what was fetched, layer by layer."""
+        return of_vectors(CONSENSUS, self._vectors, self._coefficients)
 
     def learned(self) -> str:
         """Return what the store holds."""

@@ -9,6 +9,7 @@ from fedsim.learning.batching import BatchingLearner, Job
 from fedsim.learning.chunks import chunks
 from fedsim.learning.optimizers.base import Optimizer
 from fedsim.learning.tables import WorkerTables
+from fedsim.learning.tuned import Tuned, kept_workers, of_prompts
 from fedsim.messages import Ticket
 
 
@@ -60,6 +61,13 @@ class Alone(BatchingLearner):
         rows = torch.tensor(workers)
         together = self.reported_p[list(self.alive)].mean(0)
         return self._oracle.evaluate(workers, self.reported_p[rows], self.reported_q[rows], together, time_s)
+
+    def tuned(self) -> list[Tuned]:
+        """Return what is measured of each worker; there is no consensus."""
+        m_words, n_slots = self.reported_p.shape[1], self.reported_q.shape[1]
+        workers = kept_workers(len(self.reported_p), m_words + n_slots)
+        rows = torch.tensor(workers)
+        return of_prompts(self._oracle, workers, self.reported_p[rows], self.reported_q[rows], None)
 
     def work(self, kind: str, jobs: list[Job]) -> None:
         """Let every worker among these jobs make its steps."""

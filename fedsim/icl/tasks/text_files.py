@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,6 +150,23 @@ def label_names(file: Path, sha256: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def read_texts(file: Path) -> list[tuple[Text, str]]:
+    """Return the texts of a file that somebody asks about, each with its label as it stands there, if any.
+
+    Raises:
+        InputError: the file cannot be read, or a row of it is wrong.
+    """
+    found = []
+    for line, record in _records(file, digest(file)):
+        place = f"{file}, line {line}"
+        _check_columns(record, place, needed=("text",))
+        label = record.get("label")
+        found.append((_text(record, place), "" if label is None else str(label).strip()))
+    if not found:
+        raise InputError(f"{file}: found no rows, expected texts")
+    return found
+
+
 def _records(file: Path, sha256: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a file as they are, each with its line."""
     content = read_bytes(file)
@@ -199,6 +216,20 @@ def _row(record: dict[str, Any], n_classes: int, names: tuple[str, ...], place: 
     label = _class_of(record["label"], n_classes, names, place)
     if split not in SPLITS and "split" in record:
         raise InputError(f'{place}: split: found {_shown(split)}, expected "train" or "test"')
+    text = _text(record, place)
+    identity = record.get("id")
+    if isinstance(identity, dict | list) or (identity is None and "id" in record):
+        raise InputError(f"{place}: id: found {_kind(identity)}, expected a name or number")
+    return Row(
+        None if identity is None else str(identity),
+        split == "test" if "split" in record else None,
+        text,
+        label,
+    )
+
+
+def _text(record: dict[str, Any], place: str) -> Text:
+    """Return the text of a row."""
     first = "text_a" if "text_a" in record else "text"
     columns = first, "text_b", "context"
     texts = [record.get(column) for column in columns]
@@ -210,15 +241,7 @@ def _row(record: dict[str, Any], n_classes: int, names: tuple[str, ...], place: 
     a, b, context = ((text or "").strip() for text in texts)
     if not a:
         raise InputError(f"{place}: {first}: found nothing, expected a text")
-    identity = record.get("id")
-    if isinstance(identity, dict | list) or (identity is None and "id" in record):
-        raise InputError(f"{place}: id: found {_kind(identity)}, expected a name or number")
-    return Row(
-        None if identity is None else str(identity),
-        split == "test" if "split" in record else None,
-        Text(a, b, context),
-        label,
-    )
+    return Text(a, b, context)
 
 
 def _class_of(label: Any, n_classes: int, names: tuple[str, ...], place: str) -> int:
@@ -233,7 +256,7 @@ def _class_of(label: Any, n_classes: int, names: tuple[str, ...], place: str) ->
     raise InputError(f"{place}: label: found {_shown(label)}{hint}, expected {expected}")
 
 
-def _check_columns(record: dict[str, Any], place: str) -> None:
+def _check_columns(record: dict[str, Any], place: str, needed: Sequence[str] = ("text", "label")) -> None:
     known = ", ".join(COLUMNS)
     for column in record:
         if column not in (*COLUMNS, "text_a"):
@@ -244,7 +267,7 @@ def _check_columns(record: dict[str, Any], place: str) -> None:
     if "text" in record and "text_a" in record:
         raise InputError(f"{place}: found the columns 'text' and 'text_a', expected one of them")
     named = {"text" if column == "text_a" else column for column in record}
-    for column in ("text", "label"):
+    for column in needed:
         if column not in named:
             raise InputError(f"{place}: no column {column!r} (columns: {', '.join(record) or 'none'})")
 

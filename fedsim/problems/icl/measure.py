@@ -76,12 +76,16 @@ def prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: 
     """
     if oracle.problem.evaluation == "sampled":
         return drawn_prompts(oracle, workers, P, Q, split)
+    words, demonstrations = likeliest(oracle, workers, P, Q)
+    return _prompts(oracle, workers, words[..., None], demonstrations[..., None], split)
+
+
+def likeliest(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the likeliest words, (J, M), and demonstrations, (J, S), of each worker; ties: see `prompts`."""
     n_slots = Q.shape[1]
     drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [TIES] * len(workers), n_slots + P.shape[1])
     uniforms = torch.from_numpy(drawn)
-    demonstrations = argmax(Q, uniforms=uniforms[:, :n_slots])
-    words = argmax(P, uniforms=uniforms[:, n_slots:])
-    return _prompts(oracle, workers, words[..., None], demonstrations[..., None], split)
+    return argmax(P, uniforms=uniforms[:, n_slots:]), argmax(Q, uniforms=uniforms[:, :n_slots])
 
 
 def drawn_prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, split: Split) -> Prompts:

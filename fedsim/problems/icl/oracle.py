@@ -163,6 +163,10 @@ class IclOracle:
         """
         return measure.evaluate(self, workers, P, Q, z, time_s)
 
+    def likeliest(self, workers: list[int], P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the words, (J, M), and demonstrations, (J, S), of the prompts that `evaluate` measures."""
+        return measure.likeliest(self, workers, P, Q)
+
     def _uniforms(self, workers: list[int], jobs: list[int]) -> tuple[Tensor, Tensor]:
         """Return the uniforms of the jobs' demonstrations, (J, S, I), and words, (J, M, I)."""
         task, n_samples = self.problem.task, self.problem.n_samples

@@ -123,7 +123,7 @@ def _call(
     holders, n_machines = scenario.n_workers, scenario.n_machines
     _check("worker", worker, n_machines)
     streams = Streams(scenario.seed if seed is None else seed)
-    attacks = _on_data(scenario, streams)
+    attacks = on_data(scenario, streams)
     oracle = IclOracle(problem, streams, n_machines, holders // n_machines, attacks)
     P, Q = oracle.start_p[None], oracle.start_q[None]
     with torch.no_grad():
@@ -155,7 +155,7 @@ def _of_questions(
     _check("worker", worker, scenario.n_workers)
     _check("sample", sample, 1)
     streams = Streams(scenario.seed if seed is None else seed)
-    oracle = TextAnswerer(problem, streams, scenario.n_workers, 1, _on_data(scenario, streams))
+    oracle = TextAnswerer(problem, streams, scenario.n_workers, 1, on_data(scenario, streams))
     shows = getattr(scenario.algorithm, "shows", None)
     relabels = isinstance(shows, Shown) and shows.relabelled
     relabelling = split == "train" and relabels
@@ -165,7 +165,7 @@ def _of_questions(
     return oracle.template.prompt(before, text, ""), oracle.template.labels
 
 
-def _on_data(scenario: PromptScenario, streams: Streams) -> list[Assigned]:
+def on_data(scenario: PromptScenario, streams: Streams) -> list[Assigned]:
     """Return the attacks on data that ask no model."""
     on_data = [each for each in scenario.attacks if isinstance(each, DataAttack) and not each.asks_model]
     return [Assigned(attack, attack.members(scenario.n_workers, streams.seed)) for attack in on_data]
