@@ -457,6 +457,9 @@ def test_sizes_that_are_not_stated_follow_from_the_rows(tmp_path: Path) -> None:
     # With 10 queries stated 20 are left, of which 10/60 are for validation.
     sizes = fitted_sizes(stated | {"train_per_class": 10}, 2, with_words=False)
     assert sizes == {"validation_per_class": 3, "n_demonstrations": 16}
+    # Three rows for each of 20 workers: one for each use, though a seventh of them is less.
+    sizes = fitted_sizes(stated, 20, with_words=False)
+    assert sizes == {"train_per_class": 1, "validation_per_class": 1, "n_demonstrations": 1}
     assert fitted_sizes(stated | {"reuse": True, "n_demonstrations": 40}, 2, with_words=False) == {}
     few = stated | {"train_per_class": 3, "n_demonstrations": 3, "validation_per_class": 1}
     # Three quarters of the words that one worker's own texts have, in the poorest of four draws.

@@ -44,6 +44,8 @@ def fitted_sizes(task: Mapping[str, Any], n_workers: int, with_words: bool) -> d
         if left < sum(missing.values()):
             whole = sum(missing.values())
             found = {name: max(1, left * size // whole) for name, size in missing.items()}
+            while sum(found.values()) > left and max(found.values()) > 1:  # each has one at least
+                found[max(found, key=lambda name: found[name])] -= 1
         if with_words and least.words is None and task.get("n_candidates") is None:
             fitted = least.trusted_copy(missing | found)
             offered = min(
@@ -52,5 +54,5 @@ def fitted_sizes(task: Mapping[str, Any], n_workers: int, with_words: bool) -> d
             if offered < int(Task.model_fields["n_candidates"].default):
                 found["n_candidates"] = max(2, int(SAFE * offered))
     except (InputError, ValueError):
-        return {}
+        pass
     return found
