@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEADLINES = (
     *("ended", "simulated_time_s", "time_to_target_s", "time_to_target_resolution_s", "llm_calls"),
-    *("real_calls", "real_cost", "accuracy", "loss"),
+    *("real_calls", "real_tokens_in", "real_tokens_out", "real_cost", "accuracy", "loss"),
 )
 
 

@@ -204,7 +204,8 @@ class Scenario(Strict):
         """Give a task of a file of texts the sizes that it leaves out, where its defaults are too large."""
         problem = table.get("problem") if isinstance(table, dict) else None
         task = problem.get("task") if isinstance(problem, dict) else None
-        if not (isinstance(problem, dict) and isinstance(task, dict)):
+        # Other problems do not read all of the sizes, and what is not read must not be stated.
+        if not (isinstance(problem, dict) and isinstance(task, dict)) or problem.get("kind") != "icl":
             return table
         groups = found if isinstance(found := table.get("workers"), list | tuple) else ()
         counts: list[Any] = [group.get("count") for group in groups if isinstance(group, dict)]
@@ -213,8 +214,7 @@ class Scenario(Strict):
             return table
         from fedsim.icl.tasks.text_sizes import fitted_sizes
 
-        with_words = problem.get("kind") == "icl" and problem.get("use_fragment", True) is True
-        sizes = fitted_sizes(task, sum(counts), with_words)
+        sizes = fitted_sizes(task, sum(counts), problem.get("use_fragment", True) is True)
         return table | {"problem": problem | {"task": task | sizes}} if sizes else table
 
     @model_validator(mode="after")
