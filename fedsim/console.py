@@ -172,9 +172,9 @@ def _bill(outcomes: list[Outcome]) -> Iterator[str]:
     )
     words = [f"{calls:,} calls sent" if calls is not None else "an unknown number of calls sent"]
     known = tokens_in is not None and tokens_out is not None
-    words.append(f"{tokens_in:,} + {tokens_out:,} tokens" if known else "tokens not reported")
-    words += [f"cost {cost:.6g}"] if cost is not None else []
-    words += [f"{kept:,} answers kept from before"] if kept else []
+    words.append(f"{tokens_in:,} tokens in and {tokens_out:,} out" if known else "tokens not reported")
+    words += [f"cost {cost:.6g} in the currency of its prices"] if cost is not None else []
+    words += [f"{kept:,} answers kept from before, for nothing"] if kept else []
     yield f"real model: {', '.join(words)} (the calls of the table are simulated ones)"
 
 

@@ -37,16 +37,19 @@ def test_what_was_sent_is_counted_call_by_call_and_has_names_of_its_own(command,
     assert row["real_cost"] == pytest.approx(n_calls * (30 * 1000 + 2000) / 1e6)
     assert row["cost"] == 0
     said = (
-        f"real model: {n_calls} calls sent, {30 * n_calls:,} + {n_calls} tokens, cost {row['real_cost']:.6g}"
+        f"real model: {n_calls} calls sent, {30 * n_calls:,} tokens in and {n_calls} out, "
+        f"cost {row['real_cost']:.6g} in the currency of its prices"
     )
     assert said in ran.out
     shown = command("results", "o").out
     assert "real_calls" in shown
     assert "real_cost" in shown
+    assert f"{30 * n_calls}" in shown, "the tokens in"
     assert command("report", "o", "-o", "page.html").code == 0
     page = (tmp_path / "page.html").read_text()
     assert "Calls really sent" in page
     assert "LLM calls (simulated)" in page
+    assert "Answers kept from before" in page
 
 
 def test_tokens_that_the_server_does_not_report_are_unknown(command, tmp_path):

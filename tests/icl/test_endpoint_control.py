@@ -73,7 +73,7 @@ def test_the_same_model_answers_once_more_and_is_recorded(command, tmp_path):
     model = provenance(tmp_path / "o2")["model"]
     assert model["answered_by"] == [{"model": "m-1", "fingerprint": "fp_1", "answers": n_asked}]
     assert model["sent"]["calls"] == 1
-    assert f"1 calls sent, 30 + 1 tokens, {n_asked} answers kept from before" in ran.out
+    assert f"1 calls sent, 30 tokens in and 1 out, {n_asked} answers kept from before" in ran.out
 
 
 def test_another_configuration_is_said(command, tmp_path):

@@ -18,7 +18,7 @@ from fedsim_analysis.words import UNKNOWN, duration, label, number, plain, setti
 TARGET = "time_to_target_s"
 MEASURES = (
     *("simulated_time_s", TARGET, "accuracy", "loss", "llm_calls", "cost"),
-    *("real_calls", "real_tokens_in", "real_tokens_out", "real_cost"),
+    *("real_calls", "real_tokens_in", "real_tokens_out", "real_cost", "real_answers_kept"),
 )
 
 ENDED_BADLY = ("deserted", "diverged", "no labels", "no update", "overdue", "stalled", "standstill")
