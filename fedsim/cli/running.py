@@ -150,12 +150,12 @@ def prompt(
     if path.is_dir():
         from fedsim.cli.tuned import show_tuned
 
-        if overrides or only or query or sample or ask:
+        if only or query or sample or ask:
             raise InputError(
                 f"{path} is a folder of results, of which --worker chooses; expected a scenario file for "
-                "--set, --only, --query, --sample and --ask"
+                "--only, --query, --sample and --ask"
             )
-        show_tuned(path, worker)
+        show_tuned(path, worker, overrides or [])
         return
     from fedsim.faults import names_parts
     from fedsim.problems.icl.show_prompt import answer_to, exact_prompt

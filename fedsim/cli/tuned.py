@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedsim.cli.options import announce, csv_text
+from fedsim.cli.options import Overrides, announce, csv_text
 from fedsim.cli.wide_tables import show_frame
 from fedsim.errors import InputError, ResultsError
 from fedsim.terminal import say
@@ -46,6 +46,7 @@ def ask(
             min=0, help="Whose prompt; if not given the consensus' words, with worker 0's examples."
         ),
     ] = None,
+    overrides: Overrides = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="CSV to write; otherwise it is printed.")
     ] = None,
@@ -74,7 +75,7 @@ def ask(
     )
     if not texts[0][0].a:
         raise InputError("the text: found nothing, expected a text")
-    tuned = _of_one_run(run)
+    tuned = _of_one_run(run, overrides or [])
     found = tuned.answers(worker, [each for each, _ in texts])
     labels = tuned.labels
     answers = [labels[row.index(max(row))] for row in found]
@@ -97,14 +98,15 @@ def ask(
         say(f"{right} of {len(texts)} answers are their label: accuracy {right / len(texts):.3f}")
 
 
-def show_tuned(folder: Path, worker: int | None) -> None:
+def show_tuned(folder: Path, worker: int | None, overrides: list[str]) -> None:
     """Print what the runs below a folder have tuned.
 
     Args:
         folder: of results.
         worker: print this one alone; none: the consensus, and the first few workers.
+        overrides: of their scenarios, such as where the data are now.
     """
-    runs = _prompts(folder)
+    runs = _prompts(folder, overrides)
     for number, (place, tuned) in enumerate(runs.items()):
         if number:
             say("")
@@ -147,8 +149,8 @@ def _show_one(tuned: TunedPrompt, owner: str) -> None:
         say(tuned.text(number, Text("{text}")))
 
 
-def _of_one_run(folder: Path) -> TunedPrompt:
-    runs = _prompts(folder)
+def _of_one_run(folder: Path, overrides: list[str]) -> TunedPrompt:
+    runs = _prompts(folder, overrides)
     if len(runs) > 1:
         raise InputError(
             f"{folder}: found {len(runs):,} runs, expected the folder of one, such as {next(iter(runs))}"
@@ -156,7 +158,7 @@ def _of_one_run(folder: Path) -> TunedPrompt:
     return next(iter(runs.values()))
 
 
-def _prompts(folder: Path) -> dict[Path, TunedPrompt]:
+def _prompts(folder: Path, overrides: list[str]) -> dict[Path, TunedPrompt]:
     """Return the tuned prompts of the runs below a folder.
 
     Raises:
@@ -169,7 +171,7 @@ def _prompts(folder: Path) -> dict[Path, TunedPrompt]:
     origins = found_runs(folder)
     found = {
         place: TunedPrompt(
-            load_scenario(place / "scenario.toml"),
+            load_scenario(place / "scenario.toml", overrides=overrides),
             read_table(place, "prompt"),
             read_summary(place)["simulated_time_s"],
         )

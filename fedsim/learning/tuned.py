@@ -66,7 +66,7 @@ def of_distributions(whose: str, what: str, table: Tensor, taken: Tensor | None 
     own = table.gather(-1, taken[:, None])
     others = table.scatter(-1, taken[:, None], -1.0)
     second = others.max(-1)
-    entropy = -(table * table.clamp_min(1e-300).log()).sum(-1)
+    entropy = -(table * table.clamp_min(1e-300).log()).sum(-1) + 0.0  # no -0
     columns = (taken, own[:, 0], second.indices, second.values, entropy)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     if table.shape[-1] == 1:  # there is no other

@@ -86,6 +86,12 @@ def test_one_client_is_the_single_client_method() -> None:
     federated = run(scenario({"local_steps": 2}, workers=[{"count": 1, "own_model": {"token_s": 1}}]))
     for column in ("loss", "accuracy", "loss_zero_vectors", "accuracy_unbiased"):
         assert alone.summary[column] == pytest.approx(federated.summary[column], abs=1e-12), column
+    assert alone.prompt is not None
+    assert federated.prompt is not None
+    assert {*alone.prompt.whose} == {"worker 0"}
+    assert {*federated.prompt.whose} == {"consensus"}
+    for column in ("norm", "strength", "kept"):
+        assert alone.prompt[column].tolist() == pytest.approx(federated.prompt[column].tolist())
 
 
 def test_vectors_and_coefficients_are_means_over_workers_in_whatever_order_they_come() -> None:

@@ -148,3 +148,12 @@ def test_mistakes(command: Any, results: Path, words: tuple[Any, ...], said: str
     answer = command(*words)
     assert answer.code == 2
     assert said in answer.err
+
+
+def test_data_that_moved_are_named_anew(command: Any, results: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "reviews.jsonl").rename(tmp_path / "elsewhere" / "mine.jsonl")
+    assert command("prompt", results).code == 2
+    moved = ("--set", "problem.task.file=elsewhere/mine.jsonl")
+    assert "worker 0:" in command("prompt", results, *moved).out
+    assert "p(Great)" in command("ask", results, "a film", *moved).out
