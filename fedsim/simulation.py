@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from fedsim.algorithms.base import Bench
+from fedsim.algorithms.base import Bench, tuned_by
 from fedsim.errors import DivergedError, ModelError, StalledError
 from fedsim.faults import names_parts
 from fedsim.recorder import BOUNDS, Progress, Recorder
@@ -21,7 +21,6 @@ from fedsim.timing.settings import ServerSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fedsim.learning.tuned import Tuned
     from fedsim.problems.base import Questions
 
 
@@ -113,8 +112,7 @@ def _run(scenario: Scenario, timing_only: bool, progress: Progress | None) -> Ru
             ending = run_timeline(timeline(scenario), recorder, streams)
             recorder.measure_end()
             finished = _finished(scenario, recorder, ending)
-            rows: list[Tuned] = getattr(learner, "tuned", list)()
-            if rows and not recorder.diverged:
+            if not recorder.diverged and (rows := tuned_by(learner)):
                 finished = replace(finished, prompt=tables.prompt(rows))
             if scenario.record.learned:
                 finished = replace(finished, learned=cast("Any", learner).learned())

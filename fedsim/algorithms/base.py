@@ -225,19 +225,10 @@ def _anything(part: Algorithm, name: str, given: list[Any], answer: Any) -> Any:
     return answer
 
 
-def _rows(part: Algorithm, name: str, given: list[Any], answer: Any) -> list[Tuned]:
-    if not isinstance(answer, list) or not all(isinstance(row, Tuned) for row in answer):
-        refuse(name, answer, "a list of Tuned")
-    if len(answer) > 2 * MOST_ROWS:
-        refuse(name, len(answer), f"at most {2 * MOST_ROWS:,} rows")
-    return answer
-
-
 LEARNS = {
     **dict.fromkeys(("first", "hand_out", "take_step", "evict", "admit", "forget"), _anything),
     "evaluate": measured,
     "counts": _counted,
-    "tuned": _rows,
 }
 """The checks of what a learner returns; contents of snapshots are its own business."""
 
@@ -313,6 +304,20 @@ def check_expelled(part: Algorithm, expelled: Collection[int], n_machines: int) 
     for worker in expelled:
         if isinstance(worker, bool) or not isinstance(worker, int) or not 0 <= worker < n_machines:
             refuse("expelled", worker, f"whole numbers from 0 to {n_machines - 1}: workers")
+
+
+def tuned_by(learner: Learner) -> list[Tuned]:
+    """Return the result of tuning; nothing where a learner does not tell it.
+
+    Raises:
+        AnswerError: it is no list of rows, or too long a one.
+    """
+    rows: Any = getattr(learner, "tuned", list)()
+    if not isinstance(rows, list) or not all(isinstance(row, Tuned) for row in rows):
+        refuse("tuned", rows, "a list of Tuned")
+    if len(rows) > 2 * MOST_ROWS:
+        refuse("tuned", len(rows), f"at most {2 * MOST_ROWS:,} rows")
+    return rows
 
 
 def at_most(setting: str, found: int, n_workers: int) -> None:

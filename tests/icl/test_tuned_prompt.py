@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy import stats
 from test_show_prompt import scenario, text_problem
 from text_cases import rows, tiny_text_task, write_jsonl
 
+from fedsim.algorithms.base import tuned_by
+from fedsim.answering import AnswerError
 from fedsim.errors import InputError
 from fedsim.icl.tasks.base import Text
 from fedsim.learning.tuned import MOST_ROWS, Tuned, kept_workers, of_distributions, of_vectors
@@ -157,3 +160,15 @@ def test_data_that_moved_are_named_anew(command: Any, results: Path, tmp_path: P
     moved = ("--set", "problem.task.file=elsewhere/mine.jsonl")
     assert "worker 0:" in command("prompt", results, *moved).out
     assert "p(Great)" in command("ask", results, "a film", *moved).out
+
+
+def test_a_strangers_learner_may_tell_rows_and_nothing_else() -> None:
+    assert tuned_by(SimpleNamespace()) == []  # type: ignore[arg-type]
+    row = Tuned("worker 0", "word", 0)
+    assert tuned_by(SimpleNamespace(tuned=lambda: [row])) == [row]  # type: ignore[arg-type]
+    for wrong, said in (
+        (7, "expected a list of Tuned"),
+        ([row] * (2 * MOST_ROWS + 1), "at most 20,000 rows"),
+    ):
+        with pytest.raises(AnswerError, match=said):
+            tuned_by(SimpleNamespace(tuned=lambda wrong=wrong: wrong))  # type: ignore[arg-type]
