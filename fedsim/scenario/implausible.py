@@ -43,7 +43,7 @@ def implausible(scenario: Scenario) -> Iterator[str]:
                 stated = getattr(group, name)
                 said = "faster" if value < least else "slower"
                 factor = 1 / value if value < least else value
-                yield f"{place}.{name} = {stated:g}: {factor:,.0f} times {said} than normal"
+                yield f"{place}.{name} = {stated:g}: {factor:,.4g} times {said} than normal"
     for number, (attack, workers) in enumerate(scenario.assigned):
         if not workers:
             yield f"attacks.{number}: {attack.kind!r} {NOBODY}"

@@ -175,3 +175,19 @@ def test_who_sleeps_by_the_time_of_day_is_told_and_left_out_of_the_times(command
     assert "availability is 'diurnal'" in found["why_no_estimate"]
     assert any("3 of 3 workers are off (0, 1, 2), for up to 21,600 s" in note for note in found["notes"])
     assert any("are off at times and never evicted" in sentence for sentence in found["waits"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [f"{place}={{ kind = 'constant', value_s = 0.0 }}" for place in ("workers.0.compute", "llm.latency")]
+        + ["server.step_s=0.0"],
+        ["problem.calls=100000000"],
+        [SHARED.format(1.0).replace("unset", "server_error_probability = 0.999999, unset")],
+    ],
+)  # fmt: skip
+def test_what_cannot_be_estimated_is_checked_all_the_same(small, settings) -> None:
+    found = outlook(load_variants(small, settings)[0])
+    assert found.estimated is None
+    assert found.unestimated.startswith("there is no estimate for ")
+    assert found.run.calls > 0

@@ -19,6 +19,7 @@ from fedsim.streams import Stream, Streams
 from fedsim.timing.attacks import TimingAttack
 from fedsim.timing.availability.lifetime import Lifetime
 from fedsim.timing.availability.on_off import OnOff
+from fedsim.timing.llm_service.draws import CallDraws
 from fedsim.timing.llm_service.independent import Independent
 from fedsim.timing.llm_service.shared import Shared
 from fedsim.timing.network.simple import Simple
@@ -46,6 +47,10 @@ REPLICAS = 256
 """Draws of the messages that meet at a shared link."""
 
 
+MOST_FAILURES = 0.9
+"""Of requests: the failures of each call are drawn one by one."""
+MOST_CALLS = 100_000
+"""Of a job: they are drawn one by one, for some hundred jobs."""
 GENERAL = (
     "all workers begin together, and are independent of each other at every later step",
     "delays are stood for by their quantiles, the calls of a job on its lanes by draws",
@@ -106,6 +111,10 @@ def unknown(scenario: Scenario) -> str:
         return f"there is no estimate for {kind!r}: its jobs are of several kinds, or its workers work alone"
     if scenario.llm is not None and not isinstance(scenario.llm, Independent | Shared):
         return f"there is no estimate for an LLM service of kind {scenario.llm.kind!r}"
+    if isinstance(scenario.llm, Shared) and CallDraws(scenario.llm).failure_probability > MOST_FAILURES:
+        return f"there is no estimate for a service where more than {MOST_FAILURES:.0%} of requests fail"
+    if any(work.cost.calls > MOST_CALLS for work in schedule.work.values()):
+        return f"there is no estimate for jobs of more than {MOST_CALLS:,} calls"
     for group in scenario.machines:
         if not isinstance(group.availability, OnOff | Lifetime | None):
             return f"there is no estimate for workers whose availability is {group.availability.kind!r}"

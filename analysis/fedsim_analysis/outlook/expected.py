@@ -107,6 +107,8 @@ def outlook(scenario: Scenario) -> Outlook:
             found = estimate(scenario)
         except ValueError as error:
             found, why = _as_if_on(scenario), str(error)
+        except ArithmeticError:  # nothing takes any time, or times beyond what floats can tell apart
+            why = "there is no estimate for times such as these"
     return called(scenario, work, found, why)
 
 
@@ -120,7 +122,7 @@ def _as_if_on(scenario: Scenario) -> TimeEstimate | None:
     )
     try:
         return estimate(scenario.trusted_copy({"workers": always_on}))
-    except ValueError:
+    except (ValueError, ArithmeticError):
         return None
 
 
