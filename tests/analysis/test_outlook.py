@@ -13,6 +13,8 @@ from fedsim.scenario.files import read_file
 from fedsim.scenario.implausible import implausible
 from fedsim.simulation import run
 from fedsim.sweep.plan import read_plan
+from fedsim_analysis.advice.course import Totals
+from fedsim_analysis.advice.limits import Bottleneck, Used, used
 from fedsim_analysis.outlook.expected import Outlook, noted, outlook
 from fedsim_analysis.outlook.telling import ERROR, WORST_ERROR
 
@@ -61,6 +63,14 @@ def test_against_the_clock(file: str, variant: str, percent: float, binds: str |
     assert bound == ([binds] if binds else bound)
     if measured["llm_too_many_requests"]:
         assert bound == ["requests per minute"]
+
+
+def test_how_much_of_a_limit_is_used_by_hand() -> None:
+    """Ten updates of 2 s each at the limit, of which 10 s are let through at the start."""
+    limits = [Bottleneck("requests", "rate limit", 2.0, 0.0, 10.0), Bottleneck("nothing", "places", 0.0, 0.0)]
+    slow, quick = (Totals(seconds, 10.0, 0.0, 0, 0.0) for seconds in (30.0, 5.0))
+    assert used(limits, slow, 30.0) == (Used("requests", "rate limit", 20 / (30 + 10), False),)
+    assert used(limits, quick, 20.0 - 10.0) == (Used("requests", "rate limit", 1.0, True),)
 
 
 def test_a_synchronous_run_by_hand(command, small) -> None:
