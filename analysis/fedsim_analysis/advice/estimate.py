@@ -100,7 +100,16 @@ def estimate(scenario: Scenario) -> TimeEstimate:
     """
     if found := unknown(scenario):
         raise ValueError(found)
-    return _Working(scenario).estimate()
+    # Absurd numbers, such as a worker slower than any, end in no time rather than in a warning.
+    beyond = "there is no estimate: a run takes longer than any number can tell"
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            told = _Working(scenario).estimate()
+    except (OverflowError, ValueError) as error:  # where infinity or NaN should become a whole number
+        raise ValueError(beyond) from error
+    if math.isnan(told.update_s + told.total_s):
+        raise ValueError(beyond)
+    return told
 
 
 def unknown(scenario: Scenario) -> str:
