@@ -73,7 +73,9 @@ def test_by_hand_what_is_best_and_whether_the_data_tell_it():
     # 80, 92, 101 against 90, 99, 108: differences -10, -7, -7 are -8 in the mean with a deviation of
     # sqrt(3), so t = 8 on 2 degrees of freedom, p = 0.0153; against SDBT -20, -18, -19, and against S = 10
     # -20, -19, -18: t = 19 sqrt(3), p = 0.0009. All three are below 0.05, by Holm as well.
-    (said,) = compare(study(), baseline="sdbt").verdicts
+    found = compare(study(), baseline="sdbt")
+    assert all(part in found._repr_html_() for part in ("<table", "AsynDBT", "wait_for = 2"))
+    (said,) = found.verdicts
     assert said == (
         "best by simulated_time_s: AsynDBT, wait_for = 2 (91); the data tell it from the next, AsynDBT, "
         "wait_for = 1 (difference -8, 95 % -12.3 to -3.697)"

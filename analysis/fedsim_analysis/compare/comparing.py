@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -57,6 +58,13 @@ class Comparison:
     """How it was computed, and what makes it mean less than it seems to."""
     verdicts: tuple[str, ...]
     """What is best by the first metric: a sentence for each of the surroundings, and then of all of them."""
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table as people read it, and what is best."""
+        from fedsim_analysis.compare.showing import cells
+
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.verdicts[-1:])
+        return cells(self).to_html(index=False) + said
 
 
 def compare(
