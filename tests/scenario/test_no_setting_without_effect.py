@@ -56,7 +56,7 @@ WITHOUT = {
     "loggers/": "are named on the command line and not in scenarios",
 }
 """Settings that need not change a run, by how their keys begin, and why."""
-FILE = re.compile(r"\.(file|column)$")
+FILE = re.compile(r"\.(file|column|unit)$")
 """Settings that are kept by the content of the file that they name."""
 SAID = re.compile(r"(?m)^scenario: (\S+): has no effect")
 
