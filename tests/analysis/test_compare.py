@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +267,16 @@ def test_the_command_refuses_in_sentences(swept, command):
         answer = command("compare", swept, *words)
         assert (answer.code, answer.out) == (2, "")
         assert sentence in answer.err
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
+def test_the_table_compiles(swept, command, tmp_path):
+    assert (
+        command("compare", swept, "--metric", "time_s", "--format", "latex", "-o", tmp_path / "t.tex").code
+        == 0
+    )
+    lines = (r"\documentclass{article}\usepackage{booktabs}\begin{document}", r"\input{t}", r"\end{document}")
+    (tmp_path / "whole.tex").write_text("\n".join(lines))
+    words = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "whole.tex")
+    made = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout[-2000:]
