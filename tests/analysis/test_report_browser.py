@@ -287,6 +287,10 @@ def test_the_tabulator_reaches_every_control_in_order(sight):
     assert outlined == len(seen)
 
 
+def test_a_desk_never_scrolls_sideways(sight):
+    assert sight.page.evaluate("document.documentElement.scrollWidth") <= DESKTOP["width"]
+
+
 def test_a_view_has_a_link_and_can_be_taken_away(sight, browser, file, tmp_path):
     page = sight.page
     page.select_option("#explore-metric", "loss")
@@ -296,6 +300,9 @@ def test_a_view_has_a_link_and_can_be_taken_away(sight, browser, file, tmp_path)
         page.click("#explore-csv")
     rows = Path(csv.value.path()).read_text().splitlines()
     assert rows[0].split(",")[2] == "loss"
+    points = [point for trace in shown for point in trace["customdata"]]
+    halves = [row.rsplit(",", 2)[1] for row in rows[1:]]
+    assert halves == [str(point["yHalf"]) if point["yHalf"] is not None else "" for point in points]
     assert len(rows) == 1 + sum(len(trace["x"]) for trace in shown)
     with page.expect_download() as svg:
         page.click("#explore-svg")
@@ -305,6 +312,13 @@ def test_a_view_has_a_link_and_can_be_taken_away(sight, browser, file, tmp_path)
     other.goto(address)
     other.wait_for_selector("#explore-chart .main-svg")
     assert (other.input_value("#explore-metric"), other.input_value("#explore-draw")) == ("loss", "points")
+    # A value is found by what it says, and what is no address ends nothing.
+    other.evaluate(
+        "location.hash = '#explore?x=50%&metric=loss&only.workers.1.slow_down=4&group=method&x=method'"
+    )
+    other.wait_for_function(
+        "document.getElementById('explore-address').textContent.includes('only.workers.1.slow_down=4')"
+    )
     other.close()
     with page.expect_download() as numbers:
         page.click("button[data-csv]")

@@ -76,7 +76,7 @@
       type: "scatter", mode: control("draw").value === "lines" ? "lines+markers" : "markers", name: plain(name),
       x: found.map((point) => (asNames ? textOf(across, point.x) : point.x)), y: found.map((point) => point.y),
       error_x: bars("xHalf"), error_y: bars("yHalf"),
-      customdata: found.map((point) => point.runs.length),
+      customdata: found.map((point) => ({ group: name, x: asNames ? String(across.levels.find((each) => each.value === point.x)?.text ?? point.x) : point.x, xHalf: point.xHalf, yHalf: point.yHalf, runs: point.runs.length })),
       text: found.map((point) => told(point, level && name, across, metric)), hovertemplate: "%{text}<extra></extra>",
       marker: { color: colour, size: 9, symbol: level ? level.symbol : "circle", line: { width: 1, color: theme.variable("--card") } },
       line: { color: colour, width: 2, dash: level ? level.dash : "solid" },
@@ -136,14 +136,14 @@
   function keep() {
     const chosen = new URLSearchParams(CHOICES.map((name) => [name, control(name).value]));
     for (const name of CHECKS) if (control(name).checked) chosen.set(name, "1");
-    for (const [name, place] of filters) if (place !== ALL) chosen.set(`only.${name}`, place);
+    for (const [name, place] of filters) if (place !== ALL) chosen.set(`only.${name}`, dimension(name).levels[Number(place)].text);
     control("address").textContent = `${location.href.split("#")[0]}#explore?${chosen}`;
   }
 
   function recall() {
-    const [section, query] = decodeURI(location.hash).split("?");
-    if (section !== "#explore" || !query) return false;
-    const chosen = new URLSearchParams(query);
+    const start = "#explore?";
+    if (!location.hash.startsWith(start)) return false;
+    const chosen = new URLSearchParams(location.hash.slice(start.length));
     for (const name of CHOICES) {
       const there = [...control(name).options].some((option) => option.value === chosen.get(name));
       if (there) control(name).value = chosen.get(name);
@@ -151,8 +151,8 @@
     for (const name of CHECKS) control(name).checked = chosen.has(name);
     filters.clear();
     for (const each of dimensions) {
-      const place = chosen.get(`only.${each.name}`);
-      if (place !== null && each.levels[Number(place)]) filters.set(each.name, place);
+      const place = each.levels.findIndex((level) => level.text === chosen.get(`only.${each.name}`));
+      if (place >= 0) filters.set(each.name, String(place));
     }
     document.getElementById("explore").scrollIntoView();
     return true;
@@ -160,12 +160,11 @@
 
   // One row per point: what the plot shows, as numbers.
   function rows() {
-    const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+    const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
     const [across, metric, group] = [control("x").value, control("metric").value, control("group").value];
-    const table = [[group || "group", across, metric, "half_width_95", "runs"]];
+    const table = [[group || "group", across, metric, `${across}_half_width_95`, `${metric}_half_width_95`, "runs"]];
     for (const each of chart.data) {
-      const runs = each.customdata;
-      each.x.forEach((x, place) => table.push([each.name, x, each.y[place], each.error_y.visible ? each.error_y.array[place] : "", runs[place]]));
+      each.customdata.forEach((point, place) => table.push([point.group, point.x, each.y[place], point.xHalf, point.yHalf, point.runs]));
     }
     return table.map((row) => row.map((cell) => quoted(String(cell ?? ""))).join(",")).join("\n") + "\n";
   }
