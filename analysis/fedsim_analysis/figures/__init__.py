@@ -16,8 +16,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from io import BytesIO
@@ -264,30 +264,6 @@ def draw(name: str, source: Source, output: Path, where: str | None = None, **op
         for stream, content in zip(streams, contents, strict=True):
             stream.write(content)
     return paths
-
-
-def possible(load: Callable[[str], pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the figures of the list that can be made from results, each with the options to make it.
-
-    No picture is drawn. A grid of each of the usual measurements is among them, its axes found by themselves.
-
-    Args:
-        load: gives the table of a name.
-    """
-    from fedsim_analysis.compare.choosing import default_metrics
-
-    found: list[tuple[str, dict[str, Any]]] = []
-    for name, entry in FIGURES.items():
-        if entry.study:
-            continue
-        measures = default_metrics(load("runs")) if name == "grid" else ("",)
-        for measure in measures:
-            options = {"y": measure} if measure else {}
-            drawing = find(name)
-            with suppress(InputError):
-                drawing.table(**{table: load(table) for table in drawing.NEEDS}, **options)
-                found.append((name, options))
-    return found
 
 
 def options_of(name: str) -> list[str]:
