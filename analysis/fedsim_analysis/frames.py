@@ -11,6 +11,8 @@ from fedsim_analysis.style import TASKS, in_order, methods_in_order
 from fedsim_analysis.varied import check_averaged, check_compared
 
 IDENTITY = ("scenario", "variant", "algorithm", "seed", "run_id")
+ENDED_BADLY = ("deserted", "diverged", "no labels", "no update", "overdue", "stalled", "standstill")
+"""How a run says that it ended where its numbers are not those of its whole budget."""
 BASELINE = "cendbt"  # what the paper compares training times with
 
 

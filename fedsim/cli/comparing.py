@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsim.cli.options import Where, announce, cautions_in, csv_text, listed, remark, warn
+from fedsim.cli.options import Where, announce, cautions_in, check_format, csv_text, listed, remark, warn
 from fedsim.cli.wide_tables import show_frame
-from fedsim.errors import InputError, nearest
+from fedsim.errors import InputError
 from fedsim.terminal import give, say
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ def compare(
     from fedsim_analysis import compare as comparing
     from fedsim_analysis.selecting import select
 
-    if output_format not in FORMATS:
-        hint = nearest(output_format, FORMATS)
-        raise InputError(f"--format: no format {output_format!r}{hint} (formats: {', '.join(FORMATS)})")
+    check_format(output_format, FORMATS)
     if output is not None:
         check_file(output)
     runs = load_results(results)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsim.errors import InputError, nearest
 from fedsim.terminal import say
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def n_processes(jobs: int | None) -> int:
 def listed(names: str | None) -> list[str]:
     """Return names with commas between; backticks around them are taken off."""
     return [name.strip().strip("`") for name in (names or "").split(",") if name.strip()]
+
+
+def check_format(output_format: str, formats: Sequence[str]) -> None:
+    """Raise an InputError for a format that a command does not write."""
+    if output_format not in formats:
+        hint = nearest(output_format, formats)
+        raise InputError(f"--format: no format {output_format!r}{hint} (formats: {', '.join(formats)})")
 
 
 def announce(file: Path, sentence: str) -> None:

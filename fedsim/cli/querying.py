@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedsim.cli.options import Where, announce, cautions_in, csv_text, listed, remark, warn
+from fedsim.cli.options import Where, announce, cautions_in, check_format, csv_text, listed, remark, warn
 from fedsim.cli.wide_tables import show_frame
 from fedsim.errors import InputError, nearest
 from fedsim.terminal import give, say
@@ -95,9 +95,7 @@ def results(
 
 
 def _check_options(output_format: str, output: Path | None, table: str, group: bool, by: str | None) -> None:
-    if output_format not in FORMATS:
-        hint = nearest(output_format, FORMATS)
-        raise InputError(f"--format: no format {output_format!r}{hint} (formats: {', '.join(FORMATS)})")
+    check_format(output_format, FORMATS)
     if output_format == "parquet" and output is None:
         raise InputError(
             "--format parquet is not for reading: expected a file to write, as in -o runs.parquet"

@@ -21,15 +21,13 @@ from fedsim_analysis.compare.choosing import (
 )
 from fedsim_analysis.compare.contrasts import CORRECTIONS, LEVEL, Contrast, adjusted, contrast
 from fedsim_analysis.compare.groups import RunsOfRow, groups_of
-from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
+from fedsim_analysis.compare.target import TARGET, between, horizon_of, values_of
 from fedsim_analysis.compare.verdict import Contender, best_of, summary, verdict
-from fedsim_analysis.frames import named
+from fedsim_analysis.frames import ENDED_BADLY, named
 from fedsim_analysis.statistics import Estimate, estimate
 from fedsim_analysis.style import method_name
 from fedsim_analysis.varied import short_names
 from fedsim_analysis.words import counted, sense, setting
-
-ENDED_BADLY = ("deserted", "diverged", "no labels", "no update", "overdue", "stalled", "standstill")
 
 
 @dataclass(frozen=True)
@@ -149,8 +147,7 @@ def means(runs: pd.DataFrame, *, by: Sequence[str] = (), metrics: Sequence[str] 
 def _against(group: RunsOfRow, metric: str) -> Contrast:
     if group.partner.empty:
         return contrast(pd.Series(dtype=float), pd.Series(dtype=float))
-    horizon_s = horizon_of(group.runs, group.partner) if metric == TARGET else math.inf
-    return contrast(values_of(group.runs, metric, horizon_s), values_of(group.partner, metric, horizon_s))
+    return between(group.runs, group.partner, metric)
 
 
 def _first_cells(group: RunsOfRow, runs: pd.DataFrame) -> dict[str, Any]:
@@ -169,12 +166,14 @@ def _first_cells(group: RunsOfRow, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _mean_cells(group: RunsOfRow, metric: str) -> dict[str, Any]:
-    horizon_s = horizon_of(group.runs) if metric == TARGET else math.inf
-    mean = estimate(values_of(group.runs, metric, horizon_s).dropna())
+    mean = estimate(values_of(group.runs, metric).dropna())
     cells: dict[str, Any] = mean.columns(metric)
     if metric == TARGET:
         missed = int(group.runs[metric].isna().sum())
-        cells |= {f"{metric}_missed": missed, f"{metric}_horizon": horizon_s if missed else math.nan}
+        cells |= {
+            f"{metric}_missed": missed,
+            f"{metric}_horizon": horizon_of(group.runs) if missed else math.nan,
+        }
     return cells
 
 

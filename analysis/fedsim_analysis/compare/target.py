@@ -6,13 +6,26 @@ import math
 
 import pandas as pd
 
+from fedsim_analysis.compare.contrasts import Contrast, contrast
+
 TARGET = "time_to_target_s"
 
 
-def values_of(runs: pd.DataFrame, metric: str, horizon_s: float = math.inf) -> pd.Series[float]:
-    """Return the values of a metric by seed; of a time to the target that is never reached, the horizon."""
+def values_of(runs: pd.DataFrame, metric: str, *beside: pd.DataFrame) -> pd.Series[float]:
+    """Return the values of a metric by seed; times to a target count up to the horizon.
+
+    Args:
+        runs: by seed.
+        metric: a column.
+        beside: runs with which these are compared, so that they share the horizon.
+    """
     values = runs[metric].astype(float)
-    return values.fillna(math.inf).clip(upper=horizon_s) if metric == TARGET else values
+    return values.fillna(math.inf).clip(upper=horizon_of(runs, *beside)) if metric == TARGET else values
+
+
+def between(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> Contrast:
+    """Return how two groups of runs differ in a metric, paired by seed; see `contrast`."""
+    return contrast(values_of(ours, metric, theirs), values_of(theirs, metric, ours))
 
 
 def horizon_of(*sides: pd.DataFrame) -> float:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fedsim_analysis.compare.contrasts import LEVEL, Contrast, adjusted, contrast
-from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
+from fedsim_analysis.compare.contrasts import LEVEL, Contrast, adjusted
+from fedsim_analysis.compare.target import between, values_of
 from fedsim_analysis.words import counted, number, sense, short_list
 
 
@@ -45,7 +45,7 @@ def verdict(candidates: Sequence[Contender], metric: str) -> Winner:
     mean = number(_mean(best, metric))
     if not others:
         return Winner(f"{best.label} is the only one ({metric} {mean})", "")
-    contrasts = [_between(best, other, metric) for other in others]
+    contrasts = [between(best.runs, other.runs, metric) for other in others]
     p_values = adjusted([one.p for one in contrasts], "holm")
     alike = [n for n, p in enumerate(p_values) if not p < LEVEL]
     first = f"best by {metric}: {best.label} ({mean})"
@@ -88,15 +88,10 @@ def _told(other: Contender, found: Contrast) -> str:
 
 
 def _mean(one: Contender, metric: str) -> float:
-    return float(values_of(one.runs, metric, horizon_of(one.runs) if metric == TARGET else math.inf).mean())
+    return float(values_of(one.runs, metric).mean())
 
 
 def _rank(one: Contender, metric: str) -> tuple[float, float]:
     missed = float(one.runs[metric].isna().mean())
     mean = _mean(one, metric)
     return missed, math.inf if math.isnan(mean) else -sense(metric) * mean
-
-
-def _between(best: Contender, other: Contender, metric: str) -> Contrast:
-    horizon_s = horizon_of(best.runs, other.runs) if metric == TARGET else math.inf
-    return contrast(values_of(best.runs, metric, horizon_s), values_of(other.runs, metric, horizon_s))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from fedsim.errors import InputError
 from fedsim_analysis.compare import compare
-from fedsim_analysis.compare.target import TARGET, horizon_of, values_of
+from fedsim_analysis.compare.target import TARGET, values_of
 from fedsim_analysis.grids.choice import METHOD, Placing
 from fedsim_analysis.statistics import estimate
 from fedsim_analysis.style import TASKS, in_order, methods_in_order
@@ -52,8 +51,7 @@ def _levels(runs: pd.DataFrame, name: str) -> list[Any]:
 def _means(runs: pd.DataFrame, chosen: Placing) -> pd.DataFrame:
     rows = []
     for _, group in runs.groupby([runs[name].map(setting) for name in chosen.names], sort=False):
-        horizon_s = horizon_of(group) if chosen.y == TARGET else math.inf
-        found = estimate(values_of(group, chosen.y, horizon_s).dropna())
+        found = estimate(values_of(group, chosen.y).dropna())
         rows.append(
             {name: group[name].iloc[0] for name in chosen.names}
             | {"metric": chosen.y, "baseline": ""}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fedsim_analysis import style
+from fedsim_analysis.compare.target import TARGET
+from fedsim_analysis.frames import ENDED_BADLY
 from fedsim_analysis.report.looks import method_looks
 from fedsim_analysis.report.places import telling
 from fedsim_analysis.statistics import estimate
@@ -15,13 +17,10 @@ from fedsim_analysis.survival import resolution_s, time_to_target
 from fedsim_analysis.varied import short_names
 from fedsim_analysis.words import UNKNOWN, duration, label, number, plain, setting
 
-TARGET = "time_to_target_s"
 MEASURES = (
     *("simulated_time_s", TARGET, "accuracy", "loss", "llm_calls", "cost"),
     *("real_calls", "real_tokens_in", "real_tokens_out", "real_cost", "real_answers_kept"),
 )
-
-ENDED_BADLY = ("deserted", "diverged", "no labels", "no update", "overdue", "stalled", "standstill")
 
 
 @dataclass(frozen=True)
