@@ -22,6 +22,7 @@
 # make demonstrations  what changes of demonstrations do to that model and to the surrogate (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 # make fuzz      shipped scenarios with mistakes in them, N of them (default 5000) from SEED
+# make bench-peers  the same work in pfl and FLGo, in turns (about 15 minutes; 1 GB for each peer)
 # make lower-bounds  the tests with the lowest versions that pyproject.toml allows (6 GB, up to an hour)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -29,7 +30,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup asynchrony systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup asynchrony systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench bench-peers clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -215,5 +216,9 @@ format: .venv/installed
 bench: .venv/installed
 	$(BIN)/pytest tests/benchmarks -q -s --benchmark-only --benchmark-columns=min,median,ops,rounds
 
+# Each peer has an environment of its own in .venv-peers, made the first time.
+bench-peers: .venv/installed
+	$(BIN)/python -m tests.benchmarks.peers $(PEERS)
+
 clean:
-	rm -rf .venv .venv-lowest results advice figures
+	rm -rf .venv .venv-lowest .venv-peers results advice figures
