@@ -30,6 +30,9 @@ BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 5
 
+# Where it is set, each of the hundreds of processes that tests and studies start compiles the whole project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: figure1 faithful sensitivity robustness regularisation speedup asynchrony systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench bench-peers clean
 
 .venv/installed: pyproject.toml constraints.txt
