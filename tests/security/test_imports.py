@@ -79,7 +79,7 @@ def folder(small_text, tmp_path_factory) -> Path:
         (FEDSIM, "figure timeline results"),
         (FEDSIM, "run small.toml --replicates 2 --jobs 2 --out two"),
         (MODULE, "results results --where seed==0"),
-        (MODULE, "run small.toml --replicates 2 --jobs 2 --out three"),
+        (MODULE, "run small.toml --replicates 2 --jobs 2 --timing-only --out three"),
     ],
 )
 def test_no_file_of_the_folder_is_imported(folder, program, words):
@@ -92,7 +92,8 @@ def test_no_file_of_the_folder_is_imported(folder, program, words):
 def test_a_class_that_is_named_is_found_in_the_folder(folder, program, tmp_path):
     """Also in other processes, and with what it imports itself."""
     part = "llm.latency={ kind = 'own:Late', value_s = 0.5 }"
-    run = ("run", "small.toml", "--set", part, "--replicates", 2, "--jobs", 2, "--out", tmp_path)
+    several = ("--replicates", 2, "--jobs", 2, "--timing-only")
+    run = ("run", "small.toml", "--set", part, *several, "--out", tmp_path)
     done = called(folder, *program, *run)
     assert (done.returncode, ran(folder)) == (0, ""), done.stderr
     # Whoever reads results does not look there, unless Python is told to.
@@ -109,7 +110,8 @@ def test_python_is_told_to_look_in_the_folder(folder, tmp_path, monkeypatch):
     for name in ("own", "beside"):
         (package / f"{name}.py").write_text((folder / f"{name}.py").read_text())
     monkeypatch.setenv("PYTHONPATH", str(package))
-    done = called(folder, *FEDSIM, "run", "small.toml", "--set", part, "--out", tmp_path / "out")
+    run = ("run", "small.toml", "--set", part, "--timing-only")
+    done = called(folder, *FEDSIM, *run, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     looked = called(folder, *FEDSIM, "verify", tmp_path / "out")
     assert (looked.returncode, ran(folder)) == (0, ""), looked.stderr

@@ -59,9 +59,9 @@ def test_equal_scenarios_run_once(small):
 
 
 def test_stopping_an_iteration_leaves_no_process_and_no_half(small, tmp_path):
-    scenarios = sweep.replicates([load_scenario(small, overrides=["budget.server_steps=100000"])], 4)
+    scenarios = sweep.replicates([load_scenario(small, overrides=["budget.server_steps=1000000"])], 4)
     quick = load_scenario(small)
-    running = sweep.run_all([quick, *scenarios], tmp_path, jobs=2)
+    running = sweep.run_all([quick, *scenarios], tmp_path, jobs=2, timing_only=True)
     first = next(running)
     running.close()
     assert multiprocessing.active_children() == []
@@ -71,7 +71,7 @@ def test_stopping_an_iteration_leaves_no_process_and_no_half(small, tmp_path):
 
 
 def test_ctrl_c_is_the_parents_affair(small, tmp_path):
-    running = sweep.run_all(sweep.replicates([load_scenario(small)], 5), tmp_path, jobs=2)
+    running = sweep.run_all(sweep.replicates([load_scenario(small)], 5), tmp_path, jobs=2, timing_only=True)
     next(running)
     for process in multiprocessing.active_children():
         os.kill(process.pid, signal.SIGINT)
@@ -86,7 +86,7 @@ def test_a_killed_process_is_one_sentence(small, tmp_path):
         [load_scenario(small, overrides=["llm.latency={ kind = 'suicide:Suicide' }"])], 2
     )
     with pytest.raises(RunError, match="a process was killed, perhaps for want of memory; try fewer --jobs"):
-        list(sweep.run_all(scenarios, tmp_path, jobs=2))
+        list(sweep.run_all(scenarios, tmp_path, jobs=2, timing_only=True))
 
 
 @pytest.fixture(autouse=True)

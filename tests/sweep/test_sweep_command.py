@@ -199,35 +199,37 @@ def test_a_run_that_breaks_off_is_noted_and_does_not_stop_the_others(command, sm
         ("strange:Untravelled", 1.0),
     ]
     small.write_text(small.read_text() + "".join(point.format(*kind) for kind in kinds))
-    first = command("sweep", small, "--jobs", jobs)
+    words = ("sweep", small, "--timing-only", "--jobs", jobs)
+    first = command(*words)
     bad = 3 if jobs == 2 else 2  # what need not travel may stay at home
     assert first.code == 1
-    assert first.out == f"4 runs: {4 - bad} done, {bad} failed\nresults: results/small\n"
+    assert first.out == f"4 runs: {4 - bad} done, {bad} failed\nresults: results/timing-only/small\n"
     said = "small: llm.latency: 'strange:Raising' raised ValueError: cannot sample"
     assert f"fedsim: {said} (and 1 more like this)\n" in first.err
     assert (
         "fedsim: small: llm.latency: 'strange:Untravelled' raised TypeError: cannot travel\n" in first.err
     ) == (jobs == 2)
-    notes = sorted((tmp_path / "results" / "small").glob("*.failed.json"))
+    place = tmp_path / "results" / "timing-only" / "small"
+    notes = sorted(place.glob("*.failed.json"))
     assert len(notes) == bad
     raised = [
         note for note in map(json.loads, (file.read_text() for file in notes)) if "Value" in note["reason"]
     ]
     assert raised[0]["reason"] == said
     assert "at 1.0" in " ".join(line for note in raised for line in note["trace"])
-    assert results.run_id(parse(raised[0]["scenario"])) == (raised[0]["run_id"])
+    assert results.run_id(parse(raised[0]["scenario"]), timing_only=True) == raised[0]["run_id"]
     assert len(results.find_runs(tmp_path / "results")) == 4 - bad
     (tmp_path / "mended").touch()
-    second = command("sweep", small, "--jobs", jobs)
+    second = command(*words)
     assert second.code == 1
     assert second.out.startswith(f"4 runs: 0 done, {4 - bad} found finished, {bad} failed\n")
     again = f"fedsim: {said} (failed before; --retry-failed runs it again) (and 1 more like this)\n"
     assert again in second.err
-    third = command("sweep", small, "--jobs", jobs, "--retry-failed")
+    third = command(*words, "--retry-failed")
     assert third.out.startswith(
         f"4 runs: 2 done, {4 - bad} found finished" + (", 1 failed" if jobs == 2 else "")
     )
-    assert len(list((tmp_path / "results" / "small").glob("*.failed.json"))) == bad - 2
+    assert len(list(place.glob("*.failed.json"))) == bad - 2
 
 
 @pytest.mark.usefixtures("_strange")
@@ -235,10 +237,10 @@ def test_without_a_sweep_an_error_ends_it(small, tmp_path):
     scenario = load_scenario(small, overrides=[latency("Raising")])
     said = "^small: llm.latency: 'strange:Raising' raised ValueError: cannot sample"
     with pytest.raises(PartError, match=said) as here:
-        list(sweep.run_all([scenario], tmp_path / "out"))
+        list(sweep.run_all([scenario], tmp_path / "out", timing_only=True))
     assert isinstance(here.value.__cause__, ValueError)
     with pytest.raises(PartError, match=said) as elsewhere:
-        list(sweep.run_all([scenario, load_scenario(small)], tmp_path / "out", 2))
+        list(sweep.run_all([scenario, load_scenario(small)], tmp_path / "out", 2, timing_only=True))
     assert "in misbehave" in elsewhere.value.__notes__[0]
     assert list(tmp_path.rglob("*.failed.json")) == []
 
@@ -334,12 +336,12 @@ def test_results_that_cannot_be_written_stop_everything(command, swept, monkeypa
 
     monkeypatch.setattr(Path, "write_bytes", full)
     for jobs in (1, 2):
-        answer = command("sweep", swept, "--jobs", jobs)
+        answer = command("sweep", swept, "--timing-only", "--jobs", jobs)
         assert (answer.code, answer.out) == (2, "")
-        assert answer.err.startswith("fedsim: cannot write results to results/small/")
+        assert answer.err.startswith("fedsim: cannot write results to results/timing-only/small/")
         assert answer.err.endswith(": No space left on device\n")
         assert answer.err.count("\n") == 1
-    assert [path.name for path in Path("results").rglob("*")] == ["small"]
+    assert [path.name for path in Path("results").rglob("*")] == ["timing-only", "small"]
     with pytest.raises(InputError, match="no finished run"):
         results.find_runs(Path("results"))
 
