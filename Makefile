@@ -22,6 +22,8 @@
 # make demonstrations  what changes of demonstrations do to that model and to the surrogate (about 20 minutes)
 # make check     what CI runs: format, lint, types, tests
 # make fuzz      shipped scenarios with mistakes in them, N of them (default 5000) from SEED
+# make bench     speed, memory and set-up of every kind of work, beside a yardstick (about 15 minutes)
+# make bench-parts  what single parts cost: aggregators, networks, flows, LLM services, texts, models, sweeps
 # make bench-peers  the same work in pfl and FLGo, in turns (about 15 minutes; 1 GB for each peer)
 # make lower-bounds  the tests with the lowest versions that pyproject.toml allows (6 GB, up to an hour)
 
@@ -33,7 +35,7 @@ SEEDS ?= 5
 # Where it is set, each of the hundreds of processes that tests and studies start compiles the whole project again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: figure1 faithful sensitivity robustness regularisation speedup asynchrony systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench bench-peers clean
+.PHONY: figure1 faithful sensitivity robustness regularisation speedup asynchrony systems sweeps fedone consensus constraint-search calibrate tokens leave-one-task-out llm llm-studies fedicl fedicl-attack ifedicl comparison validate fragments demonstrations test check fuzz lower-bounds format bench bench-parts bench-peers clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -216,7 +218,12 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# One table of what fedsim costs; BENCH="--quick --compare" and so on, BENCH=--help lists all of that.
 bench: .venv/installed
+	$(BIN)/python -m tests.benchmarks.bench $(BENCH)
+
+# What the table has not: single parts.
+bench-parts: .venv/installed
 	$(BIN)/pytest tests/benchmarks -q -s --benchmark-only --benchmark-columns=min,median,ops,rounds
 
 # Each peer has an environment of its own in .venv-peers, made the first time.

@@ -2,16 +2,12 @@
 
 The target: 5,000 worker updates per second with 1,000 workers in a star with a shared server link, each with
 a message down and one up. So a flow may cost 100 microseconds, its beginning and its end.
-
-`python tests/benchmarks/test_bench_flows.py` prints the processor time of a flow.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Generator
-from time import process_time
 
 import numpy as np
 import pytest
@@ -98,21 +94,3 @@ CASES: dict[str, Callable[[int], float]] = {
 def test_flows(benchmark: BenchmarkFixture, case: str) -> None:
     benchmark.extra_info["flows"] = 4000
     benchmark.pedantic(CASES[case], (4000,), rounds=2)
-
-
-def main() -> None:
-    """Print what a flow costs (microseconds of processor time), the start left out."""
-    for name, case in CASES.items():
-        case(1000)
-        best = math.inf
-        for _ in range(3):
-            started = process_time()
-            case(2000)
-            middle = process_time()
-            case(6000)
-            best = min(best, (process_time() - middle) - (middle - started))
-        sys.stdout.write(f"{name}: {1e6 * best / 4000:.0f} us per flow\n")
-
-
-if __name__ == "__main__":
-    main()

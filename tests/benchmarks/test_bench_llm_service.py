@@ -1,14 +1,11 @@
 """What a call to the shared LLM service costs.
 
 Target, on a quiet core: 100,000 calls per second, requests that are refused counted.
-
-`python tests/benchmarks/test_bench_llm_service.py` prints calls per second of processor time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from itertools import product
 from time import process_time
 from typing import Any
 
@@ -76,14 +73,3 @@ def test_calls(benchmark: BenchmarkFixture, limits: str, calls_per_job: int) -> 
 
 def test_bare_timeouts(benchmark: BenchmarkFixture) -> None:
     benchmark.pedantic(timeouts, (CALLS,), rounds=3)
-
-
-if __name__ == "__main__":
-    bare = min(timeouts(CALLS) for _ in range(3)) / CALLS
-    print(f"a bare SimPy timeout: {1e6 * bare:.2f} us")  # noqa: T201
-    for (limits, settings), many in product(SETTINGS.items(), (20, 400)):
-        seconds, requests = min(serve(many, settings) for _ in range(3))
-        print(  # noqa: T201
-            f"{limits}, {many} calls per job: {CALLS / seconds:,.0f} calls/s, "
-            f"{requests / seconds:,.0f} requests/s"
-        )

@@ -1,17 +1,12 @@
 """What a network costs the timing half: worker updates per second over each kind of it.
 
 Target: at least 5,000 worker updates per second with 1,000 workers in a star with a shared server link.
-`python tests/benchmarks/test_bench_network.py` prints all figures in a table, in CPU seconds.
 """
 
 from __future__ import annotations
 
-import sys
-from time import process_time
-
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from test_bench_timing import NEVER, Nothing
 
 from fedsim.messages import JobCost
 from fedsim.schedule import Schedule, Steps, Work
@@ -22,12 +17,13 @@ from fedsim.timing.loop import Timeline, run_timeline
 from fedsim.timing.network import Network
 from fedsim.timing.network.hierarchy import Hierarchy
 from fedsim.timing.network.links import Link
-from fedsim.timing.network.ring import Ring
 from fedsim.timing.network.routes import shortest_paths
 from fedsim.timing.network.simple import Simple
 from fedsim.timing.network.star import Star
 from fedsim.timing.network.tree import Tree
 from fedsim.timing.settings import ServerSettings
+from tests.benchmarks.bench.turns import Nothing
+from tests.benchmarks.bench.workloads import NEVER
 
 UPDATES = 20_000
 SIZE = JobCost(0, 0, 0, bytes_up=12_500, bytes_down=12_500)
@@ -73,22 +69,3 @@ def test_a_thousand_workers(benchmark: BenchmarkFixture, name: str) -> None:
 @pytest.mark.parametrize("n_workers", [1000, 10_000])
 def test_routes_of_a_star(benchmark: BenchmarkFixture, n_workers: int) -> None:
     benchmark.pedantic(lambda: shortest_paths(Star().plan(n_workers)), rounds=2)
-
-
-def main() -> None:
-    """Print all figures."""
-    write = sys.stdout.write
-    for name, network in NETWORKS.items():
-        for wait_for in (1, 1000):
-            started = process_time()
-            seconds(network, wait_for=wait_for)
-            rate = UPDATES / (process_time() - started)
-            write(f"R 1,000, S {wait_for:,}, {name}: {rate:,.0f} updates/s\n")
-    for name, long in (("star", Star()), ("ring", Ring())):
-        started = process_time()
-        shortest_paths(long.plan(1000))
-        write(f"R 1,000, routes of a {name}: {process_time() - started:.2f} s\n")
-
-
-if __name__ == "__main__":
-    main()
