@@ -55,12 +55,14 @@ def measure(simulator: Simulator, cell: PeerCell, data: Path, limit_s: float) ->
     # One thread in every library that could take more.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:
+        # In the data's folder: APPFL writes a log where it stands.
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
             check=False,
             timeout=limit_s,
+            cwd=data.parent,
             env={**os.environ, **threads},
         )
     except subprocess.TimeoutExpired:

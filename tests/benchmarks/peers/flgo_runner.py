@@ -93,5 +93,4 @@ def prepare(task: CommonWork) -> ReadyRunner:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main("FLGo", "flgo", prepare)

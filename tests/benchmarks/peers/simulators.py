@@ -26,9 +26,10 @@ class Simulator:
     Attributes:
         name: as it is printed.
         runner: the first part of its runner's file name.
-        requirements: what pip installs for it, with versions; empty for fedsim, which runs where this program
-        runs.
-        share: how many times the updates of a cell it does, so that fast ones run long enough to be timed.
+        requirements: what pip installs for it, with versions; empty for fedsim, which runs where this
+            program runs.
+        share: how many times the updates of a cell it does, so that fast ones run long enough to be timed
+            and slow ones not for too long.
     """
 
     name: str
@@ -72,4 +73,5 @@ def last_line(text: str) -> str:
 SIMULATORS = (
     Simulator("pfl", "pfl", ("pfl==0.6.0", TORCH)),
     Simulator("FLGo", "flgo", ("flgo==0.4.4", TORCH)),
+    Simulator("APPFL", "appfl", ("appfl==1.12.0", TORCH), share=0.4),
 )

@@ -7,7 +7,7 @@ one SGD step on all of a client's samples, from zero weights on.
 - asynchronous: every client always has a job under way, and the server steps at each message (FedAsync): it
   mixes a share 0.6 * (1 + staleness)^-0.5 of the client's model into its own.
 
-Runners run in environments without fedsim, so there are only NumPy and the standard library here.
+Runners run in environments without fedsim, so there are only NumPy, torch and the standard library here.
 """
 
 from __future__ import annotations
@@ -85,11 +85,20 @@ def main(simulator: str, package: str, prepare: Callable[[CommonWork], ReadyRunn
     with np.load(options.data) as data:
         features, labels = data["features"][: options.clients], data["labels"][: options.clients]
     task = CommonWork(options.mode, options.updates, features, labels)
+    load_torch()
     # FLGo reads the command line as well. What simulators print goes to the other stream: one line stands
     # alone.
     del sys.argv[1:]
     answer, sys.stdout = sys.stdout, sys.stderr
     print(json.dumps(measured(simulator, package, prepare, task)), file=answer)
+
+
+def load_torch() -> None:
+    """One thread, and what torch loads at the first use of an optimiser: nobody's set-up."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
 def measured(
