@@ -12,18 +12,23 @@ from fedsim.timing.orders import Orders
 if TYPE_CHECKING:
     import simpy
 
-Take = Callable[[Any, "simpy.Event"], None]
-"""How the server takes a message, given the message and the event that brings its worker the next job."""
+Take = Callable[[Any, "simpy.Event"], object]
+"""How the server takes a message, given the message and the event that brings its worker the next job.
+
+Where it takes a report, it returns whether this has changed who takes part."""
 
 
 class Inbox:
     """Messages in order of arrival, and the sleep of a server that has read all of them.
 
-    A server that sleeps takes each message in its sleep; only the message that makes enough wakes it up.
+    A server that sleeps takes each message in its sleep; only the message that makes enough wakes it up, and
+    then it goes on at once, before anything else of that instant.
 
     Args:
         env: the simulation.
         orders: what workers are busy with.
+        take: how the server takes a report.
+        go_on: lets the server go on that sleeps without patience.
         patience_s: how long the server waits for a worker's report (s); none: for ever.
         evict: gives a worker up.
         anybody: tells whether anybody may still send a message.
@@ -34,6 +39,8 @@ class Inbox:
         self,
         env: simpy.Environment,
         orders: Orders,
+        take: Take,
+        go_on: Callable[[], None],
         patience_s: float | None,
         evict: Callable[[int], None],
         anybody: Callable[[], bool],
@@ -41,13 +48,15 @@ class Inbox:
     ) -> None:
         self._env = env
         self._orders = orders
+        self._take = take
+        self._go_on = go_on
         self._patience_s = patience_s
         self._evict = evict
         self._anybody = anybody
         self._look_around = look_around
-        # A deque and one wake-up event: SimPy's Store pops from the front of a list, slow under a backlog.
+        # A deque: SimPy's Store pops from the front of a list, slow under a backlog.
         self._messages: deque[tuple[Take, Any, simpy.Event]] = deque()
-        self._wake = env.event()
+        self._wake: simpy.Event | None = None  # what a server that may lose its patience waits for
         self._asleep_until: Callable[[], bool] | None = None
         self._stirred = False
 
@@ -56,20 +65,26 @@ class Inbox:
         """Whether the server sleeps until there are enough messages."""
         return self._asleep_until is not None
 
-    def report(self, take: Take, ticket: Ticket) -> simpy.Event:
-        """Put a ticket in; the event returned fires with its worker's next order."""
+    def report(self, ticket: Ticket) -> simpy.Event:
+        """Put a ticket in; the event returned fires with its worker's next order.
+
+        Handing in comes first and the reply reflects the ticket, so a worker never reads a server state that
+        does not know of its own last job.
+        """
         reply = self._env.event()
         if self._asleep_until is None:
-            self._messages.append((take, ticket, reply))
+            self._messages.append((self._take, ticket, reply))
             return reply
-        # A sleeping server has read all its messages: this one's turn is now, and only the one that makes
-        # enough is worth an event.
-        take(ticket, reply)
-        if self._asleep_until is not None:
-            if self._asleep_until():
-                self._wake_up()
-            else:
-                self._look_around()
+        # A sleeping server has read all its messages: this one's turn is now.
+        if self._take(ticket, reply):
+            self.stir()
+        elif self._asleep_until():
+            # A job in which no time has passed is answered in its turn: else time might never go on.
+            self._orders.answer_at_once = reply if ticket.finish_s > ticket.start_s else None
+            self._wake_up()
+            self._orders.answer_at_once = None
+        else:
+            self._look_around()
         return reply
 
     def request(self, take: Take, message: Any) -> simpy.Event:
@@ -88,21 +103,21 @@ class Inbox:
         if self._asleep_until is not None:
             self._wake_up()
 
-    def collect(self, enough: Callable[[], bool]) -> Generator[simpy.Event, object, None]:
+    def collect(self, enough: Callable[[], bool]) -> Generator[simpy.Event | None, object, None]:
         """Take messages one by one until there are enough, or nobody is left to send one."""
         while not enough():
             if self._messages:
                 take, message, reply = self._messages.popleft()
                 take(message, reply)
             elif self._anybody():
-                self._asleep_until, self._wake = enough, self._env.event()
+                self._asleep_until = enough
                 self._look_around()
                 self._stirred = False
                 if self._patience_s is not None and self._orders.outstanding:
                     yield from self._lose_patience(self._patience_s)
-                    self._asleep_until = None
+                    self._asleep_until = self._wake = None
                 else:
-                    yield self._wake
+                    yield None
                     if not self._stirred:
                         return  # the message that made enough has woken the server
             else:
@@ -110,13 +125,18 @@ class Inbox:
 
     def _wake_up(self) -> None:
         self._asleep_until = None
-        self._wake.succeed()
+        if self._wake is None:
+            self._go_on()
+        else:
+            self._wake.succeed()
 
     def _lose_patience(self, patience_s: float) -> Generator[simpy.Event, object, None]:
         """Sleep until woken or until a worker has been silent for so long (s); then evict it."""
         worker, order = next(iter(self._orders.outstanding.items()))
         left_s = order.since_s + patience_s - self._env.now
         if left_s > 0:
+            # By events: what arrives at the instant at which the patience ends comes before its end.
+            self._wake = self._env.event()
             yield self._wake | self._env.timeout(left_s)
         else:
             self._evict(worker)

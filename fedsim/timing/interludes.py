@@ -19,7 +19,7 @@ from fedsim.timing.withheld import Withheld
 if TYPE_CHECKING:
     import simpy
 
-Collect = Callable[[Callable[[], bool]], Generator["simpy.Event", object, None]]
+Collect = Callable[[Callable[[], bool]], Generator["simpy.Event | None", object, None]]
 """Takes messages until something is the case."""
 
 NEVER = Interlude(work="", every=1, rounds=0, stop_after=0)
@@ -192,7 +192,7 @@ class Interludes:
 
     def hold(
         self, active: list[int], reported: Callable[[], list[Ticket]], collect: Collect
-    ) -> Generator[simpy.Event, object, list[int]]:
+    ) -> Generator[simpy.Event | None, object, list[int]]:
         """Hold an interlude; return who took part until its end and waits for its next job.
 
         Args:
@@ -233,7 +233,7 @@ class Interludes:
                 yield env.timeout(self._step_s)
         return participants
 
-    def _drain(self, collect: Collect) -> Generator[simpy.Event, object, None]:
+    def _drain(self, collect: Collect) -> Generator[simpy.Event | None, object, None]:
         """Wait for everybody who is busy now, malicious workers included."""
         self.draining = True
         self._withheld.let_go_of_all()
@@ -241,7 +241,7 @@ class Interludes:
         self.draining = False
         self._rule.reset_ages()
 
-    def _hear_from(self, workers: Iterable[int], collect: Collect) -> Generator[simpy.Event, object, None]:
+    def _hear_from(self, workers: Iterable[int], collect: Collect) -> Generator[simpy.Event | None, object, None]:
         self.awaited.update(workers)
         yield from collect(lambda: not self.awaited)
 

@@ -142,7 +142,8 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     if timeline.service is not None:
         service = timeline.service.open(env, streams, clock, numbers, timeline.keep_spans)
     carrier = timeline.network.open(env, streams, numbers)
-    _end_with(server, env.process(server.run()), timeline)
+    _end_with(server, timeline)
+    server.life.go_on()
     jobs = jobs_of_each(schedule, of_each, clock.labels)
     places = [place for group in timeline.groups for place in range(group.count)]
     with _collecting_rarely():
@@ -173,11 +174,11 @@ def _run(env: simpy.Environment, timeline: Timeline, server: Server) -> Halt:
     )
 
 
-def _end_with(server: Server, process: simpy.Process, timeline: Timeline) -> None:
-    """Let the event loop end with the server's process, or when the server waits for ever."""
-    # Inside the server's own event: nothing else of that instant runs after it.
-    assert process.callbacks is not None
-    process.callbacks.append(StopSimulation.callback)
+def _end_with(server: Server, timeline: Timeline) -> None:
+    """Let the event loop end with the server's life, or when the server waits for ever."""
+    ended = server.life.ended
+    assert ended.callbacks is not None
+    ended.callbacks.append(StopSimulation.callback)
     if timeline.horizon_s is None and any(group.availability is not None for group in timeline.groups):
         # Workers may come and go for ever: the queue of events does not run empty.
         assert server.stalled.callbacks is not None

@@ -49,6 +49,8 @@ class Orders:
         """The job of each worker that the server has yet to hear from, those handed out longest ago first."""
         self.waiting: dict[int, tuple[int, simpy.Event]] = {}
         """Of each worker without a job: the number of its next one, and the event that brings it."""
+        self.answer_at_once: simpy.Event | None = None
+        """What brings the next job to the worker that is just reporting, if it can go on without an event."""
         self._env = env
         self._exchange = exchange
         self._books = books
@@ -119,12 +121,15 @@ class Orders:
 
     def dispatch(self, workers: Sequence[int], order: Order) -> None:
         """Hand each of these waiting workers its next job: this one, or the first of one that starts anew."""
-        if not self._anew:
-            for worker in workers:
-                self._bring(worker, order)
-            return
+        at_once = self.answer_at_once if len(workers) == 1 else None
         for worker in workers:
-            self._bring(worker, self._first(worker, order) if worker in self._anew else order)
+            asked = self._first(worker, order) if worker in self._anew else order
+            job, reply = self.waiting.pop(worker)
+            asked = self._give(worker, job, asked)
+            if reply is at_once:
+                _has_fired(reply, asked)
+            else:
+                reply.succeed(asked)
 
     def received(self, ticket: Ticket, reply: simpy.Event) -> None:
         """A worker has reported and waits for its next job, which this event brings."""
@@ -190,10 +195,6 @@ class Orders:
         bytes_down = self._bytes_down[self._opening] + self._left if snapshot.version > 0 else 0
         return Order(self._opening, snapshot, bytes_down, self._env.now)
 
-    def _bring(self, worker: int, order: Order) -> None:
-        job, reply = self.waiting.pop(worker)
-        reply.succeed(self._give(worker, job, order))
-
     def _give(self, worker: int, job: int, order: Order) -> Order:
         if self._has.get(worker, 0) < self._standing:
             self._has[worker] = self._standing
@@ -210,3 +211,9 @@ class Orders:
         skipped = worker in self._misconduct and not conduct_of(self._misconduct[worker], now_s).calls
         self._exchange.hand_out(worker, job, kind, snapshot, now_s, skipped)
         return order
+
+
+def _has_fired(event: simpy.Event, value: object) -> None:
+    """Let an event that nobody waits for be over: who comes to wait for it goes on at once."""
+    event._ok, event._value = True, value
+    event.callbacks = None  # type: ignore[assignment]  # as SimPy itself does

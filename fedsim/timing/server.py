@@ -13,6 +13,7 @@ from fedsim.timing.books import Books, KindCount
 from fedsim.timing.exchange import NO_STEP, Exchange
 from fedsim.timing.inbox import Inbox
 from fedsim.timing.interludes import Interludes
+from fedsim.timing.life import Life
 from fedsim.timing.members import Members
 from fedsim.timing.orders import Order, Orders
 from fedsim.timing.rounds import RoundRule
@@ -73,6 +74,7 @@ class Server:
         self.report_now = NO_STEP
         self.stalled = env.event()
         """Fires when the server begins to wait for ever."""
+        self.life = Life(env, self._run())
         self._exchange = exchange
         self._settings = settings
         self._clock = clock
@@ -96,8 +98,10 @@ class Server:
         in_background = self._interludes.in_background
         self._has_enough = self._may_go_on if in_background else rule.may_step
         self._inbox = Inbox(
-            *(env, self._orders, settings.evict_after_s, self._evict, self._anybody, self._look_around)
+            *(env, self._orders, self._receive, self.life.go_on),
+            *(settings.evict_after_s, self._evict, self._anybody, self._look_around),
         )
+        self.report = self._inbox.report
         self._orders.begin(rule.ask(rule.members), rule.members)
 
     @property
@@ -133,14 +137,6 @@ class Server:
             return self._orders.outstanding[worker]
         _, reply = self._orders.waiting.get(worker, (0, None))
         return reply
-
-    def report(self, ticket: Ticket) -> simpy.Event:
-        """Take a finished job into the inbox; the event returned fires with the worker's next order.
-
-        Handing in comes first and the reply reflects the ticket, so a worker never reads a server state that
-        does not know of its own last job.
-        """
-        return self._inbox.report(self._receive, ticket)
 
     def withhold(self, worker: int, version: int, margin_steps: int) -> simpy.Event | None:
         """Let a malicious worker withhold a finished report until the server is about to wait for it.
@@ -196,7 +192,7 @@ class Server:
         else:
             self._inbox.stir()
 
-    def run(self) -> Generator[simpy.Event, object, None]:
+    def _run(self) -> Generator[simpy.Event | None, object, None]:
         """The server's life: collect reports, step, dispatch jobs, and now and then hold an interlude."""
         orders = self._orders
         while not self.finished:
@@ -258,12 +254,12 @@ class Server:
         if self.waits_for_ever and not self.stalled.triggered:
             self.stalled.succeed()
 
-    def _receive(self, ticket: Ticket, reply: simpy.Event) -> None:
+    def _receive(self, ticket: Ticket, reply: simpy.Event) -> bool:
+        """Take a report; return whether this has changed who takes part."""
         self._books.arrived(ticket)
         worker = ticket.worker
         if worker in self._out:
-            self._receive_late(ticket, reply)
-            return
+            return self._receive_late(ticket, reply)
         self._orders.received(ticket, reply)
         if self._awaited:
             self._interludes.heard_from(worker)
@@ -272,12 +268,14 @@ class Server:
         else:
             self._active.append(ticket)
             self.rule.report(worker)
+        return False
 
-    def _receive_late(self, ticket: Ticket, reply: simpy.Event) -> None:
+    def _receive_late(self, ticket: Ticket, reply: simpy.Event) -> bool:
         """The calls of a worker that is out are paid for, but its result is not used."""
-        if not self._turns_away(ticket.worker):
+        turned_away = self._turns_away(ticket.worker)
+        if not turned_away:
             self._take_in(ticket.worker, ticket.job + 1, reply)
-            self._inbox.stir()
+        return not turned_away
 
     def _receive_newcomer(self, worker: int, reply: simpy.Event) -> None:
         if not self._turns_away(worker):
@@ -352,7 +350,7 @@ class Server:
         )
         return snapshot
 
-    def _hold_interlude(self, active: list[int]) -> Generator[simpy.Event, object, list[int]]:
+    def _hold_interlude(self, active: list[int]) -> Generator[simpy.Event | None, object, list[int]]:
         """Return who took part and waits for its next job. All of it, the barrier too, is one activity."""
         self._clock.switch(self._entity, self._holding, self.env.now)
         participants = yield from self._interludes.hold(active, self._take_active, self._inbox.collect)
