@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -32,14 +31,14 @@ class Books:
         self.jobs = [0] * n_workers
         """Jobs of each worker whose report the server has taken, late ones that came to no use included."""
         self._costs = {kind: work.cost for kind, work in schedule.work.items()}
+        self._dear = [(kind, cost) for kind, cost in self._costs.items() if any(cost)]
         self._opening = schedule.opening
         self._updates = self._openings = self._drained = self._interludes = self._skipped_interludes = 0
-        self._calls = self._tokens_in = self._tokens_out = self._tokens_cached = 0
-        self._own_tokens = self._own_gradient_tokens = 0
-        self._bytes_up = self._bytes_down = 0
-        self._jobs = Counter[str]()
-        self._skipped = Counter[str]()
-        self._down = Counter[str]()
+        self._bytes_down = 0
+        # By kind: reports that came in, those of them without the work, and the bytes sent to workers.
+        self._jobs = dict.fromkeys(self._costs, 0)
+        self._skipped = dict.fromkeys(self._costs, 0)
+        self._down = dict.fromkeys(self._costs, 0)
 
     def sent(self, kind: str, bytes_down: int) -> None:
         """Count a message to a worker that brings it a job of this kind."""
@@ -48,20 +47,10 @@ class Books:
 
     def arrived(self, ticket: Ticket) -> None:
         """Count what a ticket's job has cost; calls that were not made cost nothing."""
-        kind = ticket.kind
-        cost = self._costs[kind]
         self.jobs[ticket.worker] += 1
-        self._jobs[kind] += 1
-        self._bytes_up += cost.bytes_up
-        self._own_tokens += cost.own_tokens
-        self._own_gradient_tokens += cost.own_gradient_tokens
+        self._jobs[ticket.kind] += 1
         if ticket.skipped:
-            self._skipped[kind] += 1
-        else:
-            self._calls += cost.calls
-            self._tokens_in += cost.tokens_in
-            self._tokens_out += cost.tokens_out
-            self._tokens_cached += cost.tokens_cached
+            self._skipped[ticket.kind] += 1
 
     def began_interlude(self, drained: Sequence[Ticket]) -> None:
         """Count an interlude, and the results that came to its barrier."""
@@ -85,26 +74,41 @@ class Books:
             wait_for: S.
         """
         self._took(active)
-        versions = [ticket.snapshot.version for ticket in active]
+        if len(active) == 1:
+            stalest = summed = step - active[0].snapshot.version
+        else:
+            versions = [ticket.snapshot.version for ticket in active]
+            stalest, summed = step - min(versions), step * len(versions) - sum(versions)
+        calls = tokens_in = tokens_out = bytes_up = tokens_cached = own_tokens = own_gradient_tokens = 0
+        for kind, cost in self._dear:  # whole numbers: in any order they have the same sum
+            jobs = self._jobs[kind]
+            made = jobs - self._skipped[kind]
+            calls += made * cost.calls
+            tokens_in += made * cost.tokens_in
+            tokens_out += made * cost.tokens_out
+            bytes_up += jobs * cost.bytes_up
+            tokens_cached += made * cost.tokens_cached
+            own_tokens += jobs * cost.own_tokens
+            own_gradient_tokens += jobs * cost.own_gradient_tokens
         return StepReport(
             step + 1,
             time_s,
             len(active),
-            (step * len(versions) - sum(versions)) / len(versions),
-            step - min(versions),
+            summed / len(active),
+            stalest,
             self._updates,
             self._drained,
             self._interludes,
-            self._calls,
-            self._tokens_in,
-            self._tokens_out,
-            self._bytes_up,
+            calls,
+            tokens_in,
+            tokens_out,
+            bytes_up,
             self._bytes_down,
-            self._tokens_cached,
+            tokens_cached,
             members,
             self._openings,
-            self._own_tokens,
-            self._own_gradient_tokens,
+            own_tokens,
+            own_gradient_tokens,
             wait_for,
             self._skipped_interludes,
         )

@@ -32,7 +32,8 @@ class Inbox:
         patience_s: how long the server waits for a worker's report (s); none: for ever.
         evict: gives a worker up.
         anybody: tells whether anybody may still send a message.
-        look_around: called whenever the server goes to sleep, or sleeps on after a message.
+        look_around: called whenever the server goes to sleep, or sleeps on after a message, as long as it
+            `looks_around`.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Inbox:
         look_around: Callable[[], None],
     ) -> None:
         self._env = env
+        self.looks_around = False
+        """Whether what the server does not see may matter: reports that are withheld, workers that are lost."""
         self._orders = orders
         self._take = take
         self._go_on = go_on
@@ -83,7 +86,7 @@ class Inbox:
             self._orders.answer_at_once = reply if ticket.finish_s > ticket.start_s else None
             self._wake_up()
             self._orders.answer_at_once = None
-        else:
+        elif self.looks_around:
             self._look_around()
         return reply
 
@@ -111,7 +114,8 @@ class Inbox:
                 take(message, reply)
             elif self._anybody():
                 self._asleep_until = enough
-                self._look_around()
+                if self.looks_around:
+                    self._look_around()
                 self._stirred = False
                 if self._patience_s is not None and self._orders.outstanding:
                     yield from self._lose_patience(self._patience_s)

@@ -58,6 +58,10 @@ class Interludes:
         """Whether the server waits, before the first round, for all who were busy."""
         self.awaited: set[int] = set()
         """Whom the barrier, or the present round, has yet to hear from; always the same set."""
+        self.planned = plan is not None
+        """Whether there are any."""
+        self.in_background = plan is not None and plan.participation == "rolling"
+        """Whether steps go on during interludes."""
         self._env = env
         self._plan = plan or NEVER
         self._step_s = step_s
@@ -95,11 +99,6 @@ class Interludes:
             self._tickets.append(ticket)
         elif self._behind is None or not self._behind.report(ticket):
             self._hand_regular([ticket.worker], self._orders.newest)
-
-    @property
-    def in_background(self) -> bool:
-        """Whether steps go on during interludes."""
-        return self._plan.participation == "rolling"
 
     @property
     def round_is_in(self) -> bool:
@@ -241,7 +240,9 @@ class Interludes:
         self.draining = False
         self._rule.reset_ages()
 
-    def _hear_from(self, workers: Iterable[int], collect: Collect) -> Generator[simpy.Event | None, object, None]:
+    def _hear_from(
+        self, workers: Iterable[int], collect: Collect
+    ) -> Generator[simpy.Event | None, object, None]:
         self.awaited.update(workers)
         yield from collect(lambda: not self.awaited)
 

@@ -63,6 +63,8 @@ class Orders:
         standing = schedule.standing
         self._standing_bytes = standing.n_bytes if standing is not None else 0
         self._renewed_by = standing.renewed_by if standing is not None else None
+        self.renewable = self._renewed_by is not None
+        """Whether a step may renew what workers keep."""
         # The newest standing message, and the one that each worker has; 0: none.
         self._standing = int(standing is not None and standing.renewed_by is None)
         self._has: dict[int, int] = {}
@@ -96,7 +98,7 @@ class Orders:
 
     def stepped(self, active: Sequence[Ticket]) -> None:
         """A step has taken these tickets, which may renew what workers keep."""
-        if self._renewed_by is not None and any(ticket.kind == self._renewed_by for ticket in active):
+        if any(ticket.kind == self._renewed_by for ticket in active):
             self._standing += 1
 
     def make(self, kind: str, snapshot: Snapshot) -> Order:
@@ -105,8 +107,9 @@ class Orders:
 
     def go_on_with(self, snapshot: Snapshot) -> Order:
         """From now on, regular jobs read this snapshot; return the order to do one."""
-        order = self._newest = self.make(self._regular, snapshot)
-        return order
+        regular = self._regular
+        self._newest = Order(regular, snapshot, self._bytes_down[regular], self._env.now)
+        return self._newest
 
     def go_on_after_interlude(self, content: Any) -> None:
         """From now on, regular jobs read what an interlude has made; what it leaves behind is sent too."""
@@ -196,7 +199,7 @@ class Orders:
         return Order(self._opening, snapshot, bytes_down, self._env.now)
 
     def _give(self, worker: int, job: int, order: Order) -> Order:
-        if self._has.get(worker, 0) < self._standing:
+        if self._standing and self._has.get(worker, 0) < self._standing:
             self._has[worker] = self._standing
             order = order._replace(bytes_down=order.bytes_down + self._standing_bytes)
         if self._ended and order.kind != self._of_interlude:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping
 from typing import TYPE_CHECKING
 
 from fedsim.messages import Snapshot, Ticket
@@ -101,6 +101,7 @@ class Server:
             *(env, self._orders, self._receive, self.life.go_on),
             *(settings.evict_after_s, self._evict, self._anybody, self._look_around),
         )
+        self._inbox.looks_around = bool(self._misconduct)
         self.report = self._inbox.report
         self._orders.begin(rule.ask(rule.members), rule.members)
 
@@ -185,6 +186,7 @@ class Server:
         """Note what the server itself does not see: this worker will never report again."""
         self.members.lose(worker)
         self._withheld.forget(worker)
+        self._inbox.looks_around = True
         if not self._inbox.asleep:
             return
         if self._anybody():
@@ -194,42 +196,43 @@ class Server:
 
     def _run(self) -> Generator[simpy.Event | None, object, None]:
         """The server's life: collect reports, step, dispatch jobs, and now and then hold an interlude."""
-        orders = self._orders
+        orders, rule, interludes = self._orders, self.rule, self._interludes
+        collect, enough = self._inbox.collect, self._has_enough
         while not self.finished:
-            yield from self._inbox.collect(self._has_enough)
-            if not self.rule.alive:
+            yield from collect(enough)
+            if not rule.alive:
                 break
-            if self._interludes.round_is_in:
+            if interludes.in_background and interludes.round_is_in:
                 yield from self._end_round()
                 continue
-            active = self._take_active()
+            active, self._active = self._active, []
             waiting = [ticket.worker for ticket in active]
             if active:  # in a sampled round, all who were asked may have been given up
                 if self._settings.step_s > 0:
                     yield from self._think()
                 snapshot = self._take_step(active)
-                waiting = self._without_expelled(waiting)
+                if self._exchange.expelled:
+                    waiting = self._without_expelled(waiting)
                 if self.finished:
                     break
                 order = orders.go_on_with(snapshot)
-                if self._interludes.due(snapshot.version - 1, self.report_now.worker_updates):
-                    if self._interludes.in_background:
-                        self._interludes.begin()
+                if interludes.planned and interludes.due(
+                    snapshot.version - 1, self.report_now.worker_updates
+                ):
+                    if interludes.in_background:
+                        interludes.begin()
                     else:
                         waiting = yield from self._hold_interlude(waiting)
                         waiting = self._without_expelled(waiting)
                     order = orders.newest
             else:
                 order = orders.newest
-            self._hand_out(self.rule.ask(waiting), order)
+            if interludes.in_background:
+                interludes.hand_out(rule.ask(waiting), order)
+            else:
+                orders.dispatch(rule.ask(waiting), order)
         self.finished = True
         self.finished_s = self.env.now
-
-    def _hand_out(self, waiting: Sequence[int], order: Order) -> None:
-        if self._interludes.in_background:
-            self._interludes.hand_out(waiting, order)
-        else:
-            self._orders.dispatch(waiting, order)
 
     def _may_go_on(self) -> bool:
         """Whether the server may step, or a round in the background has come to its end."""
@@ -248,8 +251,6 @@ class Server:
 
     def _look_around(self) -> None:
         """While the server sleeps: may withheld reports come, will anything ever come?"""
-        if not (self._misconduct or self.members.lost):
-            return
         self._withheld.ask(self.rule.missing)
         if self.waits_for_ever and not self.stalled.triggered:
             self.stalled.succeed()
@@ -312,8 +313,7 @@ class Server:
 
     def _without_expelled(self, waiting: list[int]) -> list[int]:
         """Expel whom the learning half wants out by now; return who is left of those that wait for a job."""
-        expelled = self._exchange.expelled
-        newly = set(expelled) - self.members.expelled.keys() if expelled else ()
+        newly = set(self._exchange.expelled) - self.members.expelled.keys()
         if not newly:
             return waiting
         for worker in sorted(newly):
@@ -336,12 +336,15 @@ class Server:
         self._clock.switch(self._entity, Activity.WAITING, self.env.now)
 
     def _take_step(self, active: list[Ticket]) -> Snapshot:
-        step, wait_for = self.rule.step, self.rule.wait_for
-        self.rule.stepped()
+        rule = self.rule
+        step, wait_for = rule.step, rule.wait_for
+        rule.stepped()
         if self._misconduct:
             self._withheld.stepped(step + 1)
-        report = self.report_now = self._books.stepped(step, self.env.now, active, len(self.rule), wait_for)
-        self._orders.stepped(active)
+        report = self._books.stepped(step, self.env.now, active, len(rule), wait_for)
+        self.report_now = report
+        if self._orders.renewable:
+            self._orders.stepped(active)
         snapshot = Snapshot(step + 1, self._exchange.take_step(active, report))
         self.finished = (
             self._exchange.finished

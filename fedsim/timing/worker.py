@@ -227,25 +227,26 @@ class Worker:
             while True:
                 reply = None
                 kind, snapshot, bytes_down, since_s = order
-                start_s = env.now
+                now_s = env.now
                 cost, activity, own_s, _ = doing = jobs[kind]
                 by_phase = activity is None
                 factor = self._factor(start)
                 if attacks:
-                    conduct = conduct_of(attacks, start_s)
+                    conduct = conduct_of(attacks, now_s)
                     if not conduct.reports:
                         self._fall_silent()
                         return
                 if activity is not None:
-                    switch(number, activity, start_s)
+                    switch(number, activity, now_s)
                 # Version 0 needs no download: everybody starts from the same known point. What they are to
                 # keep from the start on is sent all the same.
                 if downloads and (snapshot.version > 0 or bytes_down):
                     yield from self._transfer(start, False, bytes_down, factor, by_phase)
+                    now_s = env.now
                 seconds = factor * (compute_s(start) + own_s) / compute_speed
                 if seconds > 0 and conduct.computes:
                     if by_phase:
-                        switch(number, COMPUTING, env.now)
+                        switch(number, COMPUTING, now_s)
                     yield timeout(seconds)
                 if cost.calls and conduct.calls:
                     assert service is not None  # the timeline was checked
@@ -254,11 +255,11 @@ class Worker:
                     yield from self._withhold(conduct, snapshot.version, doing)
                 if uploads:
                     yield from self._transfer(start, True, cost.bytes_up, factor, by_phase)
-                finish_s = env.now
-                switch(number, WAITING, finish_s)
+                now_s = env.now
+                switch(number, WAITING, now_s)
                 finished += 1
                 self.jobs = finished
-                reply = report(Ticket(number, job, kind, snapshot, since_s, finish_s, not conduct.calls))
+                reply = report(Ticket(number, job, kind, snapshot, since_s, now_s, not conduct.calls))
                 job += 1
                 start += 1
                 order = yield reply
