@@ -73,7 +73,10 @@ class Books:
             members: how many workers take part.
             wait_for: S.
         """
-        self._took(active)
+        if self._opening is None:
+            self._updates += len(active)
+        else:
+            self._took(active)
         if len(active) == 1:
             stalest = summed = step - active[0].snapshot.version
         else:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from fedsim.messages import Ticket
-from fedsim.timing.orders import Orders
+from fedsim.timing.orders import Orders, Reply
 
 if TYPE_CHECKING:
     import simpy
 
-Take = Callable[[Any, "simpy.Event"], object]
+Take = Callable[[Any, Reply], object]
 """How the server takes a message, given the message and the event that brings its worker the next job.
 
 Where it takes a report, it returns whether this has changed who takes part."""
@@ -49,7 +49,7 @@ class Inbox:
     ) -> None:
         self._env = env
         self.looks_around = False
-        """Whether what the server does not see may matter: reports that are withheld, workers that are lost."""
+        """Whether what the server does not see may matter: reports withheld, workers that are lost."""
         self._orders = orders
         self._take = take
         self._go_on = go_on
@@ -58,8 +58,8 @@ class Inbox:
         self._anybody = anybody
         self._look_around = look_around
         # A deque: SimPy's Store pops from the front of a list, slow under a backlog.
-        self._messages: deque[tuple[Take, Any, simpy.Event]] = deque()
-        self._wake: simpy.Event | None = None  # what a server that may lose its patience waits for
+        self._messages: deque[tuple[Take, Any, Reply]] = deque()
+        self._wake: Callable[[], object] = go_on
         self._asleep_until: Callable[[], bool] | None = None
         self._stirred = False
 
@@ -68,27 +68,22 @@ class Inbox:
         """Whether the server sleeps until there are enough messages."""
         return self._asleep_until is not None
 
-    def report(self, ticket: Ticket) -> simpy.Event:
-        """Put a ticket in; the event returned fires with its worker's next order.
+    def report(self, ticket: Ticket, reply: Reply) -> None:
+        """Put a ticket in; the reply brings its worker the next order.
 
         Handing in comes first and the reply reflects the ticket, so a worker never reads a server state that
         does not know of its own last job.
         """
-        reply = self._env.event()
         if self._asleep_until is None:
             self._messages.append((self._take, ticket, reply))
-            return reply
         # A sleeping server has read all its messages: this one's turn is now.
-        if self._take(ticket, reply):
+        elif self._take(ticket, reply):
             self.stir()
         elif self._asleep_until():
-            # A job in which no time has passed is answered in its turn: else time might never go on.
-            self._orders.answer_at_once = reply if ticket.finish_s > ticket.start_s else None
-            self._wake_up()
-            self._orders.answer_at_once = None
+            self._asleep_until = None
+            self._wake()
         elif self.looks_around:
             self._look_around()
-        return reply
 
     def request(self, take: Take, message: Any) -> simpy.Event:
         """Put a request for work in; the event returned brings the job."""
@@ -119,7 +114,7 @@ class Inbox:
                 self._stirred = False
                 if self._patience_s is not None and self._orders.outstanding:
                     yield from self._lose_patience(self._patience_s)
-                    self._asleep_until = self._wake = None
+                    self._asleep_until, self._wake = None, self._go_on
                 else:
                     yield None
                     if not self._stirred:
@@ -129,10 +124,7 @@ class Inbox:
 
     def _wake_up(self) -> None:
         self._asleep_until = None
-        if self._wake is None:
-            self._go_on()
-        else:
-            self._wake.succeed()
+        self._wake()
 
     def _lose_patience(self, patience_s: float) -> Generator[simpy.Event, object, None]:
         """Sleep until woken or until a worker has been silent for so long (s); then evict it."""
@@ -140,7 +132,8 @@ class Inbox:
         left_s = order.since_s + patience_s - self._env.now
         if left_s > 0:
             # By events: what arrives at the instant at which the patience ends comes before its end.
-            self._wake = self._env.event()
-            yield self._wake | self._env.timeout(left_s)
+            woken = self._env.event()
+            self._wake = woken.succeed
+            yield woken | self._env.timeout(left_s)
         else:
             self._evict(worker)

@@ -13,8 +13,8 @@ class Life:
     """Runs a generator until it sleeps, waits for an event, or ends.
 
     Where the generator yields an event, it goes on when that fires, as a SimPy process does. Where it yields
-    none it sleeps, and goes on at once, inside the call, when somebody calls `go_on`: a server that steps after
-    every message would else need an event more for each.
+    none it sleeps, and goes on at once, inside the call, when somebody calls `go_on`: a server that steps
+    after every message would else need an event more for each.
 
     Args:
         env: the simulation.

@@ -27,6 +27,7 @@ from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.server import Server
 from fedsim.timing.settings import ServerSettings
+from fedsim.timing.steady import SteadyWorker, all_steady
 from fedsim.timing.watch import Watch
 from fedsim.timing.worker import Worker
 
@@ -144,23 +145,43 @@ def run_timeline(timeline: Timeline, exchange: Exchange, streams: Streams) -> En
     carrier = timeline.network.open(env, streams, numbers)
     _end_with(server, timeline)
     server.life.go_on()
-    jobs = jobs_of_each(schedule, of_each, clock.labels)
-    places = [place for group in timeline.groups for place in range(group.count)]
     with _collecting_rarely():
-        workers = [
-            Worker(
-                *(env, number, group, jobs[number], service, server, clock, streams),
-                attacks=misconduct.get(number, ()),
-                carrier=carrier,
-                stretches=group.stretches(streams, number, place),
-            )
-            for number, (group, place) in enumerate(zip(of_each, places, strict=True))
-        ]
+        workers = _workers(timeline, of_each, env, service, carrier, server, clock, streams)
         for worker in workers:
             worker.start()
         gc.freeze()
         halt = _run(env, timeline, server)
     return _ending(timeline, server, workers, clock, service, carrier, halt)
+
+
+def _workers(
+    timeline: Timeline,
+    of_each: Sequence[WorkerGroup],
+    env: simpy.Environment,
+    service: LlmService | None,
+    carrier: Carrier | None,
+    server: Server,
+    clock: ActivityClock,
+    streams: Streams,
+) -> Sequence[Worker | SteadyWorker]:
+    """Return the workers; of one sort, so that ties between them are broken alike everywhere."""
+    jobs = jobs_of_each(timeline.schedule, of_each, clock.labels)
+    misconduct = by_worker(timeline.attacks)
+    if carrier is None and not misconduct and all_steady(timeline.groups, timeline.schedule):
+        return [
+            SteadyWorker(env, number, group, jobs[number], server, clock, streams)
+            for number, group in enumerate(of_each)
+        ]
+    places = [place for group in timeline.groups for place in range(group.count)]
+    return [
+        Worker(
+            *(env, number, group, jobs[number], service, server, clock, streams),
+            attacks=misconduct.get(number, ()),
+            carrier=carrier,
+            stretches=group.stretches(streams, number, place),
+        )
+        for number, (group, place) in enumerate(zip(of_each, places, strict=True))
+    ]
 
 
 def _run(env: simpy.Environment, timeline: Timeline, server: Server) -> Halt:
@@ -204,7 +225,7 @@ def _collecting_rarely() -> Iterator[None]:
 def _ending(
     timeline: Timeline,
     server: Server,
-    workers: Sequence[Worker],
+    workers: Sequence[Worker | SteadyWorker],
     clock: ActivityClock,
     service: LlmService | None,
     carrier: Carrier | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fedsim.messages import Snapshot, Ticket
 from fedsim.schedule import Schedule
@@ -24,6 +24,13 @@ class Order(NamedTuple):
     bytes_down: int
     since_s: float
     """When it was handed out (s)."""
+
+
+class Reply(Protocol):
+    """What brings a worker its next job: an event that it waits for, or the worker itself."""
+
+    def succeed(self, order: Order, /) -> object:
+        """Bring this job, which is handed out now."""
 
 
 class Orders:
@@ -47,10 +54,8 @@ class Orders:
     ) -> None:
         self.outstanding: OrderedDict[int, Order] = OrderedDict()
         """The job of each worker that the server has yet to hear from, those handed out longest ago first."""
-        self.waiting: dict[int, tuple[int, simpy.Event]] = {}
-        """Of each worker without a job: the number of its next one, and the event that brings it."""
-        self.answer_at_once: simpy.Event | None = None
-        """What brings the next job to the worker that is just reporting, if it can go on without an event."""
+        self.waiting: dict[int, tuple[int, Reply]] = {}
+        """Of each worker without a job: the number of its next one, and what brings it."""
         self._env = env
         self._exchange = exchange
         self._books = books
@@ -105,10 +110,10 @@ class Orders:
         """Return the order to work on a snapshot, from this instant on."""
         return Order(kind, snapshot, self._bytes_down[kind], self._env.now)
 
-    def go_on_with(self, snapshot: Snapshot) -> Order:
+    def go_on_with(self, snapshot: Snapshot, now_s: float) -> Order:
         """From now on, regular jobs read this snapshot; return the order to do one."""
         regular = self._regular
-        self._newest = Order(regular, snapshot, self._bytes_down[regular], self._env.now)
+        self._newest = Order(regular, snapshot, self._bytes_down[regular], now_s)
         return self._newest
 
     def go_on_after_interlude(self, content: Any) -> None:
@@ -124,26 +129,26 @@ class Orders:
 
     def dispatch(self, workers: Sequence[int], order: Order) -> None:
         """Hand each of these waiting workers its next job: this one, or the first of one that starts anew."""
-        at_once = self.answer_at_once if len(workers) == 1 else None
         for worker in workers:
             asked = self._first(worker, order) if worker in self._anew else order
             job, reply = self.waiting.pop(worker)
-            asked = self._give(worker, job, asked)
-            if reply is at_once:
-                _has_fired(reply, asked)
-            else:
-                reply.succeed(asked)
+            reply.succeed(self._give(worker, job, asked))
 
-    def received(self, ticket: Ticket, reply: simpy.Event) -> None:
-        """A worker has reported and waits for its next job, which this event brings."""
+    def received(self, ticket: Ticket, reply: Reply) -> None:
+        """A worker has reported and waits for its next job, which this reply brings."""
         worker = ticket.worker
         del self.outstanding[worker]
         self.waiting[worker] = ticket.job + 1, reply
 
-    def wait_for_first(self, worker: int, job: int, reply: simpy.Event) -> None:
+    def wait_for_first(self, worker: int, job: int, reply: Reply) -> None:
         """A worker that starts anew waits for its next job, which has this number."""
         self.waiting[worker] = job, reply
         self._starts_anew(worker, untold=False)
+
+    def bring_by(self, worker: int, reply: Reply) -> None:
+        """A worker without a job is brought its next one by this reply."""
+        job, _ = self.waiting[worker]
+        self.waiting[worker] = job, reply
 
     def forget_later(self, worker: int) -> None:
         """A worker has lost its state while it waits for its next job: its last ticket counts as usual."""
@@ -165,7 +170,7 @@ class Orders:
         self._anew.pop(worker, None)
         return self.waiting.pop(worker, None) is not None
 
-    def replace(self, worker: int, job: int, reply: simpy.Event) -> None:
+    def replace(self, worker: int, job: int, reply: Reply) -> None:
         """Withdraw the order of a worker that has lost its state, and give it another.
 
         In a round of an interlude that is the round's order once more.
@@ -173,7 +178,7 @@ class Orders:
         Args:
             worker: whose.
             job: the number of the other job.
-            reply: the event that brings it.
+            reply: what brings it.
         """
         order = self.withdraw(worker)
         self.waiting[worker] = job, reply
@@ -214,9 +219,3 @@ class Orders:
         skipped = worker in self._misconduct and not conduct_of(self._misconduct[worker], now_s).calls
         self._exchange.hand_out(worker, job, kind, snapshot, now_s, skipped)
         return order
-
-
-def _has_fired(event: simpy.Event, value: object) -> None:
-    """Let an event that nobody waits for be over: who comes to wait for it goes on at once."""
-    event._ok, event._value = True, value
-    event.callbacks = None  # type: ignore[assignment]  # as SimPy itself does

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fedsim.messages import Snapshot, Ticket
 from fedsim.schedule import Schedule
@@ -15,7 +15,7 @@ from fedsim.timing.inbox import Inbox
 from fedsim.timing.interludes import Interludes
 from fedsim.timing.life import Life
 from fedsim.timing.members import Members
-from fedsim.timing.orders import Order, Orders
+from fedsim.timing.orders import Order, Orders, Reply
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.settings import ServerSettings
@@ -137,7 +137,15 @@ class Server:
         if worker in self._orders.outstanding:
             return self._orders.outstanding[worker]
         _, reply = self._orders.waiting.get(worker, (0, None))
-        return reply
+        return cast("simpy.Event | None", reply)  # nobody else has put a reply there yet
+
+    def begin(self, worker: int, reply: Reply) -> None:
+        """Bring a worker that is a member from the start its first job, now or when it is asked."""
+        orders = self._orders
+        if worker in orders.outstanding:
+            reply.succeed(orders.outstanding[worker])
+        else:
+            orders.bring_by(worker, reply)
 
     def withhold(self, worker: int, version: int, margin_steps: int) -> simpy.Event | None:
         """Let a malicious worker withhold a finished report until the server is about to wait for it.
@@ -215,7 +223,7 @@ class Server:
                     waiting = self._without_expelled(waiting)
                 if self.finished:
                     break
-                order = orders.go_on_with(snapshot)
+                order = orders.go_on_with(snapshot, self.report_now.time_s)
                 if interludes.planned and interludes.due(
                     snapshot.version - 1, self.report_now.worker_updates
                 ):
@@ -255,7 +263,7 @@ class Server:
         if self.waits_for_ever and not self.stalled.triggered:
             self.stalled.succeed()
 
-    def _receive(self, ticket: Ticket, reply: simpy.Event) -> bool:
+    def _receive(self, ticket: Ticket, reply: Reply) -> bool:
         """Take a report; return whether this has changed who takes part."""
         self._books.arrived(ticket)
         worker = ticket.worker
@@ -271,18 +279,18 @@ class Server:
             self.rule.report(worker)
         return False
 
-    def _receive_late(self, ticket: Ticket, reply: simpy.Event) -> bool:
+    def _receive_late(self, ticket: Ticket, reply: Reply) -> bool:
         """The calls of a worker that is out are paid for, but its result is not used."""
         turned_away = self._turns_away(ticket.worker)
         if not turned_away:
             self._take_in(ticket.worker, ticket.job + 1, reply)
         return not turned_away
 
-    def _receive_newcomer(self, worker: int, reply: simpy.Event) -> None:
+    def _receive_newcomer(self, worker: int, reply: Reply) -> None:
         if not self._turns_away(worker):
             self._take_in(worker, 0, reply)
 
-    def _receive_rejoining(self, who: tuple[int, int], reply: simpy.Event) -> None:
+    def _receive_rejoining(self, who: tuple[int, int], reply: Reply) -> None:
         worker, job = who
         if self._turns_away(worker):
             return
@@ -299,8 +307,8 @@ class Server:
             self._clock.switch(worker, Activity.DOWN, self.env.now)
         return refused
 
-    def _take_in(self, worker: int, job: int, reply: simpy.Event) -> None:
-        """Admit a worker, whose next job has this number and is brought by this event."""
+    def _take_in(self, worker: int, job: int, reply: Reply) -> None:
+        """Admit a worker, whose next job has this number and is brought by this reply."""
         self._orders.wait_for_first(worker, job, reply)
         if self.members.admit(worker):
             self._orders.dispatch([worker], self._orders.newest)

@@ -259,7 +259,8 @@ class Worker:
                 switch(number, WAITING, now_s)
                 finished += 1
                 self.jobs = finished
-                reply = report(Ticket(number, job, kind, snapshot, since_s, now_s, not conduct.calls))
+                reply = env.event()
+                report(Ticket(number, job, kind, snapshot, since_s, now_s, not conduct.calls), reply)
                 job += 1
                 start += 1
                 order = yield reply
