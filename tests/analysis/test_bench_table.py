@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.benchmarks.bench import __main__ as program
-from tests.benchmarks.bench import history
+from tests.benchmarks.bench import growth, history
 from tests.benchmarks.bench.grid import (
     Cell,
     Effort,
@@ -197,3 +197,61 @@ def test_the_table_and_the_targets_are_printed(made_up, capsys):
 def test_a_workload_that_nobody_knows_is_told(made_up, capsys):
     assert program.main(["--only", "nonsense"]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_each_setting_is_varied_alone_beside_the_base(monkeypatch):
+    asked = []
+
+    def turn_us(sizes, updates):
+        asked.append(sizes)
+        return 100.0 + sizes["N"] + len(asked) / 1e6
+
+    monkeypatch.setattr(growth, "turn_us", turn_us)
+    found = {(point.setting, point.value): point for point in growth.points(repeats=2)}
+    assert found["N", 200].us == pytest.approx(300.0, abs=0.01)
+    assert found["N", 200].times == pytest.approx(1.5, abs=0.01)
+    assert found["M", 150].times == pytest.approx(1.0, abs=0.01)
+    assert {sum(sizes[key] != growth.BASE[key] for key in sizes) for sizes in asked} == {0, 1}
+    assert growth.texts(found["evaluation", growth.NEVER])[1:] == ["never", "200", "1.00"]
+
+
+@pytest.mark.parametrize("setting", growth.VARIED)
+def test_a_setting_reaches_the_run(setting):
+    base = growth.scenario(growth.BASE, 40)
+    value = growth.VARIED[setting][-1 if growth.VARIED[setting][0] == growth.BASE[setting] else 0]
+    changed = growth.scenario({**growth.BASE, setting: value}, 40)
+    assert changed != base
+    task = changed.problem.task
+    there = {
+        "R": changed.n_workers,
+        "S": changed.algorithm.wait_for,
+        "M": task.n_words,
+        "N": task.n_candidates,
+        "I_s": changed.problem.n_samples,
+        "b": task.n_train,
+        "L": changed.algorithm.cuts and changed.algorithm.cuts.stop_after,
+        "evaluation": changed.evaluation.every_steps,
+        "spans": int(changed.record.spans),
+    }
+    assert there[setting] == value
+
+
+def test_growth_is_measured_once_cuts_are_made():
+    sizes = {**growth.BASE, "R": 3, "S": 3, "M": 2, "N": 3, "b": 2, "I_s": 2, "L": 2}
+    assert growth.turn_us(sizes, 3) > 0
+    run = growth.simulation.run(growth.scenario(sizes, 3))
+    assert (run.summary["server_steps"], run.summary["cuts"]) == (5, 4)
+
+
+def test_the_rule_of_thumb_is_found_again_in_points_made_by_one():
+    made = growth.Rule(40.0, 0.08, 0.1, 0.2)
+    points = [
+        growth.Point(setting, value, made.us({**growth.BASE, setting: value}), 1.0)
+        for setting in ("M", "N", "I_s", "b")
+        for value in growth.VARIED[setting]
+    ]
+    assert made.us(growth.BASE) == pytest.approx(40 + 0.08 * 7500 + 0.1 * 1500 + 0.2 * 400)
+    fitted, error = growth.rule([*points, growth.Point("S", 1, 1e6, 1.0)])
+    assert fitted == pytest.approx(made)
+    assert error == pytest.approx(0, abs=1e-9)
+    assert "40 + 0.080 M N + 0.100 M I_s + 0.200 I_s b, off by at most 0%" in growth.told(points)

@@ -12,12 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks.bench import history, million, table
+from tests.benchmarks.bench import growth, history, million, table
 from tests.benchmarks.bench.grid import SIZES, Effort, Row, cells, figures, measure
-from tests.benchmarks.bench.targets import Verdict, verdicts
+from tests.benchmarks.bench.targets import verdicts
 
 BENCH, QUICK_BENCH = "fedsim", "fedsim, quick"
 """Names in the history: turns of a quick run are shorter, and their figures are others."""
+Block = tuple[Sequence[str], list[list[str]]]
+"""A table: its header and its lines."""
 QUICK = Effort(share=0.2, seconds=0.5, repeats=2)
 QUICK_SIZES = (3, 1_000)
 
@@ -25,6 +27,10 @@ QUICK_SIZES = (3, 1_000)
 def main(words: Sequence[str]) -> int:
     """Measure and print; return 1 if something has got slower."""
     asked = options(words)
+    if asked.growth:
+        points = list(growth.points(repeats=asked.repeats or 3))
+        lines = [growth.texts(point) for point in points]
+        return write([(growth.HEADER, lines)], asked.markdown, growth.told(points))
     effort = QUICK if asked.quick else Effort()
     effort = effort._replace(repeats=asked.repeats or effort.repeats)
     wanted = list(cells(asked.workers or (QUICK_SIZES if asked.quick else SIZES), asked.only))
@@ -32,7 +38,9 @@ def main(words: Sequence[str]) -> int:
         return say(f"no workload has one of these in its name: {', '.join(asked.only)}", 2)
     rows = measure(wanted, effort, tell)
     found = million.in_a_fresh_process() if asked.million else None
-    write(rows, verdicts(rows, found), asked.markdown)
+    judged = table.verdict_texts(verdicts(rows, found))
+    blocks = [(table.HEADER, table.cells_of(rows)), (("target", "measured", "met"), judged)]
+    write(blocks, asked.markdown, table.NOTES)
     bench, kept = QUICK_BENCH if asked.quick else BENCH, figures(rows)
     code = compare(bench, kept) if asked.compare else 0
     if asked.save:
@@ -50,6 +58,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     add("--quick", action="store_true", help="a minute or two: fewer sizes, short turns")
     add("--repeats", type=int, metavar="N", help="at most so many turns of each cell")
     add("--million", action="store_true", help="a million workers as well")
+    add("--growth", action="store_true", help="how cost grows with each setting, instead of the table")
     add("--markdown", action="store_true", help="print the tables for a document")
     add("--save", action="store_true", help="keep the figures in tests/benchmarks/history.jsonl")
     add("--compare", action="store_true", help="say what is slower than the last that was saved here")
@@ -68,21 +77,18 @@ def tell(row: Row) -> None:
     say(f"{row.cell.name}: {done}")
 
 
-def write(rows: Sequence[Row], judged: Sequence[Verdict], as_markdown: bool) -> None:
-    """Print the table and the targets."""
-    about = table.about(history.machine(), history.versions(), history.commit())
-    blocks = (
-        (table.HEADER, table.cells_of(rows)),
-        (("target", "measured", "met"), table.verdict_texts(judged)),
-    )
+def write(blocks: Sequence[Block], as_markdown: bool, *notes: str) -> int:
+    """Print tables, notes, and what machine this is."""
+    notes = (*notes, table.about(history.machine(), history.versions(), history.commit()))
     if sys.stdout.isatty() and not as_markdown:
         console = Console()
         for header, lines in blocks:
             table.show(console, header, lines)
-        console.print(table.NOTES, about, sep="\n")
-        return
+        console.print(*notes, sep="\n")
+        return 0
     made = table.markdown if as_markdown else table.plain
-    sys.stdout.write("\n".join([*(made(*block) for block in blocks), table.NOTES, about]) + "\n")
+    sys.stdout.write("\n".join([*(made(*block) for block in blocks), *notes]) + "\n")
+    return 0
 
 
 def compare(bench: str, kept: dict[str, Any]) -> int:
