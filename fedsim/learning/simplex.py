@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,16 +38,15 @@ def project(rows: Tensor) -> Tensor:
         raise ValueError("a row to project needs at least one entry, got a last dimension of 0")
     flat = rows.reshape(-1, n)
     projected = torch.empty_like(flat, memory_format=torch.contiguous_format)
-    rows_per_chunk = max(1, CHUNK_ELEMENTS // n)
-    scratch = torch.empty_like(projected[:rows_per_chunk])
-    for start in range(0, len(flat), rows_per_chunk):
-        chunk = flat[start : start + rows_per_chunk]
-        _project_chunk(chunk, projected[start : start + rows_per_chunk], scratch[: len(chunk)])
-    return projected.reshape(rows.shape)
+    n_rows, rows_per_chunk = flat.shape[0], max(1, CHUNK_ELEMENTS // n)
+    for start in range(0, n_rows, rows_per_chunk):
+        end = start + rows_per_chunk
+        _project_chunk(flat[start:end], projected[start:end])
+    return projected.view(rows.shape)
 
 
-def _project_chunk(source: Tensor, y: Tensor, positive: Tensor) -> None:
-    """Project `source`, (rows, N), into `y` of the same shape; `positive` is scratch of the same shape.
+def _project_chunk(source: Tensor, y: Tensor) -> None:
+    """Project `source`, (rows, N), into `y` of the same shape.
 
     `y` holds max(source - tau, 0) throughout, with a tau that only grows: what has become 0 stays 0, so tau
     itself is never needed, only its increments (sum of y - 1) / (number of positive y).
@@ -54,21 +55,23 @@ def _project_chunk(source: Tensor, y: Tensor, positive: Tensor) -> None:
     # Entries of 1 or less around the maximum keep every digit of the sums, however large the row is.
     torch.sub(source, source.amax(dim=1, keepdim=True), out=y)
     total = y.sum(dim=1, keepdim=True)
-    # Two lower bounds of tau: all entries active, and the largest entry alone.
-    _subtract(y, ((total - 1) / n).clamp_min_(-1))
+    # Infinity less infinity is NaN as well. A total of minus infinity is a row with an entry of it.
+    if math.isnan(total.sum().item()):
+        raise ValueError("a row to project holds NaN or infinity, so it has no nearest distribution")
     active = torch.full_like(total, n)
+    # Two lower bounds of tau: all entries active, and the largest entry alone.
+    _subtract(y, total.sub_(1).div_(n).clamp_min_(-1))
+    positive = torch.empty_like(y)
     while True:
-        torch.gt(y, 0, out=positive)
+        torch.sign(y, out=positive)
         still_active = positive.sum(dim=1, keepdim=True)
-        torch.sum(y, dim=1, keepdim=True, out=total)
         if torch.equal(still_active, active):
-            break
+            return
         active = still_active
+        torch.sum(y, dim=1, keepdim=True, out=total)
         # Rounding may leave a total just below 1. A negative increment would bring zeros back, and a row with
         # many entries near the epsilon could then go on for ever.
         _subtract(y, total.sub_(1).div_(active).clamp_min_(0))
-    if not torch.isfinite(total).all():
-        raise ValueError("a row to project holds NaN or infinity, so it has no nearest distribution")
 
 
 def _subtract(y: Tensor, increment: Tensor) -> None:
