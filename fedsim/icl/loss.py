@@ -21,7 +21,7 @@ def cross_entropy(scores: Tensor, labels: Tensor, floor: float) -> Tensor:
     """
     n_jobs, n_prompts, _, n_queries = scores.shape
     index = labels[:, None, None, :].expand(n_jobs, n_prompts, 1, n_queries)
-    return scores.gather(2, index).squeeze(2).clamp(min=floor).log().mean(-1).neg()
+    return scores.gather(2, index).squeeze(2).clamp_(min=floor).log_().mean(-1).neg_()
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:

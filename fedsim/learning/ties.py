@@ -35,8 +35,11 @@ def argmax(values: Tensor, dim: int = -1, uniforms: Tensor | None = None) -> Ten
     tied = at_largest(values, dim)
     if uniforms is None:
         return _first(tied, dim)
+    n_tied = tied.sum(dim, keepdim=True)
+    if (n_tied == 1).all():  # as always but at the start
+        return _first(tied, dim)
     order = tied.cumsum(dim)
-    wanted = (uniforms.unsqueeze(dim) * tied.sum(dim, keepdim=True)).long() + 1
+    wanted = (uniforms.unsqueeze(dim) * n_tied).long() + 1
     return _first(tied & (order == wanted), dim)
 
 
@@ -47,6 +50,6 @@ def argmin(values: Tensor, dim: int = -1) -> Tensor:
 
 def _first(found: Tensor, dim: int) -> Tensor:
     """Return the place of the first that is true along a dimension."""
-    # `max` promises the first of equal values as `argmax` does, and takes a tenth of its time along a dimension
-    # that is not the last.
+    # `max` promises the first of equal values as `argmax` does, and takes a tenth of its time along a
+    # dimension that is not the last.
     return found.max(dim).indices

@@ -35,8 +35,10 @@ class LinearAttention:
         self._base = torch.from_numpy(data.source.base).flatten()
         self._words = torch.from_numpy(data.source.words).flatten(1).contiguous()
         steps = demonstration_steps(data.source, data.demonstrations, demonstrations, data.order)
-        self._slot_sizes = steps.shape[1:3]
         self._steps = steps.reshape(-1, self._base.numel())
+        n_rows, n_slots, n_candidates = steps.shape[:3]
+        self._slots = torch.arange(n_rows * n_slots).view(n_rows, n_slots, 1) * n_candidates
+        """Where the candidates of each slot begin among `_steps`."""
         self._columns = {
             "train": _columns(data.train),
             "validation": _columns(data.validation),
@@ -53,18 +55,18 @@ class LinearAttention:
 
     def classifiers(self, prompts: Prompts) -> Tensor:
         """Return the classifier that each prompt induces, (J, I, U, d + 1)."""
-        rows = self._base.expand(len(prompts.workers), 1, -1)
+        rows = self._base
         if prompts.demonstrations is not None:
             rows = rows + self._demonstrated(prompts.workers, prompts.demonstrations)
         if prompts.words is not None:
             rows = rows + self._worded(prompts.words)
-        return rows.reshape(*rows.shape[:2], self._n_classes, -1)
+        if rows is self._base:
+            rows = rows.expand(prompts.workers.shape[0], 1, -1)
+        return rows.view(*rows.shape[:2], self._n_classes, -1)
 
     def _demonstrated(self, workers: Tensor, demonstrations: Tensor) -> Tensor:
         """Return the sum over slots of each prompt's implicit steps, (J, I, U * (d + 1))."""
-        n_slots, n_candidates = self._slot_sizes
-        slots = workers[:, None] * n_slots + torch.arange(n_slots)
-        return self._steps[slots[:, :, None] * n_candidates + demonstrations].sum(1)
+        return self._steps[self._slots[workers] + demonstrations].sum(1)
 
     def _worded(self, words: Tensor) -> Tensor:
         """Return what the words of each fragment add up to, (J, I, U * (d + 1))."""

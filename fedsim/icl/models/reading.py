@@ -81,8 +81,8 @@ class FragmentReading(Strict):
         bags = words.transpose(1, 2)
         counts.scatter_add_(2, bags, counts.new_ones(1, 1, 1).expand(bags.shape))
         if self.repeat_exponent != 1:
-            counts = counts.pow(self.repeat_exponent)
-        return counts / n_words**self.length_exponent
+            counts.pow_(self.repeat_exponent)
+        return counts.div_(n_words**self.length_exponent)
 
 
 class Shares(NamedTuple):
