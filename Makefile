@@ -24,7 +24,7 @@
 # make fuzz      shipped scenarios with mistakes in them, N of them (default 5000) from SEED
 # make bench     speed, memory and set-up of every kind of work, beside a yardstick (about 15 minutes)
 # make bench-parts  what single parts cost: aggregators, networks, flows, LLM services, texts, models, sweeps
-# make bench-peers  the same work in pfl, FLGo and APPFL, in turns (about 15 minutes; 1 GB for each peer)
+# make bench-peers  the same work in fedsim, pfl, FLGo and APPFL, in turns (about 15 minutes; 1 GB for each peer)
 # make lower-bounds  the tests with the lowest versions that pyproject.toml allows (6 GB, up to an hour)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)

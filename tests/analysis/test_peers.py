@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.benchmarks.bench import history
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.peers import cells, data, reference, table
 from tests.benchmarks.peers.cells import PeerCell
-from tests.benchmarks.peers.simulators import PeerError, Simulator, last_line
+from tests.benchmarks.peers.simulators import SIMULATORS, PeerError, Simulator, last_line
 from tests.benchmarks.peers.work import LEARNING_RATE, CommonWork, ReadyRunner, mean_loss, measured
 
 
@@ -90,6 +91,16 @@ def test_a_stale_message_is_mixed_in_with_a_smaller_share(path: Path) -> None:
     second = (1 - share) * first + share * trained(1, zero)
     third = (1 - share) * second + share * trained(0, first)
     np.testing.assert_allclose(reference.weights_after(task, "fedasync"), third, rtol=0, atol=1e-12)
+
+
+def test_a_change_is_added_to_the_newest_model(path: Path) -> None:
+    task = _task(path, "async", 3)
+    x, y = task.features.astype(float), task.labels
+    zero = np.zeros((61, 10))
+    first = -LEARNING_RATE * reference.gradient(zero, x[0], y[0])
+    second = first - LEARNING_RATE * reference.gradient(zero, x[1], y[1])
+    third = second - LEARNING_RATE * reference.gradient(first, x[0], y[0])
+    np.testing.assert_allclose(reference.weights_after(task, "fedbuff"), third, rtol=0, atol=1e-12)
 
 
 def test_one_client_a_round_goes_on_from_the_newest_model(path: Path) -> None:
@@ -177,6 +188,14 @@ def test_the_last_line_of_a_stack_trace_says_what_is_wrong() -> None:
     assert last_line("\n") == "it said nothing"
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_fedsim_learns_what_the_plain_program_learns(path: Path, mode: str) -> None:
+    fedsim = next(one for one in SIMULATORS if one.name == "fedsim")
+    found = cells.measure(fedsim, PeerCell(mode, 4, 10), path, limit_s=300)
+    assert found["updates"] == 40
+    assert found["loss"] == pytest.approx(cells.expected_loss(path, found["method"], mode, 4, 40), rel=1e-12)
+
+
 # All cells
 
 
@@ -191,9 +210,9 @@ def test_who_fails_is_named_once_and_not_asked_again(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(cells, "measure", answer)
     both = [Simulator("fedsim", "fedsim"), Simulator("slow", "slow")]
-    rows, failed = peers.in_turns(both, [PeerCell("sync", 1000, 5000)], path, repeats=2, limit_s=9)
+    turns, failed = peers.in_turns(both, [PeerCell("sync", 1000, 5000)], path, repeats=2, limit_s=9)
     assert asked == ["fedsim", "slow", "fedsim"]
-    assert [row["cpu_s"] for row in rows] == [4.0 / 3]
+    assert [[turn["cpu_s"] for turn in each] for each in turns] == [[4.0, 4.0 / 3]]
     assert failed == ["slow, synchronous with 1,000 clients, is left out: it took more than 9 s"]
 
 
@@ -208,6 +227,27 @@ def test_who_cannot_be_installed_is_left_out_with_the_reason(monkeypatch: pytest
         [new],
         ["old is left out: it could not be installed: it needs Python 2"],
     )
+
+
+def test_peers_are_the_yardsticks_of_what_is_kept() -> None:
+    turns = [[_line(cpu_s=1.0), _line(cpu_s=2.0)], [_line(simulator="pfl", mode="async", cpu_s=8.0)]]
+    assert peers.figures(turns) == {
+        "times": {"fedsim sync 1000": [250.0, 500.0]},
+        "yardsticks": {"pfl async 1000": [2000.0]},
+        "memory": {"fedsim sync 1000": [300.0, 300.0]},
+    }
+
+
+def test_what_is_worse_than_before_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"times": {"fedsim sync 100": [60.0, 61.0]}, "yardsticks": {"pfl sync 100": [1000.0]}}
+    monkeypatch.setattr(history, "last", lambda bench: (None, "nothing was saved before"))
+    assert peers.comparison(now) == (False, ["Nothing to compare with: nothing was saved before."])
+    before = {"commit": "abc", "date": "Monday", "figures": now}
+    monkeypatch.setattr(history, "last", lambda bench: (before, ""))
+    assert peers.comparison(now) == (False, ["Nothing is worse than in abc of Monday."])
+    slower = {**now, "times": {"fedsim sync 100": [90.0, 91.0]}}
+    told = "fedsim sync 100: 1.50 times as much as in abc of Monday, noise 5%."
+    assert peers.comparison(slower) == (True, [told])
 
 
 def test_of_several_turns_the_best_counts_and_the_most_memory() -> None:

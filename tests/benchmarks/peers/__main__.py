@@ -7,14 +7,18 @@ not do the work, is named with its reason and left out.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.bench import history
 from tests.benchmarks.peers import cells, data, table
 from tests.benchmarks.peers.cells import PeerCell
 from tests.benchmarks.peers.simulators import SIMULATORS, PeerError, Simulator
+
+BENCH = "peers"
 
 
 def main() -> None:
@@ -25,12 +29,25 @@ def main() -> None:
     ready, left_out = installed(chosen)
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         path = data.write(Path(folder) / "data.npz", max(cell.clients for cell in chosen_cells))
-        rows, failed = in_turns(ready, chosen_cells, path, options.repeats, options.limit_s)
-    print(table.markdown(rows, left_out + failed))  # noqa: T201, a program that prints a table
+        turns, failed = in_turns(ready, chosen_cells, path, options.repeats, options.limit_s)
+    kept = figures(turns)
+    worse, told = comparison(kept) if options.compare else (False, [])
     if options.save:
-        from tests.benchmarks.bench.history import append
+        history.append({"bench": BENCH, "figures": kept})
+    text = table.markdown([table.best(each) for each in turns], left_out + failed)
+    print("\n".join([text, *told]))  # noqa: T201, a program that prints a table
+    sys.exit(worse)
 
-        append({"bench": "peers", "figures": {_name(row): row for row in rows}})
+
+def comparison(kept: history.Figures) -> tuple[bool, list[str]]:
+    """Whether something is worse than when last saved on this machine, and sentences on it."""
+    before, why_not = history.last(BENCH)
+    if before is None:
+        return False, [f"Nothing to compare with: {why_not}."]
+    worse = history.compared(kept, before["figures"]).worse
+    place = f"in {before['commit']} of {before['date']}"
+    told = [f"{one.name}: {one.times:.2f} times as much as {place}, noise {one.noise:.0%}." for one in worse]
+    return bool(worse), told or [f"Nothing is worse than {place}."]
 
 
 def installed(simulators: Sequence[Simulator]) -> tuple[list[Simulator], list[str]]:
@@ -47,8 +64,8 @@ def installed(simulators: Sequence[Simulator]) -> tuple[list[Simulator], list[st
 
 def in_turns(
     simulators: Sequence[Simulator], chosen: Sequence[PeerCell], path: Path, repeats: int, limit_s: float
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of the table, cell by cell, and a sentence about each simulator that has no row in a cell.
+) -> tuple[list[list[dict[str, Any]]], list[str]]:
+    """All turns of each simulator in each cell, and a sentence about each that did not do its work there.
 
     Who fails in a cell is not asked again there: a turn more would take as long and say the same.
     """
@@ -65,8 +82,8 @@ def in_turns(
                     )
                 except PeerError as error:
                     reasons[cell, simulator] = str(error)
-    rows = [
-        table.best(turns[cell, simulator])
+    done = [
+        turns[cell, simulator]
         for cell in chosen
         for simulator in simulators
         if (cell, simulator) not in reasons
@@ -75,11 +92,19 @@ def in_turns(
         f"{simulator.name}, {table.WORK[cell.mode]} with {cell.clients:,} clients, is left out: it {reason}"
         for (cell, simulator), reason in reasons.items()
     ]
-    return rows, failed
+    return done, failed
 
 
-def _name(row: dict[str, Any]) -> str:
-    return f"{row['simulator']} {row['mode']} {row['clients']}"
+def figures(turns: Sequence[Sequence[dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:
+    """For the history: microseconds of processors per update, where peers are yardsticks, and our memory."""
+    kept: dict[str, dict[str, list[float]]] = {"times": {}, "yardsticks": {}, "memory": {}}
+    for each in turns:
+        ours = each[0]["simulator"] == "fedsim"
+        name = f"{each[0]['simulator']} {each[0]['mode']} {each[0]['clients']}"
+        kept["times" if ours else "yardsticks"][name] = [1e6 / table.rate(turn) for turn in each]
+        if ours:
+            kept["memory"][name] = [turn["peak_mib"] for turn in each]
+    return kept
 
 
 def _options() -> argparse.Namespace:
@@ -95,6 +120,7 @@ def _options() -> argparse.Namespace:
         "--most-clients", type=int, default=10_000, help="leave larger cells out (default: 10000)"
     )
     parser.add_argument("--save", action="store_true", help="add the figures to the history")
+    parser.add_argument("--compare", action="store_true", help="say what is worse than when last saved")
     return parser.parse_args()
 
 

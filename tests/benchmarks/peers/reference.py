@@ -1,7 +1,7 @@
 """The common work once more, as plain as it can be: what every simulator's weights must do as well as.
 
 Sources: McMahan et al., AISTATS 2017, Algorithm 1 (FedAvg); Xie, Koyejo, Gupta, OPT 2020, Algorithm 1
-(FedAsync).
+(FedAsync); Nguyen et al., AISTATS 2022, Algorithm 1 (FedBuff), with a buffer of one and a server rate of 1.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def gradient(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def weights_after(task: CommonWork, method: str) -> np.ndarray:
-    """Weights (61, 10) after the task's updates; method is `fedavg`, `fedasync` or `one client a round`."""
-    return {"fedavg": _fedavg, "fedasync": _fedasync, "one client a round": _one_by_one}[method](task)
+    """Weights (61, 10) after the task's updates; method is one of `METHODS`."""
+    return METHODS[method](task)
 
 
 def _fedavg(task: CommonWork) -> np.ndarray:
@@ -50,6 +50,18 @@ def _fedasync(task: CommonWork) -> np.ndarray:
     return weights
 
 
+def _fedbuff(task: CommonWork) -> np.ndarray:
+    """As `_fedasync`, but the server adds the change that a client made, however stale."""
+    weights = np.zeros((FEATURES + 1, CLASSES))
+    read = [weights] * task.clients
+    for step in range(task.updates):
+        client = step % task.clients
+        x, y = task.features[client].astype(float), task.labels[client]
+        weights = weights - LEARNING_RATE * gradient(read[client], x, y)
+        read[client] = weights
+    return weights
+
+
 def _one_by_one(task: CommonWork) -> np.ndarray:
     weights = np.zeros((FEATURES + 1, CLASSES))
     for step in range(task.updates):
@@ -58,3 +70,11 @@ def _one_by_one(task: CommonWork) -> np.ndarray:
             weights, task.features[client].astype(float), task.labels[client]
         )
     return weights
+
+
+METHODS = {
+    "fedavg": _fedavg,
+    "fedasync": _fedasync,
+    "fedbuff": _fedbuff,
+    "one client a round": _one_by_one,
+}

@@ -71,6 +71,7 @@ def last_line(text: str) -> str:
 
 
 SIMULATORS = (
+    Simulator("fedsim", "fedsim", share=4),
     Simulator("pfl", "pfl", ("pfl==0.6.0", TORCH)),
     Simulator("FLGo", "flgo", ("flgo==0.4.4", TORCH)),
     Simulator("APPFL", "appfl", ("appfl==1.12.0", TORCH), share=0.4),
