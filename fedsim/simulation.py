@@ -102,9 +102,10 @@ def _run(scenario: Scenario, timing_only: bool, progress: Progress | None) -> Ru
     import torch
 
     from fedsim import tables
+    from fedsim.learning.device import on_device
     from fedsim.learning.one_thread import one_thread
 
-    with one_thread(), torch.no_grad():
+    with one_thread(), torch.no_grad(), on_device(scenario.device):
         bench = Bench(scenario.problem, scenario.n_workers, streams, scenario.assigned)
         with _closed_at_the_end(bench):
             learner = scenario.algorithm.open(bench)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedsim.learning.device import from_numpy, to_numpy
+
 FARTHEST = 1e140
 """How far from the centre a coordinate may be, in units of most rows: squares of it can still be added up."""
 BLOCK = 128
@@ -37,7 +39,7 @@ def framed(rows: Tensor) -> Frame:
     to rounding. A row beyond `FARTHEST` is drawn back to it, in its own direction.
     """
     middle = (len(rows) - 1) // 2
-    centre = torch.from_numpy(np.partition(rows.detach().numpy(), middle, axis=0)[middle]).double()
+    centre = from_numpy(np.partition(to_numpy(rows), middle, axis=0)[middle]).double()
     # Halves: the difference of two huge values would overflow.
     points = torch.add(-centre / 2, rows, alpha=0.5)
     sizes = torch.linalg.vector_norm(points, ord=torch.inf, dim=1)
@@ -79,8 +81,8 @@ def krum_scores(rows: Tensor, f: int) -> Tensor:
     """
     to_others = squared_distances(rows).fill_diagonal_(torch.inf)
     # By NumPy, whose sort takes half the time of torch's.
-    nearest = np.sort(to_others.numpy(), axis=1)[:, : len(rows) - f - 2]
-    return torch.from_numpy(nearest.sum(1))
+    nearest = np.sort(to_numpy(to_others), axis=1)[:, : len(rows) - f - 2]
+    return from_numpy(nearest.sum(1))
 
 
 def mean(rows: Tensor) -> Tensor:

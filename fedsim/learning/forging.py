@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim.errors import InputError
+from fedsim.learning.device import from_numpy
 from fedsim.learning.ties import sign
 
 
@@ -34,7 +35,7 @@ def drawn(
     rows = np.empty(own.shape)
     for row, generator in zip(rows, draws, strict=True):
         row[:] = sample(generator).ravel()
-    return torch.from_numpy(rows)
+    return from_numpy(rows)
 
 
 def words(d: int, options: int | None) -> tuple[int, int]:

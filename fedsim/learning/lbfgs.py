@@ -44,5 +44,6 @@ def hessian_product(S: Tensor, Y: Tensor, V: Tensor) -> Tensor:
     M = torch.cat((torch.cat((sigma * S @ S.T, lower), 1), torch.cat((lower.T, -products.diag().diag()), 1)))
     A = torch.cat((sigma * S, Y))
     # Steps along one line make M singular: the shortest solution leaves out what they say twice.
-    weights = torch.linalg.lstsq(M, A @ V.T, driver="gelsd").solution
+    # That solver is the processor's alone, and M has a few rows only.
+    weights = torch.linalg.lstsq(M.cpu(), (A @ V.T).cpu(), driver="gelsd").solution.to(V)
     return sigma * V - weights.T @ A

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedsim.learning.device import from_numpy
 from fedsim.learning.ties import sign
 
 
@@ -20,7 +21,7 @@ def flipped(difference: Tensor, probability: float, draws: Sequence[np.random.Ge
         draws: a generator of random numbers for each row.
     """
     d = difference.shape[1]
-    uniforms = torch.from_numpy(np.stack([draw.random(d) for draw in draws]))
+    uniforms = from_numpy(np.stack([draw.random(d) for draw in draws]))
     # The chance of +1: that of a turned -1, of an even toss, or of a +1 that is kept.
     chance = 0.5 + (0.5 - probability) * sign(difference).double()
     return torch.where(uniforms < chance, 1, -1).to(difference.dtype)
@@ -34,7 +35,7 @@ def noised(difference: Tensor, least_std: float, draws: Sequence[np.random.Gener
         least_std: the standard deviation is the larger of this and two thirds of the difference.
         draws: a generator of random numbers for each row.
     """
-    normals = torch.from_numpy(np.stack([draw.standard_normal(difference.shape[1]) for draw in draws]))
+    normals = from_numpy(np.stack([draw.standard_normal(difference.shape[1]) for draw in draws]))
     wide = difference.double()
     std = (wide.abs() * 2 / 3).clamp(min=least_std)
     return torch.where(wide + std * normals > 0, 1, -1).to(difference.dtype)

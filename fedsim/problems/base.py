@@ -159,6 +159,9 @@ class Problem(Part):
 
     offers: ClassVar[Offer] = "gradients"
     """What an algorithm may ask of it. What `prepare` returns answers that."""
+    on_device: ClassVar[bool] = False
+    """Whether its oracle makes tensors where the scenario's `device` says (`fedsim.learning.device`), so that
+    all that is learned can be computed there."""
     has_accuracy: ClassVar[bool] = True
     """Whether the measured accuracy is a number."""
 

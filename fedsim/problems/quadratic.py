@@ -38,6 +38,7 @@ class Quadratic(Problem):
     """
 
     kind: Literal["quadratic"] = "quadratic"
+    on_device: ClassVar[bool] = True
     has_accuracy: ClassVar[bool] = False
     dimension: int = Field(10, ge=1)
     upper_weight: float = Field(0.1, ge=0)
@@ -95,6 +96,8 @@ class Bilevel:
     def __init__(self, settings: Quadratic, streams: Streams, n_workers: int, pooled: int) -> None:
         import torch
 
+        from fedsim.learning.device import from_numpy
+
         self.settings = settings
         self._streams = streams
         d = settings.dimension
@@ -104,10 +107,10 @@ class Bilevel:
         points = (common + spread).reshape(n_workers, pooled, 3, d)
         curvature = np.stack([one.uniform(0.5, 1.5, size=d) for one in drawn]).reshape(n_workers, pooled, d)
         # Sums of quadratics are quadratics: pooled functions are kept as means, which only rescales them.
-        self._h = torch.from_numpy(curvature.mean(1))
-        self._c = torch.from_numpy((curvature * points[:, :, 0]).mean(1) / curvature.mean(1))
-        self._b = torch.from_numpy(points[:, :, 1].mean(1))
-        self._t = torch.from_numpy(points[:, :, 2].mean(1))
+        self._h = from_numpy(curvature.mean(1))
+        self._c = from_numpy((curvature * points[:, :, 0]).mean(1) / curvature.mean(1))
+        self._b = from_numpy(points[:, :, 1].mean(1))
+        self._t = from_numpy(points[:, :, 2].mean(1))
         self.start_p = torch.zeros(1, d, dtype=torch.float64)
         self.start_q = torch.zeros(1, d, dtype=torch.float64)
         self._optimum = self.optimum()
@@ -141,6 +144,8 @@ class Bilevel:
     def evaluate(
         self, workers: list[int], P: Tensor, Q: Tensor, z: Tensor, time_s: float = 0.0
     ) -> dict[str, float]:
+        from fedsim.learning.device import to_numpy
+
         rows = _rows(workers)
         p, q = P[:, 0], Q[:, 0]
         fit = (q - p - self._b[rows]).square().sum(1)
@@ -148,8 +153,8 @@ class Bilevel:
         return {
             "loss": float(loss.mean()),
             "accuracy": math.nan,
-            "distance_z": float(np.abs(z[0].numpy() - self._optimum.z).sum()),
-            "distance_q": float(np.abs(q.numpy() - self._optimum.q[workers]).sum(1).mean()),
+            "distance_z": float(np.abs(to_numpy(z[0]) - self._optimum.z).sum()),
+            "distance_q": float(np.abs(to_numpy(q) - self._optimum.q[workers]).sum(1).mean()),
         }
 
     def optimum(self) -> Optimum:
@@ -160,8 +165,10 @@ class Bilevel:
         gives ``G = w (R z - sum t) / (1 - k)``; inserting q_v into ``z = sum h_v (c_v + k q_v) / H`` leaves
         one linear equation for z.
         """
+        from fedsim.learning.device import to_numpy
+
         k, w = self.settings.coupling, self.settings.upper_weight
-        h, c, b, t = (table.numpy() for table in (self._h, self._c, self._b, self._t))
+        h, c, b, t = (to_numpy(table) for table in (self._h, self._c, self._b, self._t))
         total = h.sum(0)
         mean_c, mean_b = (h * c).sum(0) / total, (h * b).sum(0) / total
         squares = (h**2).sum(0) / total**2
@@ -171,7 +178,7 @@ class Bilevel:
         return Optimum(z, z + b - k * h / total * gradient)
 
     def _noise(self, workers: list[int], jobs: list[int]) -> Any:
-        import torch
+        from fedsim.learning.device import from_numpy
 
         std, d = self.settings.noise_std, self.settings.dimension
         if std == 0:
@@ -180,7 +187,7 @@ class Bilevel:
             self._streams.seat(Stream.NOISE, worker, job).normal(0.0, std, size=(2, d))
             for worker, job in zip(workers, jobs, strict=True)
         ]
-        return torch.from_numpy(np.stack(draws, 1))
+        return from_numpy(np.stack(draws, 1))
 
 
 def _rows(workers: list[int]) -> Any:

@@ -167,6 +167,12 @@ def _as_folder(name: str) -> str:
     return name
 
 
+Device = Annotated[
+    Literal["cpu", "cuda"] | None, AfterValidator(lambda name: None if name == "cpu" else name)
+]
+"""The processor is none: a run that states it has the address of one that does not."""
+
+
 class Scenario(Strict):
     """One run, fully stated."""
 
@@ -187,6 +193,9 @@ class Scenario(Strict):
     budget: Budget
     target: Target | None = None
     evaluation: Evaluation = Evaluation()
+    device: Device = None
+    """What computes the learning half: "cuda", a GPU, or "cpu", the processor, which is the same as none.
+    Their results agree to rounding, so that they are two runs."""
     record: Record = Record()
     attacks: tuple[AnyAttack, ...] = ()
     """What malicious workers do to data, messages and timing: `[[attacks]]` tables."""

@@ -30,6 +30,8 @@ def unread(scenario: Scenario) -> dict[str, str]:
             f"problem {scenario.problem.kind!r} measures no drawn prompts "
             '("sampled" in problem.also_measured)'
         )
+    if not scenario.problem.on_device:
+        found["device"] = f"problem {scenario.problem.kind!r} is computed by the processor"
     if not scenario.problem.asks_model:
         found["record.answers"] = "no real model is asked"
     if not scenario.algorithm.keeps:

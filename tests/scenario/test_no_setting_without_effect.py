@@ -25,6 +25,7 @@ from fedsim.simulation import run
 
 WITHOUT = {
     "scenario.description": "for readers",
+    "scenario.device": "needs a GPU, which gives the same results",
     "Record.answers": "keeps what a real model has answered",
     "aggregators/median.f": "only demands that there are enough rows",
     "aggregators/geometric_median.f": "only demands that there are enough rows",

@@ -75,6 +75,7 @@ def _ranked(
     import torch
 
     from fedsim.icl.loss import cross_entropy
+    from fedsim.learning.device import from_numpy, to_numpy
 
     worker, place = divmod(client, pooled)
     n_classes, n_queries = data.demonstrations.y.shape[1], data.train.y.shape[1] // pooled
@@ -82,8 +83,8 @@ def _ranked(
     shown = np.full((n_classes, n_classes, len(own)), own[0])
     shown[np.arange(n_classes), np.arange(n_classes)] = own
     queries = torch.arange(n_queries)[None] + place * n_queries
-    demonstrations = torch.from_numpy(shown).transpose(0, 1).flatten(1)[None]
+    demonstrations = from_numpy(shown).transpose(0, 1).flatten(1)[None]
     scores = scorer.scores(Prompts(torch.tensor([worker]), None, demonstrations, "train", queries))
-    labels = torch.from_numpy(data.train.y)[worker, queries]
-    losses = cross_entropy(scores, labels, access.loss_floor).view(n_classes, -1).numpy()
-    return np.argsort(-losses, axis=-1, kind="stable")
+    labels = from_numpy(data.train.y)[worker, queries]
+    losses = cross_entropy(scores, labels, access.loss_floor).view(n_classes, -1)
+    return np.argsort(-to_numpy(losses), axis=-1, kind="stable")

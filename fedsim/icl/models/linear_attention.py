@@ -13,6 +13,7 @@ from fedsim.icl.models.base import FOR_ALL, Prompts
 from fedsim.icl.models.reading import DemonstrationReading, FragmentReading
 from fedsim.icl.tasks.base import Demonstrations, Longs, Queries, TaskData, Triggered
 from fedsim.icl.tasks.gaussian import Latent, class_means
+from fedsim.learning.device import from_numpy
 
 if TYPE_CHECKING:
     from fedsim.problems.base import Questions
@@ -32,8 +33,8 @@ class LinearAttention:
     ) -> None:
         self._fragment = fragment
         self._n_classes = len(data.source.base)
-        self._base = torch.from_numpy(data.source.base).flatten()
-        self._words = torch.from_numpy(data.source.words).flatten(1).contiguous()
+        self._base = from_numpy(data.source.base).flatten()
+        self._words = from_numpy(data.source.words).flatten(1).contiguous()
         steps = demonstration_steps(data.source, data.demonstrations, demonstrations, data.order)
         self._steps = steps.reshape(-1, self._base.numel())
         n_rows, n_slots, n_candidates = steps.shape[:3]
@@ -97,23 +98,24 @@ def demonstration_steps(
         reading: what the box takes from them.
         order: the slots, as a prompt shows them; none: as they are numbered.
     """
-    base, shares = torch.from_numpy(latent.base), reading.shares
+    base, shares = from_numpy(latent.base), reading.shares
     n_slots = demonstrations.y.shape[1]
     per_class = n_slots // len(base)
     classes = torch.arange(n_slots) // per_class
-    means = torch.from_numpy(class_means(latent.parameters, len(base)))
-    x = torch.from_numpy(demonstrations.x)
-    shown = functional.one_hot(torch.from_numpy(demonstrations.y), len(base)).double()
+    means = from_numpy(class_means(latent.parameters, len(base)))
+    x = from_numpy(demonstrations.x)
+    shown = functional.one_hot(from_numpy(demonstrations.y), len(base)).double()
     recognised = functional.one_hot((x @ means.T).argmax(-1), len(base)).double()
     # A step is linear in the label: labels and texts together are one step towards their mixture.
     steps = _step(base, x, shares.labels * shown + shares.texts * recognised, shares.labels + shares.texts)
     each = _step(base, means, shares.presence * torch.eye(len(base), dtype=torch.float64), shares.presence)
     steps = latent.parameters.demo_step * (steps + each[classes][:, None])
     # Independent biases of two labels differ by sqrt(2) times their deviation.
-    steps[..., -1] += torch.from_numpy(demonstrations.bias) * (latent.parameters.label_bias / 2**0.5)
+    assert demonstrations.bias is not None  # a source of vectors has drawn it
+    steps[..., -1] += from_numpy(demonstrations.bias) * (latent.parameters.label_bias / 2**0.5)
     if reading.recency:
         places = np.arange(n_slots) if order is None else order
-        pushes = latent.parameters.label_bias * torch.from_numpy(reading.place_weights(places) - 1)
+        pushes = latent.parameters.label_bias * from_numpy(reading.place_weights(places) - 1)
         steps[..., -1] += pushes[:, None, None] * shown
     return steps if per_class == 1 else steps / per_class**reading.shots_exponent
 
@@ -133,5 +135,5 @@ def _step(base: Tensor, x: Tensor, labels: Tensor, share: float) -> Tensor:
 
 
 def _columns(queries: Queries | Triggered) -> Tensor:
-    features = functional.pad(torch.from_numpy(queries.x), (0, 1), value=1.0)
+    features = functional.pad(from_numpy(queries.x), (0, 1), value=1.0)
     return features.transpose(1, 2).contiguous()

@@ -14,6 +14,7 @@ from fedsim.icl.answers.asking import Asking
 from fedsim.icl.models.base import FOR_ALL, Prompts
 from fedsim.icl.models.label_probabilities import content_free, probabilities
 from fedsim.icl.tasks.base import TaskData, Texts
+from fedsim.learning.device import to_numpy
 
 if TYPE_CHECKING:
     from fedsim.icl.models.language import LanguageModel
@@ -109,7 +110,7 @@ def _shown(prompts: Prompts, data: TaskData[Texts]) -> list[list[list[tuple[int,
     assert prompts.demonstrations is not None
     numbers = prompts.demonstrations.transpose(1, 2).numpy()
     order = np.arange(numbers.shape[2]) if data.order is None else data.order
-    place = (prompts.workers.numpy()[:, None, None], order, numbers[:, :, order])
+    place = (to_numpy(prompts.workers)[:, None, None], order, numbers[:, :, order])
     pools = data.demonstrations
     return np.stack([pools.x[place], pools.y[place]], -1).tolist()
 
@@ -117,10 +118,10 @@ def _shown(prompts: Prompts, data: TaskData[Texts]) -> list[list[list[tuple[int,
 def _query_rows(prompts: Prompts, data: TaskData[Texts]) -> list[list[int]]:
     """Return the numbers of the texts that each worker's prompts are completed with, (J, b)."""
     x = getattr(data, prompts.split).x
-    workers = prompts.workers.numpy()
+    workers = to_numpy(prompts.workers)
     rows = x[np.zeros_like(workers) if prompts.split in FOR_ALL else workers]
     return (
-        rows if prompts.queries is None else np.take_along_axis(rows, prompts.queries.numpy(), 1)
+        rows if prompts.queries is None else np.take_along_axis(rows, to_numpy(prompts.queries), 1)
     ).tolist()
 
 

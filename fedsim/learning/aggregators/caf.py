@@ -76,13 +76,15 @@ def _top_eigenpair(matrix: Tensor) -> tuple[float, Tensor]:
     import torch
     from scipy.sparse.linalg import LinearOperator, eigsh
 
+    from fedsim.learning.device import from_numpy, to_numpy
+
     if len(matrix) <= SMALL:
         values, vectors = torch.linalg.eigh(matrix)
         return float(values[-1]), vectors[:, -1]
     # Without a start of ours, ARPACK would draw one at random.
     start = np.cos(np.arange(len(matrix)))
     product = LinearOperator(
-        matrix.shape, lambda u: (matrix @ torch.from_numpy(u).view(-1)).numpy(), dtype=np.float64
+        matrix.shape, lambda u: to_numpy(matrix @ from_numpy(u).view(-1)), dtype=np.float64
     )
     top, found = eigsh(product, k=1, v0=start, tol=TOLERANCE)
-    return float(top[0]), torch.from_numpy(found[:, 0])
+    return float(top[0]), from_numpy(found[:, 0])

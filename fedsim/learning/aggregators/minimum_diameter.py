@@ -51,11 +51,13 @@ def _tightest(squared: Tensor, kept: int) -> Tensor:
     import numpy as np
     import torch
 
+    from fedsim.learning.device import from_numpy
+
     subsets = combinations(range(len(squared)), kept)
     least, found = (math.inf, math.inf), torch.arange(kept)
     while True:
         some = chain.from_iterable(islice(subsets, max(1, PAIRS_AT_A_TIME // kept**2)))
-        numbers = torch.from_numpy(np.fromiter(some, np.int64)).view(-1, kept)
+        numbers = from_numpy(np.fromiter(some, np.int64)).view(-1, kept)
         if not len(numbers):
             return found
         within = squared[numbers.unsqueeze(2), numbers.unsqueeze(1)].flatten(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedsim.icl.loss import accuracy, cross_entropy
 from fedsim.icl.models.base import Prompts, Split
 from fedsim.learning.categorical import draw
+from fedsim.learning.device import from_numpy
 from fedsim.learning.ties import argmax
 from fedsim.streams import Stream
 
@@ -61,7 +62,7 @@ def _columns(
         columns["q_max"] = Q.amax(-1).mean(-1)
     shown_to_others = oracle.pooled > 1 or oracle.problem.pool.sharing == "shared"
     if oracle.data.poisoned is not None and oracle.problem.use_demonstrations and shown_to_others:
-        poisoned = torch.from_numpy(oracle.data.poisoned)[rows].double()
+        poisoned = from_numpy(oracle.data.poisoned)[rows].double()
         columns["poison_mass"] = (Q * poisoned).sum(-1).mean(-1)
         columns["poison_share"] = poisoned.mean((1, 2))
     return columns
@@ -84,7 +85,7 @@ def likeliest(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor) -> tu
     """Return the likeliest words, (J, M), and demonstrations, (J, S), of each worker; ties: see `prompts`."""
     n_slots = Q.shape[1]
     drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [TIES] * len(workers), n_slots + P.shape[1])
-    uniforms = torch.from_numpy(drawn)
+    uniforms = from_numpy(drawn)
     return argmax(P, uniforms=uniforms[:, n_slots:]), argmax(Q, uniforms=uniforms[:, :n_slots])
 
 
@@ -96,7 +97,7 @@ def drawn_prompts(oracle: IclOracle, workers: list[int], P: Tensor, Q: Tensor, s
     n_slots, n_words, n_prompts = Q.shape[1], P.shape[1], oracle.problem.evaluation_samples
     size = (n_slots + n_words) * n_prompts
     drawn = oracle.streams.uniforms(Stream.EVALUATION, workers, [SAMPLES] * len(workers), size)
-    uniforms = torch.from_numpy(drawn).view(len(workers), -1, n_prompts)
+    uniforms = from_numpy(drawn).view(len(workers), -1, n_prompts)
     return _prompts(oracle, workers, draw(P, uniforms[:, n_slots:]), draw(Q, uniforms[:, :n_slots]), split)
 
 
@@ -132,9 +133,9 @@ def _backdoor(oracle: IclOracle, own: Prompts, scores: Tensor, triggered: Trigge
         scores: the black box's answers to them, (J, I, U, b).
         triggered: the queries with the trigger.
     """
-    wanted = torch.from_numpy(triggered.y)
+    wanted = from_numpy(triggered.y)
     answered = oracle.scorer.scores(own._replace(split="triggered"))
-    without = scores[..., torch.from_numpy(triggered.rows)]
+    without = scores[..., from_numpy(triggered.rows)]
     return {
         "backdoor_success": accuracy(answered, wanted).mean(1),
         "backdoor_base": accuracy(without, wanted).mean(1),
@@ -152,6 +153,6 @@ def _loss_and_accuracy(
 def _by_prompt(oracle: IclOracle, asked: Prompts, scores: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return loss and accuracy of each prompt, both (J, I)."""
     scores = oracle.scorer.scores(asked) if scores is None else scores
-    y = torch.from_numpy(getattr(oracle.data, asked.split).y)
+    y = from_numpy(getattr(oracle.data, asked.split).y)
     labels = y if asked.split == "test" else y[asked.workers]
     return cross_entropy(scores, labels, oracle.problem.loss_floor), accuracy(scores, labels)

@@ -14,6 +14,7 @@ from fedsim.icl.loss import cross_entropy
 from fedsim.icl.models.base import Attached, Prompts
 from fedsim.icl.phases import over_time, stacked, with_tests
 from fedsim.learning.categorical import draw
+from fedsim.learning.device import from_numpy
 from fedsim.learning.policy_gradient import gradient
 from fedsim.learning.ties import argmax
 from fedsim.problems.icl import measure
@@ -66,7 +67,7 @@ class IclOracle:
         )
         _, self._n_slots, n_shown = self.data.demonstrations.y.shape
         self.start_q = torch.full((self._n_slots, n_shown), 1 / n_shown, dtype=torch.float64)
-        self._train_y = torch.from_numpy(self.data.train.y)
+        self._train_y = from_numpy(self.data.train.y)
 
     def upper(
         self, workers: list[int], jobs: list[int], P: Tensor, Q: Tensor, starts_s: Sequence[float] = ()
@@ -121,7 +122,7 @@ class IclOracle:
         job = 0 if rule == "fixed" else 1 + update
         table = self.start_q.expand_as(Q) if rule == "fixed" else Q
         uniforms = self.streams.uniforms(Stream.REALISATION, workers, [job] * len(workers), self._n_slots)
-        return draw(table, torch.from_numpy(uniforms)[:, :, None]).squeeze(-1)
+        return draw(table, from_numpy(uniforms)[:, :, None]).squeeze(-1)
 
     def rows(self, workers: list[int], starts_s: Sequence[float] = ()) -> list[int]:
         """Return the row of `data` that each worker has in a job that starts then (s; none: at 0)."""
@@ -141,7 +142,7 @@ class IclOracle:
             return mine.expand(len(workers), -1) if problem.upper_split else None
         # The numbers of the b smallest of independent uniforms are a draw without replacement.
         uniforms = self.streams.uniforms(Stream.QUERIES, workers, jobs, len(mine))
-        return mine[torch.from_numpy(uniforms).argsort(-1)[:, : problem.batch * self.pooled]]
+        return mine[from_numpy(uniforms).argsort(-1)[:, : problem.batch * self.pooled]]
 
     def evaluate(
         self, workers: list[int], P: Tensor, Q: Tensor, z: Tensor, time_s: float = 0.0
@@ -172,7 +173,7 @@ class IclOracle:
         task, n_samples = self.problem.task, self.problem.n_samples
         split = self._n_slots * n_samples
         size = split + (task.n_words * n_samples if self.problem.use_fragment else 0)
-        uniforms = torch.from_numpy(self.streams.uniforms(Stream.PROMPTS, workers, jobs, size))
+        uniforms = from_numpy(self.streams.uniforms(Stream.PROMPTS, workers, jobs, size))
         shape = (len(workers), -1, n_samples)
         return uniforms[:, :split].reshape(shape), uniforms[:, split:].reshape(shape)
 

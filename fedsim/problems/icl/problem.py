@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,7 @@ class IclProblem(Problem):
     form of Diao et al., "Black-box Prompt Learning for Pre-trained Language Models", TMLR 2023.
     """
 
+    on_device: ClassVar[bool] = True
     kind: Literal["icl"] = "icl"
     task: AnyTask
     model: AnyModel = Surrogate()

@@ -13,6 +13,7 @@ from torch.nn import functional
 from fedsim.errors import InputError
 from fedsim.icl.models.base import FOR_ALL, Prompts
 from fedsim.icl.models.fitted.parameters import FittedParameters, address
+from fedsim.learning.device import from_numpy
 
 if TYPE_CHECKING:
     from fedsim.icl.encoders import Encoder
@@ -75,11 +76,11 @@ class FittedScorer:
         own = self._effects(parameters.queries, texts)
         self._queries = {}
         for split, x in _query_tables(data).items():
-            places = torch.from_numpy(np.searchsorted(used, x))
+            places = from_numpy(np.searchsorted(used, x))
             self._queries[split] = points[places], own[places]
-        places = torch.from_numpy(np.searchsorted(used, data.demonstrations.x))
+        places = from_numpy(np.searchsorted(used, data.demonstrations.x))
         self._pools = points[places]
-        self._errors = errors_of(self._base, self._pools, torch.from_numpy(data.demonstrations.y))
+        self._errors = errors_of(self._base, self._pools, from_numpy(data.demonstrations.y))
         gains = {name: (gain,) for name, gain in parameters.gains.items()}
         self._pool_effects = torch.cat(
             [self._effects(parameters.demonstrations, texts), self._effects(gains, texts, 1)], dim=1
@@ -139,5 +140,5 @@ def _query_tables(data: TaskData[Texts]) -> dict[str, Longs]:
 
 def features(encoder: Encoder, centre: Tensor, projection: Tensor, texts: Sequence[Text]) -> Tensor:
     """Return the points ``[x; 1]`` of texts, (n, d + 1), from the mean (D,) and the projection (D, d)."""
-    embeddings = torch.from_numpy(encoder.encode([text.joined() for text in texts]))
+    embeddings = from_numpy(encoder.encode([text.joined() for text in texts]))
     return functional.pad((embeddings - centre) @ projection, (0, 1), value=1.0)
