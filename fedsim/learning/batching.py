@@ -37,6 +37,7 @@ class BatchingLearner(ABC):
     """
 
     def __init__(self, n_workers: int, lasting: Iterable[str]) -> None:
+        self.n_workers = n_workers
         self.alive = dict.fromkeys(range(n_workers))
         """The workers that take part, in order of number."""
         self.finished = ""

@@ -79,6 +79,10 @@ class Door:
         """Whether a message that came in may be of any size up to `LARGEST`."""
         return self.forges and not self._projects
 
+    def turn_away(self, count: int) -> None:
+        """Count messages that were turned away without coming here: they are no numbers."""
+        self.rejected += count
+
     def take(
         self,
         tickets: Sequence[Ticket],

@@ -71,7 +71,7 @@ class Merge:
     def step(
         self,
         received: Tensor,
-        alive: list[int],
+        alive: Collection[int],
         admitted: Sequence[Ticket],
         z: Tensor,
         step: int,
@@ -88,7 +88,7 @@ class Merge:
             read: from the content of a snapshot to the consensus in it, (M, N).
         """
         assert self._rules.outer is not None
-        workers = alive if self.all_rows else [ticket.worker for ticket in admitted]
+        workers = list(alive) if self.all_rows else [ticket.worker for ticket in admitted]
         everyone = self.all_rows and len(alive) == len(received)
         rows, previous = (received if everyone else received[workers]).flatten(1), z.flatten()
         if self._filtering is not None:

@@ -19,9 +19,16 @@ Pull = Callable[[Tensor, Tensor, Tensor], None]
 """Adds to the gradients by p, given (workers, p, gradient)."""
 
 
-def projector(on_simplex: bool):  # type: ignore[no-untyped-def]  # mypy cannot see that both are one type
-    """Return the projection on the feasible set of p, q and z."""
-    return simplex.project if on_simplex else torch.clone
+def projector(on_simplex: bool) -> Callable[[Tensor], Tensor]:
+    """Return the projection on the feasible set of p, q and z.
+
+    Where everything is feasible, it returns the very tensor that it is given.
+    """
+    return simplex.project if on_simplex else _as_it_is
+
+
+def _as_it_is(values: Tensor) -> Tensor:
+    return values
 
 
 class WorkerTables:
@@ -54,8 +61,8 @@ class WorkerTables:
         jobs: list[Job],
         numbers: list[int],
         pull: Pull | None = None,
-    ) -> None:
-        """Take one step of p and q along the gradients of f_v.
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step of p and q along the gradients of f_v; return whose, (J,), and their p, (J, M, N).
 
         Args:
             jobs: of distinct workers, one at least.
@@ -70,8 +77,9 @@ class WorkerTables:
             pull(rows, P, p_gradient)
         self._count[rows] += 1
         P, Q = shrunk(P, self._optimizer), shrunk(Q, self._optimizer)
-        self.P[rows] = self._project(P - self._optimized(rows, p_gradient, self._p_moments))
+        P = self.P[rows] = self._project(P - self._optimized(rows, p_gradient, self._p_moments))
         self.Q[rows] = self._project(Q - self._optimized(rows, q_gradient, self._q_moments))
+        return rows, P
 
     def _optimized(self, rows: Tensor, gradient: Tensor, moments: tuple[Tensor, ...]) -> Tensor:
         own = tuple(table[rows] for table in moments)

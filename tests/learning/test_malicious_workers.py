@@ -222,6 +222,14 @@ def test_huge_messages_go_through_the_cuts_without_a_nan(
     assert tuner.counts()["rejected"] == 0
 
 
+@pytest.mark.parametrize(("project", "taken"), [(True, [1.0, 0.0, 0.0]), (False, [7.0, 0.0, -3.0])])
+def test_messages_are_projected_in_the_robust_mode(project: bool, taken: list[float]) -> None:
+    payload = [7.0, 0.0, -3.0, 0.5, 0.25, 0.25]
+    tuner, _ = attacked(payload, robust={"psi": 0.1, "project_messages": project})
+    Drive(tuner, R).step([MALICIOUS])
+    assert tuner.received[MALICIOUS].tolist() == [taken, payload[3:]]
+
+
 def test_a_projected_forged_message_enters_the_cuts_bounded() -> None:
     """h of each word is at most 2 for each worker and for z, and each number in c is of that size."""
     tuner, _ = attacked(FINITE["huge both ways"], {"alternates": True}, robust={"psi": 0.1})
@@ -326,9 +334,9 @@ def test_signs_are_sent_and_p_is_measured() -> None:
     measured = tuner.evaluate([0])
     assert measured["loss"] == expected["loss"]
     assert measured["consensus_gap"] < 2
-    reported = tuner._reported_p[1].clone()
+    reported = tuner.reports.p[1].clone()
     tuner.work("outer", tuner.taken("outer"))  # a job in flight is not measured
-    assert torch.equal(tuner._reported_p[1], reported)
+    assert torch.equal(tuner.reports.p[1], reported)
 
 
 def test_in_the_centralised_form_nothing_comes_through_the_door() -> None:

@@ -250,5 +250,7 @@ def test_pull_and_along_equal_plain_loops(norm: str) -> None:
                 along[i, cut] += a @ change[place, i]
     torch.testing.assert_close(polyhedron.pull(workers, multipliers), pull)
     torch.testing.assert_close(polyhedron.along(workers, change), along)
-    singly = polyhedron.along(1, change[0]) + polyhedron.along(0, change[1])
-    torch.testing.assert_close(singly, along)
+    each = polyhedron.weights(workers, change)
+    for place, worker in enumerate(workers.tolist()):
+        alone = polyhedron.a[worker].double() @ change[place, :, :, None]
+        torch.testing.assert_close(each[place], alone.squeeze(2))

@@ -182,17 +182,6 @@ def test_robust_outer_step_by_hand(outer: str) -> None:
     torch.testing.assert_close(tuner.state.z[0], 1 / 3 - (pull - pull.mean()).double())
 
 
-@pytest.mark.parametrize(("project", "taken"), [(True, [1.0, 0.0, 0.0]), (False, [7.0, 0.0, -3.0])])
-def test_messages_are_projected_in_the_robust_mode(project: bool, taken: list[float]) -> None:
-    tuner = toy_tuner(2, robust={"psi": 0.1, "project_messages": project})
-    drive = Drive(tuner, 2)
-    drive.step([0])
-    tuner.tables.P[1, 0] = torch.tensor([7.0, 0.0, -3.0], dtype=torch.float64)
-    drive.step([1])
-    assert tuner.received[1, 0].tolist() == taken
-    assert torch.equal(tuner.received[1, 1], tuner.tables.P[1, 1])
-
-
 def test_each_worker_counts_its_own_steps() -> None:
     """Adam corrects its start by the worker's own number of steps, here 3 and 1."""
     problem, adam = Quadratic(dimension=3), Adam(learning_rate=0.1)

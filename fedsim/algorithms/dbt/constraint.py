@@ -30,6 +30,8 @@ class Constraint:
     """(M,) bool: h has been above epsilon."""
     worked: Tensor
     """(M,) bool: after that a multiplier was above 0."""
+    open: bool = False
+    """Whether there is a word that has been above epsilon and whose multipliers have stayed at 0."""
 
     @classmethod
     def at_start(cls, m_words: int, epsilon: float) -> Constraint:
@@ -39,11 +41,15 @@ class Constraint:
 
     def updated(self, h: Tensor) -> Constraint:
         """Return it after a polyhedron update that found these gaps, (M,)."""
-        return replace(self, h=h, above=self.above | (h > self.epsilon))
+        above = self.above | (h > self.epsilon)
+        return replace(self, h=h, above=above, open=bool((above & ~self.worked).any()))
 
     def stepped(self, multipliers: Tensor) -> Constraint:
         """Return it after a step of the multipliers, which are now these, (M, L)."""
-        return replace(self, worked=self.worked | (self.above & (multipliers > TIE).any(1)))
+        if not self.open:
+            return self
+        worked = self.worked | (self.above & (multipliers > TIE).any(1))
+        return replace(self, worked=worked, open=bool((self.above & ~worked).any()))
 
     def measured(self, polyhedron: Polyhedron, multipliers: Multipliers) -> dict[str, float]:
         """Return the measurements of a run with cuts.

@@ -37,13 +37,13 @@ def regularised(upper: float, multipliers: Tensor, values: Tensor, c1: float) ->
 
 def values(polyhedron: Polyhedron, weighed: Tensor, z: Tensor) -> Tensor:
     """Return the left-hand sides of the cuts, ``sum_v a . p^(v) + b . z + c``, (M, L)."""
-    along_z = torch.matmul(z.unsqueeze(1), polyhedron.b.transpose(1, 2)).squeeze(1)
+    along_z = torch.bmm(z.unsqueeze(1), polyhedron.b_by_candidate).squeeze(1)
     return along_z.add_(weighed).add_(polyhedron.c)
 
 
 def z_gradient(polyhedron: Polyhedron, multipliers: Tensor) -> Tensor:
     """Return (25), ``sum_l lambda_il b_il``, (M, N)."""
-    return torch.matmul(multipliers.unsqueeze(1), polyhedron.b).squeeze(1)
+    return torch.bmm(multipliers.unsqueeze(1), polyhedron.b).squeeze(1)
 
 
 def ascend(polyhedron: Polyhedron, state: Multipliers, z: Tensor, rate: float, c1: float) -> Multipliers:

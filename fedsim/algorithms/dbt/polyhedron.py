@@ -8,6 +8,7 @@ words it holds one. The cuts of other words in that column are zero and their mu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,10 +42,15 @@ class Polyhedron:
             torch.zeros(m_words, 0, dtype=torch.bool),
         )
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """L, the number of columns."""
         return self.c.shape[1]
+
+    @cached_property
+    def b_by_candidate(self) -> Tensor:
+        """b as (M, N, L): a view."""
+        return self.b.transpose(1, 2)
 
     def count(self) -> int:
         """Return the number of cuts."""
@@ -58,17 +64,18 @@ class Polyhedron:
         ]
         return torch.cat(pulls).squeeze(2)
 
-    def along(self, rows: Tensor | int, change: Tensor) -> Tensor:
-        """Return ``sum_v a_il^(v) . change_i^(v)``: (J, M, N) to (M, L); a single worker's (M, N) as well."""
-        if isinstance(rows, int):
-            a = self.a[rows].to(self.b.dtype)
-            return torch.matmul(change.unsqueeze(1), a.transpose(1, 2)).squeeze(1)
-        total = torch.zeros_like(self.c)
-        for part in chunks(len(rows), self.a[0].numel()):
+    def weights(self, rows: Tensor, change: Tensor) -> Tensor:
+        """Return ``a_il^(v) . change_i^(v)`` for J workers: (J, M, N) to (J, M, L)."""
+        products = [
             # A row times a matrix: four times faster here than the matrix times a column.
-            products = torch.matmul(change[part].unsqueeze(2), self._floats(rows[part]).transpose(2, 3))
-            total += products.sum(0).squeeze(1)
-        return total
+            torch.matmul(change[part].unsqueeze(2), self._floats(rows[part]).transpose(2, 3))
+            for part in chunks(len(rows), self.a[0].numel())
+        ]
+        return torch.cat(products).squeeze(2)
+
+    def along(self, rows: Tensor, change: Tensor) -> Tensor:
+        """Return ``sum_v a_il^(v) . change_i^(v)``: (J, M, N) to (M, L)."""
+        return self.weights(rows, change).sum(0)
 
     def _floats(self, rows: Tensor) -> Tensor:
         """Return the coefficients of some workers, (J, M, L, N) float64."""

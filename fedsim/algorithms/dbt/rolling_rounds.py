@@ -67,7 +67,7 @@ class RollingRounds:
         oracle: the problem with its data.
         rules: the update rules.
         door: where the workers' messages come in.
-        received: the last p of every worker that the server holds, (R, M, N); changes as steps are taken.
+        received: gives the last p of every worker that the server holds, (R, M, N).
         alive: who takes part; changes likewise.
         combine: a rule that takes the place of (9), see `stepped_z`; none: the paper's.
     """
@@ -77,7 +77,7 @@ class RollingRounds:
         oracle: Oracle,
         rules: Rules,
         door: Door,
-        received: Tensor,
+        received: Callable[[], Tensor],
         alive: Callable[[], Collection[int]],
         combine: Combine | None = None,
     ) -> None:
@@ -105,7 +105,7 @@ class RollingRounds:
         self._jobs[worker] = job
         if worker in self._rows:
             return
-        held, realised = self._received[worker].clone(), realise()
+        held, realised = self._received()[worker].clone(), realise()
         if not self._door.forges:  # all honest: both loops are one
             own = held
         p, own_p = self._start(held[None]).p[0], self._start(own[None]).p[0]
@@ -171,7 +171,7 @@ class RollingRounds:
 
     def _held(self, workers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return p and rho of these workers as the server has them, (n, M, N) each."""
-        p = self._start(self._received[list(workers)]).p
+        p = self._start(self._received()[list(workers)]).p
         rho = torch.zeros_like(p)
         for place, worker in enumerate(workers):
             row = self._rows.get(worker)

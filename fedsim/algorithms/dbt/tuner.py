@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from fedsim.algorithms.dbt.inner_loop import InnerLoop
 from fedsim.algorithms.dbt.inner_rounds import InnerRounds
 from fedsim.algorithms.dbt.lagrangian import Multipliers, ascend, joined, without_idle, z_gradient
 from fedsim.algorithms.dbt.polyhedron import Polyhedron, extended, new_cuts
+from fedsim.algorithms.dbt.reports import Reports
 from fedsim.algorithms.dbt.robust import outer_pull, worker_pull
 from fedsim.algorithms.dbt.rolling_rounds import Phi, RollingRounds
 from fedsim.algorithms.dbt.settings import Rules
@@ -25,9 +26,6 @@ from fedsim.learning.merge import Merge
 from fedsim.learning.tables import WorkerTables, projector
 from fedsim.learning.tuned import Tuned, kept_workers, of_prompts
 from fedsim.messages import Ticket
-
-DIGITS_LOST = 1e6
-"""A sum kept up to date by differences this large would be wrong in its tenth digit for good."""
 
 
 class ServerState(NamedTuple):
@@ -60,8 +58,6 @@ class Tuner(BatchingLearner):
         judge = combining.filter if combining is not None else None
         oracle = bench.oracle(pooled=not consensus, judge=judge)
         self.tables = WorkerTables(oracle, rules.optimizer, n_workers)
-        self.received = self.tables.P.clone()
-        """The last message of each worker that the server holds, (R, M, N): its p, unless it is forged."""
         m_words, n_vocab = oracle.start_p.shape
         nothing = torch.zeros(m_words, 0, dtype=torch.float64)
         polyhedron = Polyhedron.empty(n_workers, m_words, n_vocab, rules.polyhedron.norm)
@@ -76,6 +72,7 @@ class Tuner(BatchingLearner):
         projects = rules.robust is not None and rules.robust.project_messages and oracle.on_simplex
         encoder = combining.outer if combining is not None else None
         self._door = Door(bench.attacks if consensus else (), bench.streams, encoder, projects)
+        self.reports = Reports(self.tables, self._door, lambda: self.state.polyhedron)
         all_rows = combining is not None and combining.rows == "held"
         self._merge = Merge(combining or Aggregation(), bench.filtering(judge, oracle), all_rows)
         combine = self._combined if combining is not None and combining.inner is not None else None
@@ -84,14 +81,16 @@ class Tuner(BatchingLearner):
         """The inner loop where steps go on beside it."""
         if rules.cuts and rules.cuts.participation == "rolling":
             self._rolling = RollingRounds(
-                oracle, rules, self._door, self.received, lambda: self.alive, combine
+                oracle, rules, self._door, lambda: self.received, lambda: self.alive, combine
             )
         self._pulled = rules.robust if rules.robust is not None and rules.robust.outer == "R1" else None
         """Who pulls the workers' p towards z in a step, by psi."""
-        # What is measured must not depend on which jobs in flight happen to have been evaluated already.
-        self._reported_q = self.tables.Q.clone()
-        encoded = self._door.encoder is not None
-        self._reported_p = self.tables.P.clone() if encoded else self.received
+        self._moves_z = consensus and (rules.pulls_z or rules.outer_rule)
+
+    @property
+    def received(self) -> Tensor:
+        """The last message of each worker that the server holds, (R, M, N)."""
+        return self.reports.received
 
     def first(self) -> ServerState:
         """Return the state that every worker starts from."""
@@ -115,6 +114,7 @@ class Tuner(BatchingLearner):
 
     def work(self, kind: str, jobs: list[Job]) -> None:
         """Let every worker among these jobs take its step (19) and (20)."""
+        self.reports.settle()
         # Jobs in flight across a change of cuts pull along the cuts that they read.
         groups: dict[int, list[Job]] = {}
         for job in jobs:
@@ -134,13 +134,14 @@ class Tuner(BatchingLearner):
                 z = torch.stack([job.content.z for job in jobs])
                 gradient += worker_pull(P, z, self._pulled)
 
-        self.tables.descend(jobs, [job.job for job in jobs], pull)
+        rows, p = self.tables.descend(jobs, [job.job for job in jobs], pull)
+        self.reports.evaluated([job.worker for job in jobs], rows, p)
 
     def take_step(self, tickets: list[Ticket]) -> ServerState:
         """Take one server step: z by (21), then lambda by (22), with the p of these tickets."""
         admitted = self._receive(tickets)
         z, multipliers, polyhedron = self.state
-        if self.consensus and (polyhedron.columns or self.rules.pulls_z or self.rules.outer_rule):
+        if self._moves_z or (polyhedron.columns and self.consensus):
             z = self._project(self._stepped_z(admitted))
         if polyhedron.columns:
             ascent = self.rules.multipliers
@@ -151,7 +152,7 @@ class Tuner(BatchingLearner):
         self.state = ServerState(z, multipliers, polyhedron)
         return self.state
 
-    def _stepped_z(self, admitted: list[Ticket]) -> Tensor:
+    def _stepped_z(self, admitted: Sequence[Ticket]) -> Tensor:
         """Return z after (21), before its projection; the tickets are those whose messages came in."""
         z, multipliers, polyhedron = self.state
         gradient = z_gradient(polyhedron, multipliers.now)
@@ -161,7 +162,7 @@ class Tuner(BatchingLearner):
             gradient = gradient + outer_pull(z, self._held(), self.rules.robust.psi, self.rules.robust.norm)
         stepped = torch.sub(z, gradient, alpha=self.rules.z_rate)
         if self.rules.outer_rule:
-            stepped += self._merge.step(self.received, list(self.alive), admitted, z, self.steps)
+            stepped += self._merge.step(self.received, self.alive, admitted, z, self.steps)
             self.expelled = self._merge.expelled
         return stepped
 
@@ -216,6 +217,7 @@ class Tuner(BatchingLearner):
 
     def reset(self, worker: int) -> None:
         """Put a worker back to the start; what it has sent stays, and so do cuts made of that."""
+        self.reports.forget(worker)
         self.tables.forget(worker)
 
     def evaluate(self, workers: list[int], time_s: float = 0.0) -> dict[str, float]:
@@ -225,8 +227,8 @@ class Tuner(BatchingLearner):
         With cuts there is also what `Constraint.measured` says.
         """
         rows = torch.tensor(workers)
-        p = self._reported_p[rows]
-        measured = self._oracle.evaluate(workers, p, self._reported_q[rows], self.state.z, time_s)
+        p = self.reports.p[rows]
+        measured = self._oracle.evaluate(workers, p, self.reports.q[rows], self.state.z, time_s)
         spread = (p - self.state.z).abs().sum((1, 2)) / self.state.z.shape[0]
         measured["consensus_gap"] = float(spread.mean()) if self.consensus else 0.0
         measured["cuts"] = self.state.polyhedron.count()
@@ -236,61 +238,34 @@ class Tuner(BatchingLearner):
 
     def tuned(self) -> list[Tuned]:
         """Return what is measured of each worker, and the consensus."""
-        m_words, n_slots = len(self.state.z), self._reported_q.shape[1]
-        workers = kept_workers(len(self._reported_p), m_words + n_slots)
+        m_words, n_slots = len(self.state.z), self.reports.q.shape[1]
+        workers = kept_workers(self.n_workers, m_words + n_slots)
         rows = torch.tensor(workers)
         z = self.state.z if self.consensus else None
-        return of_prompts(self._oracle, workers, self._reported_p[rows], self._reported_q[rows], z)
+        return of_prompts(self._oracle, workers, self.reports.p[rows], self.reports.q[rows], z)
 
-    def _receive(self, tickets: list[Ticket]) -> list[Ticket]:
-        """Take the messages of finished outer jobs into the server's table; return whose came in."""
+    def _receive(self, tickets: list[Ticket]) -> Sequence[Ticket]:
+        """Take the messages of finished outer jobs; return whose came in."""
         self.need(tickets)
-        admitted: list[Ticket] = []
-        # Malicious workers of one step write their messages together.
-        whole = [slice(0, len(tickets))] if self._door.forges and tickets else None
-        for part in whole or chunks(len(tickets), self.state.z.numel()):
-            group = tickets[part]
-            own = self.tables.P[_rows(group)].view(len(group), *self.state.z.shape)
-            messages, usable = self._door.take(group, own, lambda: self._held_by_others(tickets))
-            if usable is not None:
-                group = [group[place] for place in usable]
-            if group:
-                self._keep(_rows(group), messages)
-                admitted += group
+        z, multipliers, polyhedron = self.state
+        admitted, weighed = self.reports.take(tickets, self._held_by_others(tickets), multipliers.weighed)
+        if weighed is not multipliers.weighed:
+            multipliers = Multipliers(multipliers.now, multipliers.before, weighed)
+            self.state = ServerState(z, multipliers, polyhedron)
         return admitted
-
-    def _keep(self, rows: int | Tensor, messages: Tensor) -> None:
-        """Put messages, (n, M, N), in the place of those that the server holds of these workers."""
-        held = self.received[rows]
-        messages = messages.view_as(held)
-        multipliers, polyhedron = self.state.multipliers, self.state.polyhedron
-        change = messages - held if polyhedron.columns else None
-        self.received[rows] = messages
-        self._reported_q[rows] = self.tables.Q[rows]
-        if self._reported_p is not self.received:
-            self._reported_p[rows] = self.tables.P[rows]
-        if change is None:
-            return
-        if self._door.may_be_huge and bool((change.abs() > DIGITS_LOST).any()):
-            weighed = polyhedron.along(torch.arange(len(self.received)), self.received)
-        else:
-            weighed = multipliers.weighed + polyhedron.along(rows, change)
-        self.state = self.state._replace(multipliers=multipliers._replace(weighed=weighed))
 
     def _held(self) -> Tensor:
         """Return the last messages of the workers that still take part."""
-        return self.received if len(self.alive) == len(self.received) else self.received[list(self.alive)]
+        received = self.received
+        return received if len(self.alive) == len(received) else received[list(self.alive)]
 
-    def _held_by_others(self, tickets: list[Ticket]) -> Tensor:
-        """Return the honest messages that are combined with those of these tickets, beside theirs."""
-        if self.rules.outer_rule and not self._merge.all_rows:
-            return self.received[:0]
-        active = {ticket.worker for ticket in tickets}
-        return self.received[[v for v in self._door.honest(list(self.alive)) if v not in active]]
+    def _held_by_others(self, tickets: list[Ticket]) -> Callable[[], Tensor]:
+        """Return what gives the honest messages that are combined with those of these tickets."""
 
+        def held() -> Tensor:
+            if self.rules.outer_rule and not self._merge.all_rows:
+                return self.received[:0]
+            active = {ticket.worker for ticket in tickets}
+            return self.received[[v for v in self._door.honest(list(self.alive)) if v not in active]]
 
-def _rows(tickets: list[Ticket]) -> int | Tensor:
-    """Return the workers of these tickets as an index."""
-    # A number is a third faster than a table of one number, and S = 1 is common.
-    workers = [ticket.worker for ticket in tickets]
-    return workers[0] if len(workers) == 1 else torch.tensor(workers)
+        return held
