@@ -298,6 +298,7 @@ def test_in_another_process(command, small):
             small,
             "--set",
             "llm.latency={ kind = 'faulty:Late' }",
+            "--timing-only",
             "--jobs",
             2,
             "--replicates",
