@@ -144,10 +144,11 @@ MODULES = sorted(ROOT.rglob("*.py"))
 ANALYSIS = sorted(Path(fedsim_analysis.__file__).parent.rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_imports_point_one_way(file):
-    part = file.relative_to(ROOT).parts[0].removesuffix(".py")
-    assert violations(part, file.read_text()) == []
+def test_imports_point_one_way():
+    assert len(MODULES) > 100
+    places = [(file.relative_to(ROOT), file.read_text()) for file in MODULES]
+    found = {str(place): violations(place.parts[0].removesuffix(".py"), text) for place, text in places}
+    assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
 @pytest.mark.parametrize(
@@ -177,10 +178,12 @@ def test_a_wrong_import_is_seen(part, source):
 PRINTS = re.compile(r"(?<![\w.])print\(|typer\.s?echo|\bConsole\(|sys\.std(out|err)\.write")
 
 
-@pytest.mark.parametrize("file", [*MODULES, *ANALYSIS], ids=lambda file: str(file.name))
-def test_everything_is_printed_in_one_place(file):
-    code = "\n".join(line for line in file.read_text().splitlines() if ">>>" not in line)
-    assert file == ROOT / "terminal.py" or not PRINTS.search(code)
+def test_everything_is_printed_in_one_place():
+    def code(file):
+        return "\n".join(line for line in file.read_text().splitlines() if ">>>" not in line)
+
+    assert len(MODULES) > 100 < len(ANALYSIS)
+    assert [file for file in (*MODULES, *ANALYSIS) if PRINTS.search(code(file))] == [ROOT / "terminal.py"]
 
 
 @pytest.mark.parametrize(
@@ -279,13 +282,9 @@ def test_one_part_a_file(family):
     assert files == set(FAMILIES[family].builtin)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [part for family in FAMILIES.values() for part in family.builtin.values()],
-    ids=lambda part: part.__name__,
-)
-def test_every_part_says_what_it_does_and_where_it_is_from(part):
-    assert part.summary().endswith((".", "`."))
-    assert len(part.source()) > 20
-    assert part.__doc__ is not None
-    assert "Source:" in part.__doc__
+def test_every_part_says_what_it_does_and_where_it_is_from():
+    for part in (part for family in FAMILIES.values() for part in family.builtin.values()):
+        assert part.summary().endswith((".", "`.")), part
+        assert len(part.source()) > 20, part
+        assert part.__doc__ is not None, part
+        assert "Source:" in part.__doc__, part

@@ -81,25 +81,6 @@ def test_ctrl_c_is_the_parents_affair(small, tmp_path):
         pytest.fail("a process took the signal for itself")
 
 
-def test_a_killed_process_is_one_sentence(small, tmp_path):
-    scenarios = sweep.replicates(
-        [load_scenario(small, overrides=["llm.latency={ kind = 'suicide:Suicide' }"])], 2
-    )
-    with pytest.raises(RunError, match="a process was killed, perhaps for want of memory; try fewer --jobs"):
-        list(sweep.run_all(scenarios, tmp_path, jobs=2, timing_only=True))
-
-
-@pytest.fixture(autouse=True)
-def _suicidal_delay(tmp_path, monkeypatch):
-    """A delay that takes its process with it."""
-    (tmp_path / "suicide.py").write_text(
-        "import os, signal\nfrom fedsim.timing.delays import Delay\n"
-        "class Suicide(Delay):\n    @property\n    def mean_value_s(self):\n        return 0.0\n"
-        "    def sample(self, generator, size):\n        os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-
-
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_keeps_what_is_finished(small, tmp_path, jobs):
     long = tmp_path / "long.toml"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fedsim import load_scenario
@@ -31,9 +33,9 @@ def jobs_one_by_one(wait_for, n_workers, limits, interlude):
         step += 1
 
 
-@pytest.mark.parametrize(
-    "limits", [(1, None), (40, None), (41, None), (None, 1), (None, 13), (40, 3), (9, 30)]
-)
+LIMITS = [(1, None), (40, None), (41, None), (None, 1), (None, 13), (40, 3), (9, 30)]
+
+
 @pytest.mark.parametrize(
     "interlude",
     [
@@ -47,11 +49,12 @@ def jobs_one_by_one(wait_for, n_workers, limits, interlude):
         Interlude("inner", every=1, rounds=2, every_updates=5, participation="active"),
     ],
 )
-@pytest.mark.parametrize("wait_for", [1, 3, 5])
-def test_the_jobs_of_a_run_are_those_that_counting_finds(wait_for, interlude, limits):
-    _, updates, interludes, each = _jobs(wait_for, 5, limits, interlude)
-    in_rounds = interludes * interlude.rounds * each if interlude is not None else 0
-    assert (updates, in_rounds) == jobs_one_by_one(wait_for, 5, limits, interlude)
+def test_the_jobs_of_a_run_are_those_that_counting_finds(interlude):
+    for wait_for, limits in itertools.product((1, 3, 5), LIMITS):
+        _, updates, interludes, each = _jobs(wait_for, 5, limits, interlude)
+        in_rounds = interludes * interlude.rounds * each if interlude is not None else 0
+        counted = jobs_one_by_one(wait_for, 5, limits, interlude)
+        assert (updates, in_rounds) == counted, (wait_for, limits)
 
 
 @pytest.mark.parametrize("budget", ["epochs=9000000000000000", "worker_updates=9223372036854775807"])
