@@ -52,7 +52,6 @@ data/movie_reviews.jsonl: .venv/installed
 
 figure1: .venv/installed
 	$(BIN)/python -m fedsim_analysis.studies.figure1 --jobs $(JOBS) --replicates $(SEEDS)
-	$(BIN)/fedsim run scenarios/ablations/*.toml --replicates $(SEEDS) --jobs $(JOBS) --out results/ablations
 	$(BIN)/fedsim figure curves results/figure1 -o figures/curves.pdf
 	$(BIN)/fedsim table figure1 results/figure1
 	$(BIN)/fedsim table calibration results/figure1 results/ablations

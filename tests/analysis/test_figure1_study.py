@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from fedsim.results import load_results
+from fedsim.sweep.engines import LocalPool
 from fedsim_analysis.studies import figure1
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
@@ -75,7 +76,14 @@ def test_a_small_study_from_the_first_run_to_the_picture(tmp_path, monkeypatch) 
     (tmp_path / "scenarios" / "common").mkdir()
     shutil.copy(SCENARIOS / "common" / "providers.toml", tmp_path / "scenarios" / "common")
     (tmp_path / "scenarios" / "figure1" / "sst2.toml").write_text(TINY)
+    (tmp_path / "scenarios" / "ablations").mkdir()
+    common = TINY.partition("[variants")[0].replace(
+        "[algorithm]", '[algorithm]\nkind = "cendbt"\nmachine = "workers"'
+    )
+    ablation = '[variants.drawn.problem]\nevaluation = "sampled"\n'
+    (tmp_path / "scenarios" / "ablations" / "sst2.toml").write_text(common + ablation)
     figure1.main(["--replicates", "2"])
+    assert list(load_results("results/ablations")["variant"]) == ["drawn"] * 2
     rows = pd.read_csv("figures/figure1.csv").set_index(["workers", "method"])
     assert len(load_results("results/figure1")) == len(load_results("results/figure1_unlike")) == 6
     assert load_results("results/figure1_slopes")["timing_only"].all()
@@ -86,6 +94,14 @@ def test_a_small_study_from_the_first_run_to_the_picture(tmp_path, monkeypatch) 
     assert (between & (rows["time_h"] < rows["time_h_least_slope"])).all()
     # Three questions of 46.8 tokens and of 2 words of 1.24 tokens.
     assert set(rows["tokens_per_call"]) == {148}
-    done = load_results("results/figure1")
-    figure1.main(["--replicates", "2"])
+    done, pools = load_results("results/figure1"), []
+
+    def counted(jobs: int) -> LocalPool:
+        pools.append(jobs)
+        return LocalPool(jobs)
+
+    monkeypatch.setattr("fedsim_analysis.studies.running.LocalPool", counted)
+    monkeypatch.setattr("fedsim.sweep.LocalPool", counted)
+    figure1.main(["--replicates", "2", "--jobs", "2"])
     assert load_results("results/figure1").equals(done)
+    assert pools == [2], "the tables share one pool of processes"

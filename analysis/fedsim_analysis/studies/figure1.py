@@ -3,7 +3,8 @@
 Run as ``python -m fedsim_analysis.studies.figure1``; ends with the figure `figure1` below `figures/`, as PDF,
 PNG and CSV. What is finished already is found again. Runs with alike workers lie in ``results/figure1``,
 where `fedsim table figure1` and others read them. Those with unlike workers lie in a folder beside it, and so
-do those of the clock alone, with the least and the largest slope that was published for a prompt token.
+do those of the clock alone, with the least and the largest slope that was published for a prompt token. So
+do the ablations, which `fedsim table calibration` reads: not drawn, but made by the same processes.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from fedsim.scenario.files import read_file
 from fedsim.terminal import say
 from fedsim_analysis import figures
 from fedsim_analysis.frames import BASELINE
-from fedsim_analysis.studies.running import carry_out, finished
+from fedsim_analysis.studies.running import carry_out, finished, processes
 
 METHODS = (BASELINE, "sdbt", "asyndbt")
 SLOPES_S = (0.000024, 0.00024)
 """Of a prompt token: the least and the largest published (io.net, 70B on two H100; a survey)."""
+ABLATIONS = "ablations"
+"""The folder beside that of the scenarios, and that of their results: what each part of a prompt is worth."""
 PROVIDERS = Path("common") / "providers.toml"
 """Beside the folder of the scenarios: the unlike workers."""
 MACHINE = "perplexity"
@@ -64,14 +67,19 @@ def study(options: argparse.Namespace) -> None:
     """Run what is not finished yet, then draw."""
     places = list(places_of(options.scenarios, options.replicates))
     tables = {}
-    for table in ("runs", "unlike", "slopes"):
-        here = [place for place in places if place.table == table]
-        home = here[0].home(options.results)
-        finished([(place.scenario, place.timing_only) for place in here], home, options.jobs)
-        own = [sweep.folder_of(place.scenario, home, place.timing_only) for place in here]
-        rows = [{"run_id": folder.name} | place.labels for folder, place in zip(own, here, strict=True)]
-        # Runs of other settings may lie beside these.
-        tables[table] = load_results(own).merge(pd.DataFrame(rows), on="run_id", validate="1:1")
+    with processes(options.jobs) as engine:
+        for table in ("runs", "unlike", "slopes"):
+            here = [place for place in places if place.table == table]
+            home = here[0].home(options.results)
+            runs = [(place.scenario, place.timing_only) for place in here]
+            finished(runs, home, options.jobs, engine)
+            own = [sweep.folder_of(place.scenario, home, place.timing_only) for place in here]
+            rows = [{"run_id": folder.name} | place.labels for folder, place in zip(own, here, strict=True)]
+            # Runs of other settings may lie beside these.
+            tables[table] = load_results(own).merge(pd.DataFrame(rows), on="run_id", validate="1:1")
+        ablations = ablations_beside(options.scenarios, options.replicates)
+        home = options.results.with_name(ABLATIONS)
+        finished([(scenario, False) for scenario in ablations], home, options.jobs, engine)
     more: dict[str, Any] = {name: tables[name] for name in ("unlike", "slopes")}
     for file in figures.draw("figure1", tables.__getitem__, options.output, **more):
         say(file)
@@ -98,6 +106,12 @@ def places_of(folder: Path, n_seeds: int) -> Iterator[BarPlace]:
                 other = workers.replace("llm.per_input_token_s", slope_s)
                 for one in sweep.replicates([other], min(n_seeds, MOST_OF_CLOCK)):
                     yield BarPlace("slopes", one, {"mix": mix, "slope_s": slope_s})
+
+
+def ablations_beside(folder: Path, n_seeds: int) -> list[Scenario]:
+    """Return the ablations of the tasks, if there are some beside the folder of their scenarios."""
+    files = sorted(folder.with_name(ABLATIONS).glob("*.toml"))
+    return sweep.replicates([scenario for file in files for scenario in load_variants(file)], n_seeds)
 
 
 def among(scenario: Scenario, providers: Sequence[object]) -> Scenario:

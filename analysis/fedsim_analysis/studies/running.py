@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from fedsim import sweep
 from fedsim.console import bar
 from fedsim.errors import FedsimError
 from fedsim.scenario import Scenario
+from fedsim.stopping import undisturbed
+from fedsim.sweep.engines import Engine, LocalPool
 from fedsim.terminal import visible
 
 STOPPED = 130
@@ -61,14 +64,43 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def finished(runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int) -> dict[Path, dict[str, Any]]:
+@contextmanager
+def processes(jobs: int) -> Iterator[Engine | None]:
+    """Give what several calls of `finished` share, so that processes start, and import torch, once.
+
+    With one job there is nothing to share: the runs are then made in this process.
+    """
+    if jobs == 1:
+        yield None
+        return
+    engine = LocalPool(jobs)
+    try:
+        yield engine
+    finally:
+        with undisturbed():
+            engine.stop()
+
+
+def finished(
+    runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int, engine: Engine | None = None
+) -> dict[Path, dict[str, Any]]:
     """Run what is not finished yet, and return the summaries by folder.
 
     Args:
         runs: scenarios, each with whether only its clock runs; what stands there twice is run once.
         results: the study's folder.
         jobs: processes.
+        engine: of `processes`, where several calls share them; none: processes of this call's own.
     """
+    if engine is None:
+        with processes(jobs) as own:
+            return _finished(runs, results, own)
+    return _finished(runs, results, engine)
+
+
+def _finished(
+    runs: Collection[tuple[Scenario, bool]], results: Path, engine: Engine | None
+) -> dict[Path, dict[str, Any]]:
     distinct = {
         sweep.folder_of(scenario, results, of_clock): (scenario, of_clock) for scenario, of_clock in runs
     }
@@ -76,7 +108,7 @@ def finished(runs: Collection[tuple[Scenario, bool]], results: Path, jobs: int) 
     with bar(len(distinct), "runs") as (progress, task):
         for timing_only in (True, False):
             scenarios = [scenario for scenario, of_clock in distinct.values() if of_clock == timing_only]
-            for outcome in sweep.run_all(scenarios, results, jobs, timing_only):
+            for outcome in sweep.run_all(scenarios, results, timing_only=timing_only, executor=engine):
                 summaries[outcome.folder] = outcome.summary
                 progress.advance(task)
                 if outcome.failure:
