@@ -11,7 +11,7 @@ from fedsim.algorithms.base import InterludeLearner, Learner, check_expelled
 from fedsim.learning.batching import Job
 from fedsim.messages import Snapshot, Ticket
 from fedsim.scenario import Scenario
-from fedsim.schedule import Schedule, Steps
+from fedsim.step_rows import StepRows
 from fedsim.timing.exchange import NO_STEP, StepReport
 
 Progress = Callable[[dict[str, Any]], None]
@@ -56,7 +56,7 @@ class Recorder:
         """Cumulative columns beside the clock's: tickets of malicious workers in active sets, and what the
         algorithm counts."""
         self.finished = False
-        self.rows: list[dict[str, Any]] = []
+        self.rows = StepRows(scenario.schedule, self.counters)
         self.tickets: list[tuple[Any, ...]] = []
         """Where the run keeps spans: what `tables.tickets` says of each ticket taken."""
         self.stop_reason = ""
@@ -66,6 +66,9 @@ class Recorder:
         self._progress = progress
         self._distance = scenario.evaluation.distance(scenario.n_machines)
         self._place = 0
+        self._step = 0
+        self._time_s = 0.0
+        self._nothing_counted = dict.fromkeys(self.counters, 0)
         self._times_s: list[float] = []
         self._values: list[float] = []
         self._best = math.inf
@@ -105,7 +108,8 @@ class Recorder:
         content = self._learner and self._learner.take_step(tickets)
         if reason := getattr(self._learner, "finished", ""):
             self._stop(reason)
-        self._malicious_updates += sum(ticket.worker in self._malicious for ticket in tickets)
+        if self._malicious:
+            self._malicious_updates += sum(ticket.worker in self._malicious for ticket in tickets)
         self._keep(tickets, "active", report.step, report.step - 1)
         counter, size = self._distance
         place = int(getattr(report, counter) // size)
@@ -116,7 +120,7 @@ class Recorder:
         return content
 
     def interlude(self, drained: list[Ticket], participants: list[int]) -> Generator[Any, list[Ticket], Any]:
-        plan, step = self._schedule.interlude, self.rows[-1]["step"]
+        plan, step = self._schedule.interlude, self._step
         assert plan is not None
         self._keep(drained, "drained", step, step)
         if self._learner is None:
@@ -128,7 +132,7 @@ class Recorder:
                 content = next(inside)
                 while True:
                     tickets = yield content
-                    step = self.rows[-1]["step"]  # in the background, steps go on
+                    step = self._step  # in the background, steps go on
                     self._keep(tickets, plan.work, step, step)
                     content = inside.send(tickets)
             except StopIteration as end:
@@ -148,8 +152,8 @@ class Recorder:
 
     def measure_end(self) -> None:
         """Measure the last step if its turn did not come."""
-        if self._learner is not None and "loss" not in self.rows[-1] and self.stop_reason != "diverged":
-            self._measure(self.rows[-1])
+        if self._learner is not None and not self.rows.is_measured and self.stop_reason != "diverged":
+            self._measure(self._time_s)
 
     def _keep(self, tickets: list[Ticket], use: str, step: int, taken_before: int) -> None:
         """Remember tickets and what became of them; `taken_before`: the steps that came before that."""
@@ -160,32 +164,27 @@ class Recorder:
             ]
 
     def _record(self, report: StepReport, measure: bool) -> None:
-        counts = self._learner.counts() if self._learner is not None else {}
-        row: dict[str, Any] = {
-            **counted(report, self._schedule),
-            **dict.fromkeys(self.counters, 0),
-            **counts,
-            "malicious_updates": self._malicious_updates,
-        }
-        self.rows.append(row)
+        counts = self._learner.counts() if self._learner is not None else self._nothing_counted
+        self.rows.add(report, {**counts, "malicious_updates": self._malicious_updates})
+        self._step, self._time_s = report.step, report.time_s
         if measure and self._learner is not None:
-            self._measure(row)
+            self._measure(report.time_s)
         if self._progress is not None:
-            self._progress(dict(row))
+            self._progress(self.rows.last())
 
-    def _measure(self, row: dict[str, Any]) -> None:
+    def _measure(self, time_s: float) -> None:
         learner, scenario = self._learner, self._scenario
         assert learner is not None
         workers = self._watched(list(learner.alive))[: scenario.evaluation.max_workers]
         if not workers:
             return
-        metrics = learner.evaluate(workers, row["time_s"])
-        row.update(metrics)
+        metrics = learner.evaluate(workers, time_s)
+        self.rows.measure(metrics)
         if any(bound.passed(metrics[key]) for key, bound in BOUNDS.items() if key in metrics):
             self._stop("diverged")
         target = scenario.target
         if target is not None:
-            self._times_s.append(row["time_s"])
+            self._times_s.append(time_s)
             self._values.append(metrics[target.metric])
             if target.stop and target.reached_at(self._values) is not None:
                 self._stop("target")
@@ -223,21 +222,6 @@ class Recorder:
     def _stop(self, reason: str) -> None:
         self.finished = True
         self.stop_reason = reason
-
-
-def counted(report: StepReport, schedule: Schedule) -> dict[str, Any]:
-    """Return what the clock says of a step, by column; without what the schedule does not have."""
-    named = {
-        "interludes": schedule.interlude.counter if schedule.interlude is not None else "",
-        "openings": "openings" if schedule.opening is not None else "",
-        "wait_for": "wait_for" if isinstance(schedule.rule, Steps) and schedule.rule.adapt else "",
-        "skipped_interludes": schedule.skipped_counter,
-    }
-    for name in ("own_tokens", "own_gradient_tokens"):
-        if not any(getattr(work.cost, name) for work in schedule.work.values()):
-            named[name] = ""
-    columns = ((named.get(key, key), value) for key, value in report._asdict().items())
-    return {column: value for column, value in columns if column}
 
 
 def _nothing_learned(rounds: int) -> Generator[None, list[Ticket], None]:

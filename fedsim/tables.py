@@ -18,16 +18,17 @@ from fedsim.timing.pace import Halt
 if TYPE_CHECKING:
     from fedsim.recorder import Recorder
     from fedsim.scenario import Scenario
+    from fedsim.step_rows import StepRows
     from fedsim.timing.books import KindCount
     from fedsim.timing.llm_service import LlmProvider
 
 
-def steps(rows: list[dict[str, Any]], llm: LlmProvider | None) -> pd.DataFrame:
+def steps(rows: StepRows, llm: LlmProvider | None) -> pd.DataFrame:
     """Return one row per server step and one for the start.
 
     Counters are cumulative; measurements may be null.
     """
-    table = pd.DataFrame(rows)
+    table = rows.table()
     tokens = zip(table.tokens_in, table.tokens_out, table.tokens_cached, strict=True)
     cost = [price(llm, *counts) for counts in tokens]
     table.insert(list(table.columns).index("tokens_out") + 1, "cost", cost)
