@@ -7,12 +7,12 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from fedsim.messages import Ticket
-from fedsim.timing.orders import Orders, Reply
+from fedsim.timing.orders import JobBringer, Orders
 
 if TYPE_CHECKING:
     import simpy
 
-Take = Callable[[Any, Reply], object]
+Take = Callable[[Any, JobBringer], object]
 """How the server takes a message, given the message and the event that brings its worker the next job.
 
 Where it takes a report, it returns whether this has changed who takes part."""
@@ -58,7 +58,7 @@ class Inbox:
         self._anybody = anybody
         self._look_around = look_around
         # A deque: SimPy's Store pops from the front of a list, slow under a backlog.
-        self._messages: deque[tuple[Take, Any, Reply]] = deque()
+        self._messages: deque[tuple[Take, Any, JobBringer]] = deque()
         self._wake: Callable[[], object] = go_on
         self._asleep_until: Callable[[], bool] | None = None
         self._stirred = False
@@ -68,7 +68,7 @@ class Inbox:
         """Whether the server sleeps until there are enough messages."""
         return self._asleep_until is not None
 
-    def report(self, ticket: Ticket, reply: Reply) -> None:
+    def report(self, ticket: Ticket, reply: JobBringer) -> None:
         """Put a ticket in; the reply brings its worker the next order.
 
         Handing in comes first and the reply reflects the ticket, so a worker never reads a server state that

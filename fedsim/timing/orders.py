@@ -26,7 +26,7 @@ class Order(NamedTuple):
     """When it was handed out (s)."""
 
 
-class Reply(Protocol):
+class JobBringer(Protocol):
     """What brings a worker its next job: an event that it waits for, or the worker itself."""
 
     def succeed(self, order: Order, /) -> object:
@@ -54,7 +54,7 @@ class Orders:
     ) -> None:
         self.outstanding: OrderedDict[int, Order] = OrderedDict()
         """The job of each worker that the server has yet to hear from, those handed out longest ago first."""
-        self.waiting: dict[int, tuple[int, Reply]] = {}
+        self.waiting: dict[int, tuple[int, JobBringer]] = {}
         """Of each worker without a job: the number of its next one, and what brings it."""
         self._env = env
         self._exchange = exchange
@@ -134,18 +134,18 @@ class Orders:
             job, reply = self.waiting.pop(worker)
             reply.succeed(self._give(worker, job, asked))
 
-    def received(self, ticket: Ticket, reply: Reply) -> None:
+    def received(self, ticket: Ticket, reply: JobBringer) -> None:
         """A worker has reported and waits for its next job, which this reply brings."""
         worker = ticket.worker
         del self.outstanding[worker]
         self.waiting[worker] = ticket.job + 1, reply
 
-    def wait_for_first(self, worker: int, job: int, reply: Reply) -> None:
+    def wait_for_first(self, worker: int, job: int, reply: JobBringer) -> None:
         """A worker that starts anew waits for its next job, which has this number."""
         self.waiting[worker] = job, reply
         self._starts_anew(worker, untold=False)
 
-    def bring_by(self, worker: int, reply: Reply) -> None:
+    def bring_by(self, worker: int, reply: JobBringer) -> None:
         """A worker without a job is brought its next one by this reply."""
         job, _ = self.waiting[worker]
         self.waiting[worker] = job, reply
@@ -170,7 +170,7 @@ class Orders:
         self._anew.pop(worker, None)
         return self.waiting.pop(worker, None) is not None
 
-    def replace(self, worker: int, job: int, reply: Reply) -> None:
+    def replace(self, worker: int, job: int, reply: JobBringer) -> None:
         """Withdraw the order of a worker that has lost its state, and give it another.
 
         In a round of an interlude that is the round's order once more.

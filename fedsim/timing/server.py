@@ -15,7 +15,7 @@ from fedsim.timing.inbox import Inbox
 from fedsim.timing.interludes import Interludes
 from fedsim.timing.life import Life
 from fedsim.timing.members import Members
-from fedsim.timing.orders import Order, Orders, Reply
+from fedsim.timing.orders import JobBringer, Order, Orders
 from fedsim.timing.rounds import RoundRule
 from fedsim.timing.rule import StepRule
 from fedsim.timing.settings import ServerSettings
@@ -139,7 +139,7 @@ class Server:
         _, reply = self._orders.waiting.get(worker, (0, None))
         return cast("simpy.Event | None", reply)  # nobody else has put a reply there yet
 
-    def begin(self, worker: int, reply: Reply) -> None:
+    def begin(self, worker: int, reply: JobBringer) -> None:
         """Bring a worker that is a member from the start its first job, now or when it is asked."""
         orders = self._orders
         if worker in orders.outstanding:
@@ -263,7 +263,7 @@ class Server:
         if self.waits_for_ever and not self.stalled.triggered:
             self.stalled.succeed()
 
-    def _receive(self, ticket: Ticket, reply: Reply) -> bool:
+    def _receive(self, ticket: Ticket, reply: JobBringer) -> bool:
         """Take a report; return whether this has changed who takes part."""
         self._books.arrived(ticket)
         worker = ticket.worker
@@ -279,18 +279,18 @@ class Server:
             self.rule.report(worker)
         return False
 
-    def _receive_late(self, ticket: Ticket, reply: Reply) -> bool:
+    def _receive_late(self, ticket: Ticket, reply: JobBringer) -> bool:
         """The calls of a worker that is out are paid for, but its result is not used."""
         turned_away = self._turns_away(ticket.worker)
         if not turned_away:
             self._take_in(ticket.worker, ticket.job + 1, reply)
         return not turned_away
 
-    def _receive_newcomer(self, worker: int, reply: Reply) -> None:
+    def _receive_newcomer(self, worker: int, reply: JobBringer) -> None:
         if not self._turns_away(worker):
             self._take_in(worker, 0, reply)
 
-    def _receive_rejoining(self, who: tuple[int, int], reply: Reply) -> None:
+    def _receive_rejoining(self, who: tuple[int, int], reply: JobBringer) -> None:
         worker, job = who
         if self._turns_away(worker):
             return
@@ -307,7 +307,7 @@ class Server:
             self._clock.switch(worker, Activity.DOWN, self.env.now)
         return refused
 
-    def _take_in(self, worker: int, job: int, reply: Reply) -> None:
+    def _take_in(self, worker: int, job: int, reply: JobBringer) -> None:
         """Admit a worker, whose next job has this number and is brought by this reply."""
         self._orders.wait_for_first(worker, job, reply)
         if self.members.admit(worker):

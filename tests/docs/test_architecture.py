@@ -54,7 +54,8 @@ ALLOWED = {
     "algorithms": BASE | COMPUTES,
     "scenario": BASE | HALVES | {"faults", "loggers"},
     "tables": {"scenario", "timing"},
-    "recorder": {"algorithms", "learning", "messages", "scenario", "schedule", "timing"},
+    "recorder": {"algorithms", "learning", "messages", "scenario", "schedule", "step_rows", "timing"},
+    "step_rows": {"schedule", "timing"},
     "simulation": BASE | HALVES | {"faults", "recorder", "scenario", "tables"},
     "results": {"errors", "part_code", "scenario", "secrets", "whole_files"},
     "verify": {"errors", "results", "scenario", "schedule", "timing"},
@@ -85,7 +86,7 @@ ALLOWED = {
 }
 # For types alone: nothing is imported when the program runs.
 FOR_TYPES = {
-    "tables": {"recorder"},
+    "tables": {"recorder", "step_rows"},
     "results": {"simulation"},
     "learning": {"problems"},
     "icl": {"problems"},
