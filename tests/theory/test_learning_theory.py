@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from fedsim import simulation
+from fedsim.scenario import Scenario
 from fedsim.scenario.files import parse
 
 
-def measured(updates: int, seed: int = 0, every_steps: int = 50, **changes: Any) -> pd.DataFrame:
-    """Return the measurements of an AsynDBT run: `distance_z` and `distance_q` are to the bilevel optimum."""
+def quadratic(updates: int, seed: int = 0, every_steps: int = 50, **changes: Any) -> Scenario:
+    """Return an AsynDBT run, which measures `distance_z` and `distance_q` to the bilevel optimum."""
     problem = {"kind": "quadratic", "dimension": 10} | changes.pop("problem", {})
     table: dict[str, Any] = {
         "name": "quadratic",
@@ -33,18 +37,24 @@ def measured(updates: int, seed: int = 0, every_steps: int = 50, **changes: Any)
         "evaluation": {"every_steps": every_steps},
     }
     assert set(changes) <= set(table)
-    steps = simulation.run(parse(table | changes)).steps
+    return parse(table | changes)
+
+
+@cache
+def measured(scenario: Scenario) -> pd.DataFrame:
+    """Return the measurements of a run."""
+    steps = simulation.run(scenario).steps
     return steps[steps.distance_z.notna()]
 
 
 def tail(column: str, **changes: Any) -> float:
     """Return a column's mean over the last ten measurements of 3,000 updates."""
-    return float(measured(3_000, **changes)[column].iloc[-10:].mean())
+    return float(measured(quadratic(3_000, **changes))[column].iloc[-10:].mean())
 
 
 def test_a_run_ends_near_the_optimum_and_nearer_with_more_inner_rounds() -> None:
     """z ends where phi is, and phi approaches the lower solution as the inner rounds K grow."""
-    start = float(measured(1).distance_z.iloc[0])
+    start = float(measured(quadratic(1)).distance_z.iloc[0])
     ends = [tail("distance_z", rounds=rounds) for rounds in (3, 20, 60)]
     assert ends[0] < 0.1 * start
     assert ends[1] < 0.6 * ends[0]
@@ -70,10 +80,14 @@ def test_noise_in_the_gradients_costs_accuracy() -> None:
     assert tail("distance_z") < 0.8 * tail("distance_z", problem={"noise_std": 0.3})
 
 
+class NearError(Exception):
+    """A run has come near the optimum, at this step."""
+
+
 def steps_until_near(seed: int, wait_for: int, tau: int, slow_down: float) -> int:
     """Return the server steps until the workers' q are within 3 of the optimum; 2,500 for never."""
     fast = {"count": 2, "upload": {"kind": "lognormal", "median_s": 0.03, "sigma": 1.0}}
-    run = measured(
+    scenario = quadratic(
         10**6,
         seed,
         every_steps=10,
@@ -83,8 +97,16 @@ def steps_until_near(seed: int, wait_for: int, tau: int, slow_down: float) -> in
         budget={"server_steps": 2_500},
         every=50,
     )
-    near = run.step[run.distance_q < 3]
-    return int(near.iloc[0]) if len(near) else 2_500
+
+    def stop(row: Mapping[str, Any]) -> None:
+        if row.get("distance_q", math.inf) < 3:  # it is not measured after every step
+            raise NearError(row["step"])
+
+    try:
+        simulation.run(scenario, progress=stop)
+    except NearError as near:
+        return int(near.args[0])
+    return 2_500
 
 
 @pytest.mark.slow
