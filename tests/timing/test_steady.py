@@ -19,6 +19,7 @@ from fedsim.timing import loop
 from fedsim.timing.attacks.rushing import Rushing
 from fedsim.timing.delays.constant import Constant
 from fedsim.timing.delays.exponential import Exponential
+from fedsim.timing.exchange import StepReport
 from fedsim.timing.groups import OwnModel
 from fedsim.timing.loop import Ending
 from fedsim.timing.steady import SteadyWorker
@@ -150,3 +151,12 @@ def test_only_workers_that_nothing_disturbs_have_no_process(
 def test_jobs_that_make_calls_need_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SteadyWorker, "start", lambda self: pytest.fail("no process"))
     simulate([workers(1.0)], wait_for=1, max_steps=3, cost=FREE._replace(calls=1))
+
+
+def test_a_report_has_all_its_fields() -> None:
+    ending, _ = simulate([workers(1.0)], wait_for=1, max_steps=3)
+    report = ending.report
+    assert type(report) is StepReport
+    assert report == StepReport(**report._asdict())
+    assert (report.step, report.time_s, report.worker_updates, report.wait_for) == (3, 3.0, 3, 1)
+    assert report.skipped_interludes == 0
