@@ -76,6 +76,8 @@ def in_turns(
             for simulator in simulators:
                 if (cell, simulator) in reasons:
                     continue
+                # One line for each of some seventy processes: whoever waits sees that it goes on.
+                sys.stderr.write(f"{simulator.name}, {table.WORK[cell.mode]}, {cell.clients:,} clients\n")
                 try:
                     turns.setdefault((cell, simulator), []).append(
                         cells.measure(simulator, cell, path, limit_s)

@@ -1,7 +1,7 @@
 """What FLGo asks a task's `config.py` for; the runner fills in the clients' data before FLGo imports it.
 
 FLGo builds a loader for every job. This one hands a client's samples out whole, as full batches need them:
-torch's own, which collects them one by one, takes longer than everything else together.
+torch's own, which collects them one by one, takes nearly as long as everything else.
 """
 
 from __future__ import annotations
