@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from fedsim.algorithms.averaging.fedasync import Fedasync
+from fedsim.algorithms.averaging.fedavg import Fedavg
 from fedsim.algorithms.averaging.fedbdpl import Fedbdpl
+from fedsim.algorithms.averaging.fedbuff import Fedbuff
 from fedsim.algorithms.base import Algorithm
 from fedsim.algorithms.dbt.asyndbt import Asyndbt
 from fedsim.algorithms.dbt.cendbt import Cendbt
@@ -24,7 +27,20 @@ from fedsim.algorithms.lora.fedavg_lora import FedavgLora
 from fedsim.catalog import Family
 
 ALGORITHMS = Family(
-    "algorithms", Algorithm, Asyndbt, Sdbt, Cendbt, Fedbdpl, Bdpl, Fedicl, Ifedicl, I2cl, FedavgLora
+    "algorithms",
+    Algorithm,
+    Asyndbt,
+    Sdbt,
+    Cendbt,
+    Fedbdpl,
+    Bdpl,
+    Fedicl,
+    Ifedicl,
+    I2cl,
+    FedavgLora,
+    Fedavg,
+    Fedasync,
+    Fedbuff,
 )
 AnyAlgorithm = Annotated[Algorithm, ALGORITHMS]
 

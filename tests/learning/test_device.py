@@ -25,7 +25,12 @@ from fedsim.scenario.files import parse
 
 ROOT = Path(fedsim.__file__).parent
 COMPUTED_THERE = ["learning", "algorithms/averaging", "algorithms/dbt", "algorithms/local", "problems/icl"]
-COMPUTED_THERE += ["problems/quadratic.py", "icl/models/fitted", "icl/models/linear_attention.py"]
+COMPUTED_THERE += [
+    "problems/quadratic.py",
+    "problems/softmax.py",
+    "icl/models/fitted",
+    "icl/models/linear_attention.py",
+]
 """Code that a run on a GPU goes through."""
 
 SURROGATE = {
@@ -48,6 +53,7 @@ TASK = {
 CUTS = {"z_rate": 0.01, "cuts": {"every": 3, "rounds": 2}, "polyhedron": {"only_if_violated": False}}
 PROBLEMS: dict[str, dict[str, Any]] = {
     "quadratic": {"kind": "quadratic", "noise_std": 0.1},
+    "softmax": {"kind": "softmax", "features": 4, "batch_size": 5},
     "icl": {"kind": "icl", "task": TASK, "also_measured": ["consensus", "validation", "sampled"], "batch": 4},
 }
 ALGORITHMS: dict[str, dict[str, Any]] = {
@@ -61,6 +67,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "robust": {"kind": "asyndbt", "wait_for": 2, "tau": 9, **CUTS, "robust": {"outer": "R1"}},
     "krum": {"kind": "fedbdpl", "aggregation": {"outer": {"kind": "krum", "f": 1}}},
     "fedbdpl": {"kind": "fedbdpl", "wait_for": 1, "tau": 9},
+    "fedasync": {"kind": "fedasync", "local_steps": 2, "rho": 0.1},
+    "fedbuff": {"kind": "fedbuff", "buffer": 2},
     "cendbt": {"kind": "cendbt", **{key: CUTS[key] for key in ("cuts", "polyhedron")}},
     "bdpl": {"kind": "bdpl"},
 }

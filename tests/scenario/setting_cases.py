@@ -270,6 +270,8 @@ EVALUATION = tuple(f"Evaluation.{name}" for name in ("every_steps", "max_workers
 """Without those that another one takes the place of."""
 SGD = {"kind": "sgd", "learning_rate": 0.1}
 QUADRATIC = {"kind": "quadratic", "dimension": 4, "noise_std": 0.1, "bytes_up": 4000, "bytes_down": 4000}
+SOFTMAX = {"kind": "softmax", "features": 3, "classes": 3, "samples_per_worker": 4, "batch_size": 2}
+SOFTMAX |= {"dirichlet_alpha": 0.5, "test_samples": 20}
 SHARED_POOL = {"sharing": "shared", "offered_per_class": 1}
 SIZES = {"n_words": 2, "n_candidates": 4, "n_demonstrations": 6, "train_per_class": 4}
 SIZES |= {"validation_per_class": 3}
@@ -504,6 +506,13 @@ def _methods() -> dict[str, Base]:
     found["fedbdpl"] = Base(scenario(ICL, rounds, count=4), keys, False)
     buffered = EVERYBODY | {"wait_for": 2, "tau": 3}
     found["fedbdpl buffered"] = Base(scenario(ICL, buffered), (f"{own}wait_for", f"{own}tau"))
+    own = "algorithms/fedavg."
+    found["fedavg"] = Base(scenario(ICL, rounds | {"kind": "fedavg"}, count=4), (own,), False)
+    fedasync = {"kind": "fedasync", "optimizer": SGD, "local_steps": 2, "rho": 0.5}
+    fedasync |= {"staleness": "hinge", "b": 1}
+    found["fedasync"] = Base(scenario(algorithm=fedasync), ("algorithms/fedasync.",), False)
+    fedbuff = {"kind": "fedbuff", "optimizer": SGD, "buffer": 2}
+    found["fedbuff"] = Base(scenario(algorithm=fedbuff), ("algorithms/fedbuff.",), False)
     local = {"kind": "bdpl", "optimizer": SGD}
     found["bdpl"] = Base(scenario(ICL, local), ("algorithms/bdpl.",), False)
     for kind in ("adam", "adamw", "sgd"):
@@ -584,6 +593,7 @@ def _problems() -> dict[str, Base]:
     without_shots = r"problems/icl\.(?!shots\.)"
     found = {
         "quadratic": Base(scenario(QUADRATIC | {"coupling": 0.2}), ("problems/quadratic.",), False),
+        "softmax": Base(scenario(SOFTMAX, EVERYBODY), ("problems/softmax.",), False),
         "icl": Base(
             scenario(ICL | {"evaluation": "sampled", "evaluation_samples": 2}), (without_shots,), False
         ),

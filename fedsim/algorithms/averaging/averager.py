@@ -16,7 +16,7 @@ from fedsim.learning.chunks import chunks
 from fedsim.learning.door import Door
 from fedsim.learning.merge import Merge
 from fedsim.learning.optimizers.base import Optimizer
-from fedsim.learning.tables import WorkerTables, projector
+from fedsim.learning.tables import Pull, WorkerTables, projector
 from fedsim.learning.tuned import Tuned, kept_workers, of_prompts
 from fedsim.messages import Ticket
 
@@ -26,6 +26,15 @@ class Average(NamedTuple):
 
     z: Tensor
     """theta, the server's word distributions, (M, N)."""
+
+
+class Stale(NamedTuple):
+    """What a message counts that was made from an older theta."""
+
+    weight: Callable[[int], float]
+    """From the server steps since its worker read to the share of its change that is taken."""
+    from_read: bool
+    """Whether its change is from the theta that its worker read, and not from the present one."""
 
 
 class Averager(BatchingLearner):
@@ -42,7 +51,8 @@ class Averager(BatchingLearner):
 
     A message that was made from an older theta is moved by what theta has done since, so that it adds what
     its worker did, as FedBuff's clients send their changes; rules to which workers send signs, and filters,
-    see to that themselves.
+    see to that themselves. With `stale` each message counts as that says: it becomes
+    ``theta + weight(u) (message - base)`` with u the steps since its worker read.
 
     Source: Wang et al., "FedOne", ICML 2025 (Fed-BDPL); McMahan et al., AISTATS 2017, Algorithm 1; messages
     of an older theta: Nguyen et al., AISTATS 2022, Algorithm 1.
@@ -53,6 +63,8 @@ class Averager(BatchingLearner):
         local_steps: E.
         aggregation: how messages are combined; none: by their mean.
         server: from theta and its change, both (M, N), to theta after the step, before its projection.
+        stale: what old messages count; none: all alike. Not with a filter, nor where workers send signs.
+        rho: weight of the proximal term ``rho/2 |p - theta_read|^2`` in the loss of local steps.
     """
 
     def __init__(
@@ -62,6 +74,8 @@ class Averager(BatchingLearner):
         local_steps: int = 1,
         aggregation: Aggregation | None = None,
         server: Callable[[Tensor, Tensor], Tensor] = torch.add,
+        stale: Stale | None = None,
+        rho: float = 0.0,
     ) -> None:
         super().__init__(bench.n_workers, lasting=("local",))
         rules = aggregation or Aggregation(outer=Mean())
@@ -76,6 +90,8 @@ class Averager(BatchingLearner):
         self._oracle = oracle
         self._local_steps = local_steps
         self._server = server
+        self._stale = stale
+        self._rho = rho
         self._project = projector(oracle.on_simplex)
         self._door = Door(bench.attacks, bench.streams, rules.outer)
         self._merge = Merge(rules, filtering)
@@ -128,12 +144,20 @@ class Averager(BatchingLearner):
         messages, usable = self._door.take(tickets, self.tables.P[rows], lambda: self.received[:0])
         if usable is not None:
             tickets, rows = [tickets[place] for place in usable], rows[usable]
-        if self._moves_rows and tickets:
+        if self._stale is not None and tickets:
+            messages = self._weighed(self._stale, tickets, messages)
+        elif self._moves_rows and tickets:
             read = torch.stack([ticket.snapshot.content.z for ticket in tickets])
             messages = messages + (self.state.z - read)  # exactly as it was sent where theta is the same
         self.received[rows] = messages
         self._reported_q[rows] = self.tables.Q[rows]
         return tickets
+
+    def _weighed(self, stale: Stale, tickets: list[Ticket], messages: Tensor) -> Tensor:
+        theta = self.state.z
+        base = torch.stack([ticket.snapshot.content.z for ticket in tickets]) if stale.from_read else theta
+        weights = [stale.weight(self.steps - ticket.snapshot.version) for ticket in tickets]
+        return theta + torch.tensor(weights, dtype=theta.dtype)[:, None, None] * (messages - base)
 
     def work(self, kind: str, jobs: list[Job]) -> None:
         """Let every worker among these jobs start at its theta and make its local steps."""
@@ -141,5 +165,14 @@ class Averager(BatchingLearner):
             group = jobs[part]
             self.tables.P[[job.worker for job in group]] = torch.stack([job.content.z for job in group])
             working = [job for job in group if not job.skipped]
+            pull = self._proximal(working) if self._rho and working else None
             for e in range(self._local_steps if working else 0):
-                self.tables.descend(working, [job.job * self._local_steps + e for job in working])
+                self.tables.descend(working, [job.job * self._local_steps + e for job in working], pull)
+
+    def _proximal(self, jobs: list[Job]) -> Pull:
+        read = torch.stack([job.content.z for job in jobs])
+
+        def pull(rows: Tensor, P: Tensor, gradient: Tensor) -> None:
+            gradient.add_(P - read, alpha=self._rho)
+
+        return pull
