@@ -75,13 +75,14 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 
 
 def scenario(problem: str = "quadratic", algorithm: str = "asyndbt", **more: Any) -> Scenario:
+    llm = {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.1}}
     return parse(
         {
             "name": "on-a-device",
             "algorithm": ALGORITHMS[algorithm],
             "problem": PROBLEMS[problem],
             "workers": [{"count": 5, "compute": {"kind": "exponential", "mean_s": 0.05}}],
-            "llm": {"kind": "independent", "latency": {"kind": "constant", "value_s": 0.1}},
+            **({} if problem == "softmax" else {"llm": llm}),
             "budget": {"worker_updates": 20},
             "evaluation": {"every_updates": 5},
             **more,

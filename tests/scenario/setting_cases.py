@@ -308,12 +308,14 @@ def scenario(problem: Table = QUADRATIC, algorithm: Table = ASYNDBT, count: int 
     """Return a small scenario with some tables of its own."""
     group = {"count": count, "compute": exponential(1.0)}
     llm = {"kind": "independent", "latency": exponential(0.5)}
+    # Nobody asks a language model for a softmax regression.
+    asks = {} if problem["kind"] == "softmax" else {"llm": llm}
     return {
         "name": "base",
         "algorithm": algorithm,
         "problem": problem,
         "workers": [group],
-        "llm": llm,
+        **asks,
         "budget": {"server_steps": 12},
         "evaluation": {"every_steps": 2},
         "record": {"spans": True},
