@@ -52,6 +52,9 @@ def test_cells_are_one_to_r_each_once():
         (100, 50, "R/2"),
         (100, 100, "R"),
     ]
+    many = [cell.s_name for cell in cells((100_000,), ["clock"])]
+    assert many == ["1", "R"]
+    assert [cell.s_name for cell in cells((100_000,), ["clock"], True)] == ["1", "R/10", "R/2", "R"]
     assert {cell.work.name for cell in cells((3,), ["cuts"])} == {"quadratic, cuts", "paper's sizes, cuts"}
 
 

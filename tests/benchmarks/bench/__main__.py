@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
         return write([(growth.HEADER, lines)], asked.markdown, growth.told(points))
     effort = QUICK if asked.quick else Effort()
     effort = effort._replace(repeats=asked.repeats or effort.repeats)
-    wanted = list(cells(asked.workers or (QUICK_SIZES if asked.quick else SIZES), asked.only))
+    wanted = list(cells(asked.workers or (QUICK_SIZES if asked.quick else SIZES), asked.only, asked.all))
     if not wanted:
         return say(f"no workload has one of these in its name: {', '.join(asked.only)}", 2)
     rows = measure(wanted, effort, tell)
@@ -55,6 +55,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", action="append", default=[], metavar="TEXT", help="workloads with this in their names")
     add("--workers", action="append", default=[], type=int, metavar="R", help="these numbers of workers")
+    add("--all", action="store_true", help="every S of 100,000 workers as well")
     add("--quick", action="store_true", help="a minute or two: fewer sizes, short turns")
     add("--repeats", type=int, metavar="N", help="at most so many turns of each cell")
     add("--million", action="store_true", help="a million workers as well")

@@ -13,7 +13,9 @@ from tests.benchmarks.bench.history import ROOT
 from tests.benchmarks.bench.workloads import WORKLOADS, Workload
 
 SIZES = (3, 100, 1_000, 10_000, 100_000)
-LONGEST_S = 100.0
+MANY = 10_000
+"""Of more workers than these, S = 1 and S = R are measured, unless all are asked for."""
+LONGEST_S = 200.0
 """A cell that takes longer is given up."""
 SHARE_OF_MEMORY = 0.7
 """A cell that needs more of the machine's memory is not tried."""
@@ -64,8 +66,14 @@ class Row(NamedTuple):
         return self.us / min(yard_us) if yard_us else None
 
 
-def cells(sizes: Sequence[int] = SIZES, only: Sequence[str] = ()) -> Iterator[Cell]:
-    """Yield the cells, S from 1 to R; `only`: of the workloads in whose names one of these is."""
+def cells(sizes: Sequence[int] = SIZES, only: Sequence[str] = (), every_s: bool = False) -> Iterator[Cell]:
+    """Yield the cells.
+
+    Args:
+        sizes: the numbers of workers.
+        only: of the workloads in whose names one of these is; none: of all.
+        every_s: R/10 and R/2 of very many workers as well, where each cell takes a minute.
+    """
     for work in WORKLOADS:
         if only and not any(text in work.name for text in only):
             continue
@@ -74,6 +82,8 @@ def cells(sizes: Sequence[int] = SIZES, only: Sequence[str] = ()) -> Iterator[Ce
             # The last name of a number stands: of 3 workers, R/2 is 1.
             kinds = {wait_for: name for name, wait_for in reversed(shares.items()) if wait_for}
             for wait_for in sorted(kinds):
+                if n_workers > MANY and not every_s and kinds[wait_for] not in ("1", "R"):
+                    continue
                 yield Cell(work, n_workers, wait_for, kinds[wait_for])
 
 

@@ -120,7 +120,8 @@ def looked_into(
 ) -> Callable[[], float] | None:
     """Run once more with a meter inside; return the yardstick, which takes a turn at each call, if any."""
     meter, recording = PartMeter(), Recording()
-    yardstick = work.has_yardstick and work.megabytes(n_workers) < MOST_COPIED_MB
+    fits = not work.learns or work.megabytes(n_workers) < MOST_COPIED_MB
+    yardstick = work.has_yardstick and fits
 
     def start(recorder: Any) -> None:
         meter.clear()

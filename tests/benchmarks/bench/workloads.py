@@ -118,7 +118,7 @@ WORKLOADS = (
         problem=QUADRATIC,
         algorithm=ASYNDBT,
         updates=60_000,
-        kilobytes=12,
+        kilobytes=2.5,
         learns=False,
         records=False,
     ),
@@ -129,7 +129,7 @@ WORKLOADS = (
         problem=QUADRATIC,
         algorithm=ASYNDBT,
         updates=40_000,
-        kilobytes=12,
+        kilobytes=2.5,
         learns=False,
     ),
     Workload(
@@ -139,7 +139,7 @@ WORKLOADS = (
         problem=QUADRATIC,
         algorithm={**ASYNDBT, "optimizer": SGD},
         updates=20_000,
-        kilobytes=25,
+        kilobytes=4,
     ),
     Workload(
         name="quadratic, cuts",
@@ -147,7 +147,7 @@ WORKLOADS = (
         problem=QUADRATIC,
         algorithm={"kind": "asyndbt", "optimizer": SGD, "z_rate": 1e-5},
         updates=20_000,
-        kilobytes=25,
+        kilobytes=4,
         period=50,
         drains=True,
         most_workers=10_000,
@@ -159,7 +159,7 @@ WORKLOADS = (
         problem=QUADRATIC,
         algorithm={**ASYNDBT, "optimizer": SGD, "robust": {"psi": 0.01}, "z_rate": 1e-5},
         updates=5_000,
-        kilobytes=25,
+        kilobytes=4,
     ),
     Workload(
         name="small task",
@@ -168,7 +168,7 @@ WORKLOADS = (
         problem={"kind": "icl", "task": SMALL_TASK},
         algorithm=ASYNDBT,
         updates=5_000,
-        kilobytes=30,
+        kilobytes=8,
         llm=NO_TIME,
     ),
     Workload(
