@@ -246,14 +246,19 @@ def test_growth_is_measured_once_cuts_are_made():
     assert (run.summary["server_steps"], run.summary["cuts"]) == (5, 4)
 
 
-def test_the_rule_of_thumb_is_found_again_in_points_made_by_one():
+def test_the_rule_of_thumb_is_found_again_in_points_made_by_one(monkeypatch):
     made = growth.Rule(40.0, 0.08, 0.1, 0.2)
     points = [
-        growth.Point(setting, value, made.us({**growth.BASE, setting: value}), 1.0)
+        growth.Point(
+            setting, value, us := made.us({**growth.BASE, setting: value}), us / made.us(growth.BASE)
+        )
         for setting in ("M", "N", "I_s", "b")
         for value in growth.VARIED[setting]
     ]
     assert made.us(growth.BASE) == pytest.approx(40 + 0.08 * 7500 + 0.1 * 1500 + 0.2 * 400)
+    monkeypatch.setattr(growth, "turn_us", lambda sizes, updates: 321.0)
+    said_us = 40 + 0.08 * 1000 + 0.1 * 200 + 0.2 * 400
+    assert growth.checked(points).endswith(f"the rule says {said_us:.0f} us, a run took 321 us")
     fitted, error = growth.rule([*points, growth.Point("S", 1, 1e6, 1.0)])
     assert fitted == pytest.approx(made)
     assert error == pytest.approx(0, abs=1e-9)

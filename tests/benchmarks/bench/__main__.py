@@ -30,7 +30,7 @@ def main(words: Sequence[str]) -> int:
     if asked.growth:
         points = list(growth.points(repeats=asked.repeats or 3))
         lines = [growth.texts(point) for point in points]
-        return write([(growth.HEADER, lines)], asked.markdown, growth.told(points))
+        return write([(growth.HEADER, lines)], asked.markdown, growth.told(points), growth.checked(points))
     effort = QUICK if asked.quick else Effort()
     effort = effort._replace(repeats=asked.repeats or effort.repeats)
     wanted = list(cells(asked.workers or (QUICK_SIZES if asked.quick else SIZES), asked.only, asked.all))

@@ -6,6 +6,7 @@ Every value is measured in turns with the base, in one process; `make bench BENC
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ VARIED: Mapping[str, tuple[int, ...]] = {
     "evaluation": (NEVER, 10, 2, 1),
     "spans": (0, 1),
 }
+OTHERS = {"M": 20, "N": 50, "I_s": 10, "b": 40}
+"""Sizes to try the rule of thumb with."""
 MEANING = {
     "R": "workers, S = 20",
     "S": "workers a step, of 20",
@@ -52,7 +55,7 @@ class Point(NamedTuple):
     us: float
     """Processor time of a worker update (us), best turn."""
     times: float
-    """Over that of the base, in the same turns."""
+    """Over that of the base in the same turn, the median of the turns."""
 
 
 def scenario(sizes: Mapping[str, int], updates: int) -> Scenario:
@@ -103,8 +106,8 @@ def points(updates: int = 200, repeats: int = 3) -> Iterator[Point]:
         for value in values:
             sizes = {**BASE, setting: value}
             turns = [(turn_us(BASE, updates), turn_us(sizes, updates)) for _ in range(repeats)]
-            base_us, us = (min(column) for column in zip(*turns, strict=True))
-            yield Point(setting, value, us, us / base_us)
+            times = median(us / base_us for base_us, us in turns)
+            yield Point(setting, value, min(us for _, us in turns), times)
 
 
 class Rule(NamedTuple):
@@ -127,10 +130,20 @@ def rule(found: Sequence[Point]) -> tuple[Rule, float]:
     """Fit the rule to the points in which sizes vary; return it and the largest relative error."""
     varied = [point for point in found if point.setting in ("M", "N", "I_s", "b")]
     rows = np.array([_terms({**BASE, point.setting: point.value}) for point in varied])
-    us = np.array([point.us for point in varied])
+    # In turns with the base a busy machine slows both.
+    base_us = min(point.us for point in found if point.value == BASE[point.setting])
+    us = base_us * np.array([point.times for point in varied])
     # Relative errors: small sizes count as much as large ones.
     fitted = Rule(*nnls(rows / us[:, None], np.ones(len(us)))[0])
     return fitted, float(np.abs(rows @ fitted / us - 1).max())
+
+
+def checked(found: Sequence[Point], updates: int = 200) -> str:
+    """Return what the rule says of sizes to which it was not fitted, and what a run with them takes."""
+    sizes = {**BASE, **OTHERS}
+    named = ", ".join(f"{key} = {value}" for key, value in OTHERS.items())
+    said_us, took_us = rule(found)[0].us(sizes), min(turn_us(sizes, updates) for _ in range(3))
+    return f"checked with {named}: the rule says {said_us:.0f} us, a run took {took_us:.0f} us"
 
 
 def _terms(sizes: Mapping[str, int]) -> tuple[int, ...]:
