@@ -171,7 +171,7 @@ def test_a_sweep_says_once_what_is_true_of_several_runs(command, tmp_path):
     with Loopback(chat({" Yes": 0.9, " no": 0.1})) as server:
         file = endpoint_scenario(tmp_path, server)
         file.write_text(file.read_text() + "[sweep]\nreplicates = 2\n")
-        swept = command("sweep", file, "--out", "o")
+        swept = command("sweep", file, "--jobs", 1, "--out", "o")
     assert swept.code == 0
     assert swept.err.count("of the model names the label 'No'") == 1
     assert "(and 1 more like this)" in swept.err
