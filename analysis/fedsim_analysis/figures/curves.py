@@ -149,8 +149,9 @@ def _line(evaluated: pd.DataFrame, axis: str, metric: str, grid: NDArray[np.floa
     runs = [run for _, run in evaluated.sort_values("step").groupby("run_id")]
 
     def interpolated(column: str) -> pd.DataFrame:
+        # As one array: from a list of them pandas makes the columns number by number.
         return pd.DataFrame(
-            [np.interp(grid, run[axis], run[column], left=np.nan, right=np.nan) for run in runs]
+            np.array([np.interp(grid, run[axis], run[column], left=np.nan, right=np.nan) for run in runs])
         )
 
     values = interpolated(metric)
