@@ -17,7 +17,8 @@ from fedsim.algorithms.dbt.polyhedron import Polyhedron, extended, new_cuts
 from fedsim.algorithms.dbt.reports import Reports
 from fedsim.algorithms.dbt.robust import outer_pull, worker_pull
 from fedsim.algorithms.dbt.rolling_rounds import Phi, RollingRounds
-from fedsim.algorithms.dbt.settings import Rules
+from fedsim.algorithms.dbt.settings import RobustSettings, Rules
+from fedsim.algorithms.dbt.sign_sum import MANY, SignSum
 from fedsim.learning.aggregation import Aggregation
 from fedsim.learning.batching import BatchingLearner, Job
 from fedsim.learning.chunks import chunks
@@ -86,6 +87,10 @@ class Tuner(BatchingLearner):
         self._pulled = rules.robust if rules.robust is not None and rules.robust.outer == "R1" else None
         """Who pulls the workers' p towards z in a step, by psi."""
         self._moves_z = consensus and (rules.pulls_z or rules.outer_rule)
+        self._pulls: SignSum | None = None
+        """What keeps the pull of all messages up to date."""
+        if rules.robust is not None and rules.pulls_z and rules.robust.norm == "l1" and n_workers >= MANY:
+            self._pulls = SignSum(n_workers)
 
     @property
     def received(self) -> Tensor:
@@ -158,13 +163,30 @@ class Tuner(BatchingLearner):
         gradient = z_gradient(polyhedron, multipliers.now)
         if self.rules.pulls_z:
             assert self.rules.robust is not None
-            # Over all workers, as printed: this term alone makes a robust step cost R and not S.
-            gradient = gradient + outer_pull(z, self._held(), self.rules.robust.psi, self.rules.robust.norm)
+            gradient = gradient + self._pull_of_all(z, self.rules.robust)
         stepped = torch.sub(z, gradient, alpha=self.rules.z_rate)
         if self.rules.outer_rule:
             stepped += self._merge.step(self.received, self.alive, admitted, z, self.steps)
             self.expelled = self._merge.expelled
         return stepped
+
+    def _pull_of_all(self, z: Tensor, robust: RobustSettings) -> Tensor:
+        """Return the psi term of (21), over all workers that take part, as printed."""
+        if self._pulls is not None:
+            return robust.psi * self._pulls.at(z.flatten(), self.received.flatten(1)).view_as(z)
+        received = self.received
+        held = received if len(self.alive) == len(received) else received[list(self.alive)]
+        return outer_pull(z, held, robust.psi, robust.norm)
+
+    def evict(self, worker: int) -> None:
+        super().evict(worker)
+        if self._pulls is not None:
+            self._pulls.leaves(worker)
+
+    def admit(self, worker: int) -> None:
+        super().admit(worker)
+        if self._pulls is not None:
+            self._pulls.joins(worker)
 
     def interlude(
         self, drained: list[Ticket], participants: list[int]
@@ -249,15 +271,12 @@ class Tuner(BatchingLearner):
         self.need(tickets)
         z, multipliers, polyhedron = self.state
         admitted, weighed = self.reports.take(tickets, self._held_by_others(tickets), multipliers.weighed)
+        if self._pulls is not None:
+            self._pulls.changed(ticket.worker for ticket in admitted)
         if weighed is not multipliers.weighed:
             multipliers = Multipliers(multipliers.now, multipliers.before, weighed)
             self.state = ServerState(z, multipliers, polyhedron)
         return admitted
-
-    def _held(self) -> Tensor:
-        """Return the last messages of the workers that still take part."""
-        received = self.received
-        return received if len(self.alive) == len(received) else received[list(self.alive)]
 
     def _held_by_others(self, tickets: list[Ticket]) -> Callable[[], Tensor]:
         """Return what gives the honest messages that are combined with those of these tickets."""
