@@ -11,6 +11,12 @@
 
 from __future__ import annotations
 
+import os  # Python has it already, wherever it starts
+
+# Products of matrices then have the same digits on every processor, and whatever else is computed with them: MKL,
+# which torch uses, chooses by processor, by size and by where numbers lie in memory. It asks once, at its first.
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
+
 TYPE_CHECKING = (
     False  # nothing is imported here: `python -m fedsim` would take it from the folder it starts in
 )

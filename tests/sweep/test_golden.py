@@ -6,9 +6,13 @@ anew with ``python tests/sweep/test_golden.py``.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 import fedsim
 
@@ -33,6 +37,14 @@ def test_the_run_has_everything_that_could_change():
     assert (table.active > 2).any()
     assert table.cuts.max() > 0
     assert table.loss.nunique() == 7
+
+
+@pytest.mark.parametrize(("set_before", "found"), [({}, "AVX2,STRICT"), ({"MKL_CBWR": "AUTO"}, "AUTO")])
+def test_sums_do_not_depend_on_the_processor_unless_somebody_wants_it(set_before, found):
+    code = "import fedsim, os; print(os.environ['MKL_CBWR'])"
+    environment = {key: value for key, value in os.environ.items() if key != "MKL_CBWR"} | set_before
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert ended.stdout.strip() == found
 
 
 if __name__ == "__main__":
