@@ -81,12 +81,12 @@ class Workload:
 
     def scenario(self, n_workers: int, wait_for: int, share: float = 1.0) -> Scenario:
         """Return the run of one turn."""
-        algorithm: dict[str, Any] = {"wait_for": wait_for, "tau": NEVER, **self.algorithm}
-        if self.algorithm["kind"] in ("fedavg", "fedbdpl"):
-            del algorithm["tau"]
+        # FedBuff steps when its buffer is full, and knows no bound of staleness.
+        buffered = self.algorithm["kind"] == "fedbuff"
+        waiting = {"buffer": wait_for} if buffered else {"wait_for": wait_for, "tau": NEVER}
         tables = {
             "name": "bench",
-            "algorithm": algorithm,
+            "algorithm": {**waiting, **self.algorithm},
             "problem": dict(self.problem),
             "server": {"step_s": 0.0},
             "workers": [{"count": n_workers, "compute": EXPONENTIAL}],
@@ -131,6 +131,14 @@ WORKLOADS = (
         updates=40_000,
         kilobytes=2.5,
         learns=False,
+    ),
+    Workload(
+        name="softmax",
+        what="FedBuff with a buffer of S on softmax regression, 610 numbers, 20 samples, one step",
+        problem={"kind": "softmax"},
+        algorithm={"kind": "fedbuff", "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
+        updates=10_000,
+        kilobytes=40,
     ),
     Workload(
         name="quadratic",
