@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os  # Python has it already, wherever it starts
 
-# Products of matrices then have the same digits on every processor, whatever else is computed with them:
-# MKL, which torch uses, would choose by processor, size and place in memory. It asks once, before its first sum.
+# Products of matrices then have the same digits on every processor, whatever else is computed with them: MKL,
+# which torch uses, would choose by processor, size and place in memory. It asks once, before its first sum.
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 TYPE_CHECKING = (
