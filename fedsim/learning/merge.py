@@ -106,10 +106,14 @@ class Merge:
                 return torch.zeros_like(z)
         return self.towards(self._rules.outer, self._rules.outer_rate, rows, z)
 
+    def without_rows(self) -> None:
+        """Count a step that had too few rows for its rule."""
+        self._fallbacks += 1
+
     def towards(self, rule: Aggregator, rate: float, rows: Tensor, z: Tensor) -> Tensor:
         """Return what takes z the share `rate` of the way to what a rule makes of rows, (m, d): (M, N)."""
         found = combined(rule, self._rules.before, rows, z.flatten())
         if found is None:
-            self._fallbacks += 1
+            self.without_rows()
             return torch.zeros_like(z)
         return rate * (found.view_as(z) - z)

@@ -110,7 +110,7 @@ class Averager(BatchingLearner):
         """Merge the p of these tickets into theta."""
         theta = self.state.z
         admitted = self._receive(tickets)
-        change = self._merge.step(self.received, list(self.alive), admitted, theta, self.steps)
+        change = self._merge.step(self.received, self.alive, admitted, theta, self.steps)
         self.expelled = self._merge.expelled
         self.steps += 1
         self.state = Average(self._project(self._server(theta, change)))

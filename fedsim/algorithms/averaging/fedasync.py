@@ -57,7 +57,8 @@ class Fedasync(AsynchronousAveraging):
         return self.alpha
 
     def open(self, bench: Bench) -> Averager:
-        from fedsim.algorithms.averaging.averager import Averager, Stale
+        from fedsim.algorithms.averaging.averager import Stale
+        from fedsim.algorithms.averaging.mixer import averager
 
         stale = Stale(self.weight, from_read=False)
-        return Averager(bench, self.optimizer, self.local_steps, stale=stale, rho=self.rho)
+        return averager(bench, self.optimizer, self.local_steps, stale, self.rho)

@@ -40,6 +40,7 @@ class Fedbuff(AsynchronousAveraging):
         return self.server_rate / (1.0 + staleness) ** 0.5 if self.weighs_staleness else self.server_rate
 
     def open(self, bench: Bench) -> Averager:
-        from fedsim.algorithms.averaging.averager import Averager, Stale
+        from fedsim.algorithms.averaging.averager import Stale
+        from fedsim.algorithms.averaging.mixer import averager
 
-        return Averager(bench, self.optimizer, self.local_steps, stale=Stale(self.weight, from_read=True))
+        return averager(bench, self.optimizer, self.local_steps, Stale(self.weight, from_read=True))
