@@ -10,7 +10,7 @@ import torch
 
 import fedsim
 from fedsim.algorithms.averaging import mixer
-from fedsim.algorithms.averaging.averager import Averager, Stale
+from fedsim.algorithms.averaging.averager import Average, Averager, Stale
 from fedsim.algorithms.averaging.mixer import Mixer
 from fedsim.algorithms.base import Bench
 from fedsim.attack import Assigned
@@ -121,7 +121,9 @@ def test_a_message_that_is_no_number_is_turned_away(from_read: bool) -> None:
     assert torch.equal(first.z, read.content.z)
     assert mixed.counts()["rejected"] == 1
     assert mixed.counts()["fallbacks"] == 1
+    theta = torch.full_like(read.content.z, 0.3)
+    mixed.state = Average(theta)
     second = mixed.take_step([Ticket(worker, 0, "local", read, 0.0, 1.0) for worker in range(3)])
-    expected = 0.25 * (mixed.tables.P[0] + mixed.tables.P[2] - 2 * read.content.z)
-    torch.testing.assert_close(second.z - read.content.z, expected)
+    base = read.content.z if from_read else theta
+    torch.testing.assert_close(second.z - theta, 0.25 * (mixed.tables.P[0] + mixed.tables.P[2] - 2 * base))
     assert mixed.counts()["rejected"] == 2
