@@ -32,8 +32,8 @@ class StepRows:
         self._measured: dict[int, Mapping[str, float]] = {}
 
     def add(self, report: StepReport, counts: Mapping[str, int]) -> None:
-        """Keep what the clock says of a step, with the value of each counter."""
-        self._rows.append((*self._pick(report), *[counts[counter] for counter in self._counters]))
+        """Keep what the clock says of a step, with the value of each counter: 0 of what nobody counts."""
+        self._rows.append((*self._pick(report), *[counts.get(counter, 0) for counter in self._counters]))
 
     def measure(self, metrics: Mapping[str, float]) -> None:
         """Keep the measurements of the last step."""
