@@ -115,7 +115,7 @@ METHODS = {
     "ifedicl": Method("IFed-ICL", "#7570B3", "-"),
     "i2cl": Method("I2CL", "#B3A2D9", ":"),
     "fedavg_lora": Method("FedAvg-LoRA", "#525252", "--"),
-    "fedavg": Method("FedAvg", "#8C510A", "-"),
+    "fedavg": Method("FedAvg", "#543005", "-"),
     "fedasync": Method("FedAsync", "#01665E", "-."),
     "fedbuff": Method("FedBuff", "#C51B7D", "--"),
 }
