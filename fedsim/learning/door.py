@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,14 @@ def consensus_of(content: Any) -> Tensor:
     """Return the consensus in the content of a snapshot, where it is called z, (M, N)."""
     z: Tensor = content.z
     return z
+
+
+def senseless(workers: Sequence[int], messages: Tensor) -> set[int]:
+    """Return the workers whose messages, (n, M, N), are not finite."""
+    if math.isfinite(float(messages.sum())):  # the cheapest look; huge numbers get a second one
+        return set()
+    finite = messages.flatten(1).isfinite().all(1).tolist()
+    return {worker for worker, fine in zip(workers, finite, strict=True) if not fine}
 
 
 class Door:
@@ -79,9 +87,11 @@ class Door:
         """Whether a message that came in may be of any size up to `LARGEST`."""
         return self.forges and not self._projects
 
-    def turn_away(self, count: int) -> None:
-        """Count messages that were turned away without coming here: they are no numbers."""
-        self.rejected += count
+    def without(self, senseless: Collection[int], tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Turn away the messages of workers that are known to send no numbers; return the other tickets."""
+        finite = [ticket for ticket in tickets if ticket.worker not in senseless]
+        self.rejected += len(tickets) - len(finite)
+        return finite
 
     def take(
         self,

@@ -10,6 +10,7 @@ from fedsim.algorithms.base import Bench
 from fedsim.learning.attacks.base import MessageAttack
 from fedsim.learning.batching import Job
 from fedsim.learning.chunks import chunks
+from fedsim.learning.door import senseless
 from fedsim.learning.optimizers.base import Optimizer
 from fedsim.learning.tuned import Tuned
 from fedsim.messages import Ticket
@@ -47,9 +48,7 @@ class Mixer(Averager):
         self.need(tickets)
         theta = self.state.z
         if self._senseless:
-            finite = [ticket for ticket in tickets if ticket.worker not in self._senseless]
-            self._door.turn_away(len(tickets) - len(finite))
-            tickets = finite
+            tickets = self._door.without(self._senseless, tickets)
         if len(tickets) == 1:
             weight = self._weight(self.steps - tickets[0].snapshot.version)
             message = self.received[tickets[0].worker]
@@ -89,9 +88,7 @@ class Mixer(Averager):
             if self._from_read:
                 messages -= torch.stack([job.content.z for job in group])
                 self.received[rows] = messages
-            if not bool(messages.sum().isfinite()):  # the cheapest look; huge numbers get a second one
-                finite = messages.flatten(1).isfinite().all(1).tolist()
-                self._senseless |= {job.worker for job, fine in zip(group, finite, strict=True) if not fine}
+            self._senseless |= senseless([job.worker for job in group], messages)
 
     def _mean_change(self, theta: Tensor, tickets: list[Ticket]) -> Tensor:
         weights = [self._weight(self.steps - ticket.snapshot.version) for ticket in tickets]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedsim.algorithms.dbt.polyhedron import Polyhedron
 from fedsim.learning.chunks import chunks
-from fedsim.learning.door import Door
+from fedsim.learning.door import Door, senseless
 from fedsim.learning.tables import WorkerTables
 from fedsim.messages import Ticket
 
@@ -83,9 +83,7 @@ class Reports:
         if not self._as_they_are:
             return
         self._evaluated |= dict.fromkeys(workers)
-        if not bool(p.sum().isfinite()):  # the cheapest look; huge numbers get a second one
-            finite = p.flatten(1).isfinite().all(1).tolist()
-            self._senseless |= {worker for worker, fine in zip(workers, finite, strict=True) if not fine}
+        self._senseless |= senseless(workers, p)
         # After a change of cuts all are weighed anew, when the first of them is asked for.
         if self._polyhedron() is self._weighed_by and self._weighed_by.columns:
             self._weigh(workers, rows, p)
@@ -110,9 +108,7 @@ class Reports:
         if not self._as_they_are:
             return self._through_the_door(tickets, others, weighed)
         if self._senseless:
-            finite = [ticket for ticket in tickets if ticket.worker not in self._senseless]
-            self._door.turn_away(len(tickets) - len(finite))
-            tickets = finite
+            tickets = self._door.without(self._senseless, tickets)
         if tickets and self._polyhedron().columns:
             weighed = weighed + self._added(tickets)
         for ticket in tickets:
