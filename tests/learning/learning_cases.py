@@ -30,6 +30,17 @@ TOY = {
 """Plain gradient steps of 0.05 at every place."""
 
 
+SURROGATE = {
+    "base_alignment": 0.5,
+    "demo_step": 0.3,
+    "label_bias": 0.8,
+    "word_gain": 0.7,
+    "word_noise": 0.4,
+    "demo_noise": 0.5,
+}
+"""Parameters of a surrogate on which a few updates show."""
+
+
 def toy_settings(**changes: Any) -> Rules:
     """Return the toy's settings with these tables laid over."""
     table: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
+from learning_cases import SURROGATE
 from pydantic import ValidationError
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device
@@ -33,14 +34,6 @@ COMPUTED_THERE += [
 ]
 """Code that a run on a GPU goes through."""
 
-SURROGATE = {
-    "base_alignment": 0.5,
-    "demo_step": 0.3,
-    "label_bias": 0.8,
-    "word_gain": 0.7,
-    "word_noise": 0.4,
-    "demo_noise": 0.5,
-}
 TASK = {
     "kind": "synthetic",
     "parameters": SURROGATE,

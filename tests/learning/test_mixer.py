@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from learning_cases import SURROGATE
 
 import fedsim
 from fedsim.algorithms.averaging import mixer
@@ -24,14 +25,6 @@ from fedsim.scenario import Scenario
 from fedsim.scenario.files import parse
 from fedsim.streams import Streams
 
-SURROGATE = {
-    "base_alignment": 0.5,
-    "demo_step": 0.3,
-    "label_bias": 0.8,
-    "word_gain": 0.7,
-    "word_noise": 0.4,
-    "demo_noise": 0.5,
-}
 TASK = {"kind": "synthetic", "parameters": SURROGATE, "n_words": 3, "n_candidates": 5, "n_demonstrations": 4}
 PROBLEMS: dict[str, dict[str, Any]] = {
     "softmax": {"kind": "softmax", "features": 3, "classes": 3, "samples_per_worker": 5, "batch_size": 2},
